@@ -1,0 +1,1 @@
+"""ONNX Runtime: runs the ONNX file itself."""

@@ -1,0 +1,1 @@
+"""Converters, one arrow between two model formats in each file."""

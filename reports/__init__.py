@@ -1,0 +1,1 @@
+"""Reports: the layout of a comparison, no arithmetic."""

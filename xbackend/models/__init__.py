@@ -1,0 +1,1 @@
+"""Built-in models, their samples, and the scripts that made them."""

@@ -1,0 +1,76 @@
+"""An artifact on disk: a folder with the model in one format and `artifact.json` about it.
+
+Formats: `graph` (and `graph-float64`, `graph-float16`, `graph-bfloat16`, `graph-int8`) hold the
+ONNX graph in files that need no onnx package: `graph.json`, `weights.bin`, and for ONNX Runtime
+`model.onnx` and `taps.onnx`, the same model with every value as an output. `tflite` and
+`tflite-int8` hold `model.tflite` and `taps.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Dict, Tuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MANIFEST = "artifact.json"
+
+
+@dataclass(frozen=True)
+class ValueInfo:
+    """A named tensor of the model's interface."""
+
+    name: str
+    dtype: str
+    """NumPy's name of the format, or `bfloat16`."""
+    shape: Tuple[int | None, ...] | None
+    """The extents, None for one that is free; None as a whole where the rank is free."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Where a tap comes from: the node of the ONNX graph that computes it."""
+
+    tap: str
+    """The ONNX value's name."""
+    layer: int
+    """Position of the node in the graph, from 0."""
+    operator: str
+    """The node's operator, such as `Conv`."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A model in the one format that a backend eats, and how it was made."""
+
+    folder: Path
+    format: str
+    digest: str
+    """SHA-256 over source, converters, their versions and options: the folder's name."""
+    inputs: Tuple[ValueInfo, ...]
+    outputs: Tuple[ValueInfo, ...]
+    layers: Tuple[Layer, ...]
+    """Every ONNX value that a node computes, in graph order; empty if nothing is known."""
+    manifest: Dict[str, Any]
+    """All of `artifact.json`: the steps that made it, packages and versions, weights kept."""
+
+
+def read_artifact(folder: Path) -> Artifact:
+    """Read `artifact.json` of a folder. Raises OSError or ValueError where it is not sound."""
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return Artifact(
+        folder=folder,
+        format=manifest["format"],
+        digest=manifest["digest"],
+        inputs=tuple(_value(row) for row in manifest["inputs"]),
+        outputs=tuple(_value(row) for row in manifest["outputs"]),
+        layers=tuple(Layer(**row) for row in manifest["layers"]),
+        manifest=manifest,
+    )
+
+
+def _value(row: Dict[str, Any]) -> ValueInfo:
+    shape = row["shape"]
+    return ValueInfo(row["name"], row["dtype"], None if shape is None else tuple(shape))

@@ -1,0 +1,146 @@
+"""The contract between the worker and an adapter: what a backend is, takes and gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Dict, Mapping, Tuple, Union
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Callable, Collection, Iterator, Type
+
+    from xbackend.worker.artifact import Artifact
+    from xbackend.worker.tensor import Tensor
+
+SettingValue = Union[bool, int, float, str]
+Settings = Mapping[str, SettingValue]
+
+PRECISIONS = ("float32", "float64", "float16", "bfloat16", "int8")
+
+
+class Unsupported(Exception):
+    """The backend cannot do what is asked, which makes the run skipped, not failed.
+
+    The message is one sentence that a user reads: what is missing and, if there is one, the cure.
+    """
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One knob of a backend that can change a bit of its output."""
+
+    key: str
+    """The name after the dot of `--set word.key=value`."""
+    default: SettingValue
+    """What the framework itself does; never depends on the machine. Its type is the setting's."""
+    help: str
+    """One line for `xbackend backends`."""
+    choices: Tuple[SettingValue, ...] = ()
+    """The values that are allowed; empty where every value of the type is."""
+
+
+@dataclass(frozen=True)
+class BackendSpec:
+    """What the coordinator knows of a backend without importing its framework."""
+
+    word: str
+    """The one word: folder, entry point, extra, marker, tox environment, value on the command line."""
+    title: str
+    """The framework's own name, such as `ONNX Runtime`."""
+    adapter: str
+    """Where the adapter is, as `package.module:Class`; imported in the worker only."""
+    modules: Tuple[str, ...]
+    """Import names of the framework, any one of which is enough; empty if NumPy is all."""
+    distributions: Tuple[str, ...]
+    """Names on the package index whose versions belong to a run's record."""
+    formats: Mapping[str, str]
+    """Precision to the format of the artifact that the adapter eats: `{"float32": "graph"}`."""
+    settings: Tuple[Setting, ...] = ()
+    """All knobs but threads and precision, which every backend has."""
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    """Precision to the sentence that says why the backend does not have it."""
+    default_precision: str = "float32"
+    """What runs when `--precision` is not given."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables set before the framework is imported; `{threads}` stands for the thread count."""
+
+    def defaults(self) -> Dict[str, SettingValue]:
+        """Return every setting with its default."""
+        return {setting.key: setting.default for setting in self.settings}
+
+
+class Session:
+    """A model that is ready to run. Made by `Backend.prepare`, closed by leaving its `with`.
+
+    `run` is the untapped inference, whose outputs are the run's. `tap` is a second, instrumented
+    one. Both take inputs that already have the artifact's names, dtypes and shapes.
+    """
+
+    taps: Tuple[str, ...] = ()
+    """Names of the tensors that `tap` can give, those of ONNX values, in order of computation."""
+
+    def run(self, inputs: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+        """Return the outputs by name, in ONNX layout, from an inference that nothing watches."""
+        raise NotImplementedError
+
+    def tap(
+        self, inputs: Mapping[str, Tensor], wanted: Collection[str]
+    ) -> Iterator[Tuple[str, Tensor]]:
+        """Yield the wanted taps from one instrumented inference, graph outputs among them.
+
+        In ONNX layout (NCHW), in the order of `taps`. A tensor that this backend does not
+        compute (fused away) is left out, never made up.
+        """
+        raise NotImplementedError
+
+    def facts(self) -> Dict[str, Any]:
+        """Return what can only be known afterwards, JSON values only.
+
+        Such as which provider ran which node, or where TensorFlow placed an operation. The key
+        `settings` holds settings that were resolved (`auto` became `litert`).
+        """
+        return {}
+
+    def close(self) -> None:
+        """Free what the framework holds."""
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self,
+        kind: Type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Backend:
+    """An adapter: the only place where its framework is imported."""
+
+    spec: ClassVar[BackendSpec]
+
+    def versions(self) -> Dict[str, str]:
+        """Return the framework's version under the backend's word, and those of what is inside it.
+
+        `{"ort": "1.31.1", "cuda": "13.0"}`: the first key is always the word itself.
+        """
+        raise NotImplementedError
+
+    def prepare(self, artifact: Artifact, settings: Settings) -> Session:
+        """Load an artifact under settings, `threads` (int) and `precision` (str) among them.
+
+        Raises `Unsupported` where the framework cannot do what is asked. Any other exception is
+        recorded as a failure at the stage `prepare`.
+        """
+        raise NotImplementedError
+
+
+def load_adapter(spec: BackendSpec, importer: Callable[[str], Any]) -> Backend:
+    """Import and make the adapter that a spec names; `importer` is `importlib.import_module`."""
+    module, _, name = spec.adapter.partition(":")
+    adapter = getattr(importer(module), name)()
+    if not isinstance(adapter, Backend):
+        raise TypeError(f"{spec.adapter} is not a subclass of xbackend.worker.contract.Backend.")
+    return adapter

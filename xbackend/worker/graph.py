@@ -1,0 +1,103 @@
+"""The ONNX graph without the onnx package: what the executors of `tf`, `torch` and `fixed` walk.
+
+The graph is normalised when it is written (converters/onnx_to_graph), so that an executor sees
+one form of each operator whatever its opset:
+
+* what later opsets take as inputs are inputs, as new constants: axes (Squeeze, Unsqueeze,
+  Reduce*), split (Split), pads and value (Pad), min and max (Clip), starts, ends and axes
+  (Slice), ratio (Dropout), repeats (Tile, as `[n]` repeats), scales (Upsample becomes Resize);
+* attributes with a default are written out (`axis`, `epsilon`, `strides`, `dilations`, `pads`,
+  `group`, `keepdims`, …), and `auto_pad` stays as it is;
+* Softmax and LogSoftmax before opset 13 carry `coerce_2d = 1`: flatten from `axis` on, then the
+  last axis;
+* an optional input that is left out is the empty string.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Dict, Tuple
+
+import numpy as np
+
+from xbackend.worker.artifact import ValueInfo
+from xbackend.worker.tensor import Tensor, storage_dtype
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation of the graph."""
+
+    operator: str
+    """The operator's name, such as `Conv`."""
+    domain: str
+    """Empty for ONNX's own operators, `com.microsoft` for ONNX Runtime's."""
+    name: str
+    inputs: Tuple[str, ...]
+    """Value names; the empty string where an optional input is left out."""
+    outputs: Tuple[str, ...]
+    attributes: Dict[str, Any]
+    """Integers, floats, strings, lists of them, or Tensor."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A model: nodes in an order in which they can be computed."""
+
+    opset: int
+    """Version of ONNX's own operator set."""
+    inputs: Tuple[ValueInfo, ...]
+    outputs: Tuple[ValueInfo, ...]
+    constants: Dict[str, Tensor]
+    """Initializers by name, and the constants that normalisation added."""
+    nodes: Tuple[Node, ...]
+
+    @property
+    def values(self) -> Tuple[str, ...]:
+        """Names of all values that nodes compute, in order."""
+        return tuple(name for node in self.nodes for name in node.outputs if name)
+
+
+def read_graph(folder: Path) -> Graph:
+    """Read `graph.json` and `weights.bin` of an artifact's folder."""
+    document = json.loads((folder / "graph.json").read_text(encoding="utf-8"))
+    weights = np.fromfile(folder / "weights.bin", np.uint8)
+    tensors = [_tensor(row, weights) for row in document["tensors"]]
+    return Graph(
+        opset=document["opset"],
+        inputs=tuple(_value(row) for row in document["inputs"]),
+        outputs=tuple(_value(row) for row in document["outputs"]),
+        constants={name: tensors[index] for name, index in document["constants"].items()},
+        nodes=tuple(_node(row, tensors) for row in document["nodes"]),
+    )
+
+
+def _tensor(row: Dict[str, Any], weights: np.ndarray[Any, Any]) -> Tensor:
+    dtype = storage_dtype(row["dtype"])
+    count = int(np.prod(row["shape"], dtype=np.int64))
+    data = weights[row["offset"] : row["offset"] + count * dtype.itemsize]
+    return Tensor(row["dtype"], data.view(dtype).reshape(row["shape"]))
+
+
+def _value(row: Dict[str, Any]) -> ValueInfo:
+    shape = row["shape"]
+    return ValueInfo(row["name"], row["dtype"], None if shape is None else tuple(shape))
+
+
+def _node(row: Dict[str, Any], tensors: list[Tensor]) -> Node:
+    attributes = {
+        key: tensors[value["tensor"]] if isinstance(value, dict) else value
+        for key, value in row["attributes"].items()
+    }
+    return Node(
+        operator=row["operator"],
+        domain=row["domain"],
+        name=row["name"],
+        inputs=tuple(row["inputs"]),
+        outputs=tuple(row["outputs"]),
+        attributes=attributes,
+    )
