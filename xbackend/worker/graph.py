@@ -5,9 +5,12 @@ one form of each operator whatever its opset:
 
 * what later opsets take as inputs are inputs, as new constants: axes (Squeeze, Unsqueeze,
   Reduce*), split (Split), pads and value (Pad), min and max (Clip), starts, ends and axes
-  (Slice), ratio (Dropout), repeats (Tile, as `[n]` repeats), scales (Upsample becomes Resize);
-* attributes with a default are written out (`axis`, `epsilon`, `strides`, `dilations`, `pads`,
-  `group`, `keepdims`, …), and `auto_pad` stays as it is;
+  (Slice), ratio (Dropout), scales (Upsample and Resize before opset 11 become today's Resize);
+* attributes with a default are written out (`axis`, `epsilon`, `group`, `keepdims`, and where the
+  rank is known `strides`, `dilations`, `pads`), and `auto_pad` stays as it is;
+* an attribute that names a format (`to`, `dtype`, `output_dtype`) holds its NumPy name, such as
+  `float32`, or the empty string where ONNX has 0;
+* every form of Constant has one attribute, the Tensor `value`;
 * Softmax and LogSoftmax before opset 13 carry `coerce_2d = 1`: flatten from `axis` on, then the
   last axis;
 * an optional input that is left out is the empty string.

@@ -1,0 +1,195 @@
+"""Reads an ONNX file that may be broken or hostile: a sound model, or one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xbackend.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnx
+
+OLDEST_OPSET = 7
+"""What ONNX Runtime guarantees; older operators broadcast by attributes."""
+
+FOREIGN_DOMAINS = frozenset({"com.microsoft", "com.microsoft.nchwc", "ai.onnx.ml"})
+"""Operator sets beside ONNX's own that some backend has."""
+
+
+def read_model(path: Path) -> onnx.ModelProto:
+    """Read a model with all its weights, local functions inlined, nodes in an order to compute.
+
+    Raises ModelError for a file that is missing, truncated, cyclic, of an opset before 7, with an
+    operator that ONNX does not have, or with weights outside of its own folder.
+    """
+    model = _parse(path)
+    _refuse_foreign_weights(model, path)
+    _load_weights(model, path)
+    model = _inline(model, path)
+    _refuse_old_opset(model, path)
+    _refuse_unknown_operators(model, path)
+    _sort(model.graph, path)
+    _check(model, path)
+    return model
+
+
+def own_opset(model: onnx.ModelProto) -> int:
+    """Return the version of ONNX's own operator set that a model asks for; 1 where it is silent."""
+    return max((entry.version for entry in model.opset_import if not entry.domain), default=1)
+
+
+def _parse(path: Path) -> onnx.ModelProto:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except OSError as error:
+        raise ModelError(f"Cannot read the model {path}: {error.strerror or error}.") from error
+    except DecodeError as error:
+        raise ModelError(
+            f"{path} is not a whole ONNX file ({path.stat().st_size} bytes): it is truncated or "
+            "of another format."
+        ) from error
+    if not model.HasField("graph") or not model.graph.node:
+        raise ModelError(f"{path} holds no ONNX graph: it is truncated or of another format.")
+    return model
+
+
+def _refuse_foreign_weights(model: onnx.ModelProto, path: Path) -> None:
+    from onnx.external_data_helper import uses_external_data
+
+    folder = path.parent.resolve()
+    for tensor in _all_tensors(model):
+        if not uses_external_data(tensor):
+            continue
+        location = next((e.value for e in tensor.external_data if e.key == "location"), "")
+        target = (folder / location).resolve()
+        if Path(location).is_absolute() or not target.is_relative_to(folder):
+            raise ModelError(
+                f"{path} takes the weight '{tensor.name}' from '{location}', outside of its own "
+                "folder, which is not allowed. Move that file beside the model."
+            )
+        if not target.is_file():
+            raise ModelError(
+                f"{path} takes the weight '{tensor.name}' from '{location}', which is missing. "
+                "Put that file beside the model."
+            )
+
+
+def _all_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
+    from onnx.external_data_helper import _get_all_tensors
+
+    return list(_get_all_tensors(model))
+
+
+def _load_weights(model: onnx.ModelProto, path: Path) -> None:
+    from onnx.external_data_helper import load_external_data_for_model
+
+    try:
+        load_external_data_for_model(model, str(path.parent))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(f"Cannot read the weights of {path}: {error}.") from error
+
+
+def _inline(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    from onnx.inliner import inline_local_functions
+
+    if not model.functions:
+        return model
+    try:
+        return inline_local_functions(model)
+    except RuntimeError as error:
+        raise ModelError(f"Cannot inline the functions of {path}: {_first(error)}") from error
+
+
+def _refuse_old_opset(model: onnx.ModelProto, path: Path) -> None:
+    opset = own_opset(model)
+    if opset < OLDEST_OPSET:
+        raise ModelError(
+            f"{path} uses opset {opset}; the oldest that backends share is {OLDEST_OPSET}. "
+            "Convert it with onnx.version_converter.convert_version."
+        )
+
+
+def _refuse_unknown_operators(model: onnx.ModelProto, path: Path) -> None:
+    from onnx import defs
+
+    opset = own_opset(model)
+    unknown = []
+    for node in model.graph.node:
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        if domain in FOREIGN_DOMAINS:
+            continue
+        if domain or not defs.has(node.op_type, opset):
+            unknown.append(f"{domain}.{node.op_type}" if domain else node.op_type)
+    if unknown:
+        names = ", ".join(sorted(set(unknown)))
+        raise ModelError(
+            f"{path} has operators that ONNX opset {opset} does not know: {names}. "
+            "Export the model with standard operators."
+        )
+
+
+def _sort(graph: onnx.GraphProto, path: Path) -> None:
+    """Put the nodes in an order in which they can be computed, stable where they are."""
+    known = {""} | {value.name for value in graph.input} | {t.name for t in graph.initializer}
+    known |= {t.values.name for t in graph.sparse_initializer}
+    waiting = list(graph.node)
+    produced = {name for node in waiting for name in node.output}
+    ordered: list[Any] = []
+    while waiting:
+        ready = []
+        blocked = []
+        for node in waiting:
+            needs = _needs(node)
+            _refuse_undefined(node, needs - known - produced, path)
+            (blocked if needs - known else ready).append(node)
+            if not needs - known:
+                known |= set(node.output)
+        if not ready:
+            names = ", ".join(sorted(name for node in blocked for name in node.output)[:5])
+            raise ModelError(
+                f"{path} has a cycle through the values {names}: no order computes it."
+            )
+        ordered += ready
+        waiting = blocked
+    del graph.node[:]
+    graph.node.extend(ordered)
+
+
+def _needs(node: onnx.NodeProto) -> set[str]:
+    """Return the values that a node reads, those that its subgraphs capture among them."""
+    needs = set(node.input)
+    for attribute in node.attribute:
+        for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
+            inner = {v.name for v in graph.input} | {t.name for t in graph.initializer}
+            inner |= {name for inside in graph.node for name in inside.output}
+            needs |= {name for inside in graph.node for name in _needs(inside)} - inner
+    return needs
+
+
+def _refuse_undefined(node: onnx.NodeProto, missing: set[str], path: Path) -> None:
+    if missing:
+        raise ModelError(
+            f"{path} is not sound: node '{node.name or node.op_type}' reads the value "
+            f"'{min(missing)}', which nothing computes."
+        )
+
+
+def _check(model: onnx.ModelProto, path: Path) -> None:
+    import onnx
+
+    if any(node.domain in FOREIGN_DOMAINS for node in model.graph.node):
+        return
+    if model.ByteSize() >= onnx.checker.MAXIMUM_PROTOBUF:
+        return
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise ModelError(f"{path} is not a sound ONNX model: {_first(error)}") from error
+
+
+def _first(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0]
