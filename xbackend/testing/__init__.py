@@ -1,1 +1,1 @@
-"""What authors of backends test against."""
+"""What authors of backends test against: the contract, and the public ONNX tests."""

@@ -137,10 +137,13 @@ class Backend:
         raise NotImplementedError
 
 
-def load_adapter(spec: BackendSpec, importer: Callable[[str], Any]) -> Backend:
-    """Import and make the adapter that a spec names; `importer` is `importlib.import_module`."""
-    module, _, name = spec.adapter.partition(":")
+def load_adapter(path: str, importer: Callable[[str], Any]) -> Backend:
+    """Import and make the adapter that `spec.adapter` names, as `package.module:Class`.
+
+    `importer` is `importlib.import_module`. Raises ImportError where the framework is missing.
+    """
+    module, _, name = path.partition(":")
     adapter = getattr(importer(module), name)()
     if not isinstance(adapter, Backend):
-        raise TypeError(f"{spec.adapter} is not a subclass of xbackend.worker.contract.Backend.")
+        raise TypeError(f"{path} is not a subclass of xbackend.worker.contract.Backend.")
     return adapter

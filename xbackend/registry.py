@@ -1,0 +1,92 @@
+"""Backends, converters and reports by name: the only door to the wings, and to strangers' plugins."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from xbackend.converter import ConverterSpec
+from xbackend.errors import UsageError
+from xbackend.installed import importable, installed
+from xbackend.worker.contract import BackendSpec
+
+
+def known_backends() -> list[str]:
+    """Return the words of all backends that have an entry point, built-in ones first."""
+    order = ["tf", "ort", "torch", "tflite", "fixed"]
+    names = list(installed().entry_points["xbackend.backends"])
+    return sorted(names, key=lambda name: (order.index(name) if name in order else 99, name))
+
+
+def backend(word: str) -> BackendSpec:
+    """Return what is known of a backend. Raises UsageError for an unknown word."""
+    points = installed().entry_points["xbackend.backends"]
+    if word not in points:
+        raise UsageError(
+            f"There is no backend '{word}'. Known backends: {', '.join(known_backends())}."
+        )
+    spec = _load("xbackend.backends", word)
+    if not isinstance(spec, BackendSpec):
+        raise UsageError(f"The entry point of backend '{word}' is not a BackendSpec.")
+    return spec
+
+
+def is_available(spec: BackendSpec) -> bool:
+    """Tell whether one of the backend's frameworks could be imported in this Python."""
+    return not spec.modules or any(importable(module) for module in spec.modules)
+
+
+def available_backends() -> list[str]:
+    """Return the words of the backends whose framework is installed in this Python."""
+    return [word for word in known_backends() if is_available(backend(word))]
+
+
+def install_hint(spec: BackendSpec) -> str:
+    """Return the sentence that says what a missing backend needs.
+
+    >>> spec = BackendSpec("tf", "TensorFlow", "a:B", ("tensorflow",), (), {})
+    >>> install_hint(spec)
+    "Backend 'tf' needs tensorflow. Install it with: pip install 'xbackend[tf]'"
+    """
+    needs = " or ".join(spec.modules) or "numpy"
+    return (
+        f"Backend '{spec.word}' needs {needs}. "
+        f"Install it with: pip install 'xbackend[{spec.word}]'"
+    )
+
+
+def converters() -> list[ConverterSpec]:
+    """Return all converters, whether or not their packages are installed."""
+    names = installed().entry_points["xbackend.converters"]
+    specs = [_load("xbackend.converters", name) for name in names]
+    return [spec for spec in specs if isinstance(spec, ConverterSpec)]
+
+
+def report_formats() -> list[str]:
+    """Return the names of the reports."""
+    return sorted(installed().entry_points["xbackend.reports"])
+
+
+def report(name: str) -> Callable[..., str]:
+    """Return the function that lays out a comparison. Raises UsageError for an unknown name."""
+    if name not in installed().entry_points["xbackend.reports"]:
+        raise UsageError(
+            f"There is no report '{name}'. Known reports: {', '.join(report_formats())}."
+        )
+    render: Callable[..., str] = _load("xbackend.reports", name)
+    return render
+
+
+def load_object(path: str) -> Any:
+    """Import `package.module:attribute`. Raises ImportError or AttributeError."""
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _load(group: str, name: str) -> Any:
+    path = installed().entry_points[group][name]
+    try:
+        return load_object(path)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"The plugin '{name}' ({path}) cannot be loaded: {error}.") from error

@@ -1,0 +1,79 @@
+"""Makes artifacts and sessions inside of a test's own process."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xbackend.converter import ConverterSpec, Request, Result
+from xbackend.worker.artifact import Artifact
+from xbackend.worker.contract import Backend, BackendSpec, SettingValue, load_adapter
+
+if TYPE_CHECKING:
+    import onnx
+
+CONVERTERS = "xbackend.converters"
+"""The entry-point group that the converters are found by."""
+
+
+def make_artifact(model: onnx.ModelProto, folder: Path, target_format: str = "graph") -> Artifact:
+    """Write a model and convert it, in this process, by the one arrow that leads to a format.
+
+    Raises what the converter raises, and LookupError where none has the arrow.
+    """
+    import onnx
+
+    source_format = target_format.replace("graph", "onnx", 1)
+    output = folder / target_format
+    output.mkdir(parents=True)
+    source = folder / "source.onnx"
+    onnx.save_model(model, source)
+    request = Request(source, source_format, target_format, output)
+    result = _convert(request)
+    return Artifact(
+        folder=output,
+        format=target_format,
+        digest="",
+        inputs=result.inputs,
+        outputs=result.outputs,
+        layers=result.layers,
+        manifest={"notes": dict(result.notes)},
+    )
+
+
+def _convert(request: Request) -> Result:
+    arrow = (request.source_format, request.target_format)
+    module, _, name = _converter(arrow).convert.partition(":")
+    result: Result = getattr(importlib.import_module(module), name)(request)
+    return result
+
+
+@cache
+def _converter(arrow: tuple[str, str]) -> ConverterSpec:
+    """Find a converter by what it converts; the first in order of names."""
+    for entry in sorted(entry_points(group=CONVERTERS), key=lambda entry: entry.name):
+        if entry.name.startswith(arrow[0].partition("-")[0]):
+            spec: ConverterSpec = entry.load()
+            if arrow in spec.arrows:
+                return spec
+    raise LookupError(f"No installed converter makes '{arrow[1]}' from '{arrow[0]}'.")
+
+
+def load_backend(spec: BackendSpec) -> Backend:
+    """Import an adapter as a worker does: with the environment of its spec, one thread."""
+    for key, value in spec.environment.items():
+        os.environ[key] = value.format(threads=1)
+    return load_adapter(spec, importlib.import_module)
+
+
+def default_settings(spec: BackendSpec, precision: str | None = None) -> dict[str, SettingValue]:
+    """Return every setting of a backend with its default, threads and precision among them."""
+    return {
+        **spec.defaults(),
+        "threads": 1,
+        "precision": precision or spec.default_precision,
+    }

@@ -1,0 +1,149 @@
+"""What machine and software a worker runs on, with the standard library alone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, Dict, List
+
+BIT_CHANGING = (
+    "ATEN_CPU_CAPABILITY",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUDA_VISIBLE_DEVICES",
+    "DNNL_DEFAULT_FPMATH_MODE",
+    "DNNL_MAX_CPU_ISA",
+    "KMP_BLOCKTIME",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "MKL_NUM_THREADS",
+    "NPY_DISABLE_CPU_FEATURES",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE",
+    "OPENBLAS_NUM_THREADS",
+    "TF_CUDNN_DETERMINISTIC",
+    "TF_DETERMINISTIC_OPS",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_SET_ONEDNN_FPMATH_MODE",
+    "TF_XLA_FLAGS",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "XLA_FLAGS",
+)
+"""Environment variables that are known to change bits."""
+
+VENDORS = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD", "HygonGenuine": "Hygon"}
+
+INTEL_6 = {
+    "Nehalem": (0x1A, 0x1E, 0x1F, 0x2E),
+    "Westmere": (0x25, 0x2C, 0x2F),
+    "Sandy Bridge": (0x2A, 0x2D),
+    "Ivy Bridge": (0x3A, 0x3E),
+    "Haswell": (0x3C, 0x3F, 0x45, 0x46),
+    "Broadwell": (0x3D, 0x47, 0x4F, 0x56),
+    "Skylake": (0x4E, 0x5E, 0x55),
+    "Kaby Lake": (0x8E, 0x9E),
+    "Ice Lake": (0x6A, 0x6C, 0x7D, 0x7E),
+    "Tiger Lake": (0x8C, 0x8D),
+    "Alder Lake": (0x97, 0x9A),
+    "Sapphire Rapids": (0x8F,),
+    "Emerald Rapids": (0xCF,),
+    "Granite Rapids": (0xAD, 0xAE),
+}
+"""Intel's family 6: model numbers by microarchitecture (Intel SDM volume 4, table 2-1)."""
+
+
+def hardware() -> Dict[str, Any]:
+    """Return vendor, device, microarchitecture, cores, memory in bytes and sorted CPU flags."""
+    cpu = _cpuinfo()
+    return {
+        "vendor": VENDORS.get(cpu.get("vendor_id", ""), cpu.get("vendor_id", "unknown")),
+        "device": cpu.get("model name", os.uname().machine),
+        "microarchitecture": microarchitecture(cpu),
+        "cores": _cores(),
+        "memory_bytes": _memory(),
+        "flags": sorted(set(cpu.get("flags", cpu.get("Features", "")).split())),
+        "machine": os.uname().machine,
+    }
+
+
+def software() -> Dict[str, Any]:
+    """Return Python, operating system, C library, and the variables that can change bits."""
+    return {
+        "python": sys.version.split()[0],
+        "implementation": sys.implementation.name,
+        "system": f"{os.uname().sysname} {os.uname().release}",
+        "libc": _libc(),
+        "environment": {name: os.environ[name] for name in BIT_CHANGING if name in os.environ},
+    }
+
+
+def microarchitecture(cpu: Dict[str, str]) -> str:
+    """Name the microarchitecture from the fields of /proc/cpuinfo; `unknown` where it is not listed.
+
+    >>> microarchitecture({"vendor_id": "GenuineIntel", "cpu family": "6", "model": "63"})
+    'Haswell'
+    >>> microarchitecture({"vendor_id": "AuthenticAMD", "cpu family": "25", "model": "17"})
+    'Zen 4'
+    """
+    family, model = int(cpu.get("cpu family", 0)), int(cpu.get("model", 0))
+    if cpu.get("vendor_id") == "GenuineIntel" and family == 6:
+        return _intel(model, cpu.get("flags", "").split())
+    if cpu.get("vendor_id") == "AuthenticAMD":
+        return _amd(family, model)
+    return "unknown"
+
+
+def _intel(model: int, flags: List[str]) -> str:
+    name = next((name for name, models in INTEL_6.items() if model in models), "unknown")
+    if model == 0x55 and "avx512_bf16" in flags:
+        return "Cooper Lake"
+    if model == 0x55 and "avx512_vnni" in flags:
+        return "Cascade Lake"
+    return name
+
+
+def _amd(family: int, model: int) -> str:
+    if family == 0x17:
+        return "Zen 2" if model >= 0x30 else "Zen"
+    if family == 0x19:
+        return "Zen 4" if 0x10 <= model < 0x20 or 0x60 <= model < 0xB0 else "Zen 3"
+    return {0x15: "Bulldozer", 0x1A: "Zen 5"}.get(family, "unknown")
+
+
+def _cpuinfo() -> Dict[str, str]:
+    """Return the first processor's fields of /proc/cpuinfo, nothing where there is none."""
+    fields: Dict[str, str] = {}
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                key, colon, value = line.partition(":")
+                if not colon and fields:
+                    break
+                fields[key.strip()] = value.strip()
+    except OSError:
+        return {}
+    return fields
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _memory() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return 0
+
+
+def _libc() -> str:
+    try:
+        return os.confstr("CS_GNU_LIBC_VERSION") or "unknown"
+    except (ValueError, OSError, AttributeError):
+        return "unknown"

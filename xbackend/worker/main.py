@@ -1,0 +1,194 @@
+"""The worker: reads a job on standard input, runs it, answers in JSON lines on standard output.
+
+Lines are `{"stage": …}` when a stage begins, `{"partial": {…}}` with what is known so far, and
+last `{"result": {…}}`. What a framework prints goes to standard error instead.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List, TextIO
+
+from xbackend.worker import fingerprint
+from xbackend.worker.contract import Unsupported, load_adapter
+from xbackend.worker.job import Job, Sample, read_job, wanted_taps
+
+if TYPE_CHECKING:
+    from xbackend.worker.artifact import Artifact
+    from xbackend.worker.contract import Backend, Session
+    from xbackend.worker.tensor import Tensor
+
+Record = Dict[str, Any]
+
+
+class Channel:
+    """The way back to the coordinator, which remembers the stage that the worker is in."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.stage = "start"
+
+    def send(self, **message: Any) -> None:
+        """Write one line."""
+        self.stream.write(json.dumps(message) + "\n")
+        self.stream.flush()
+
+    def enter(self, stage: str) -> None:
+        """Say that a stage begins, so that a crash can be told by where it happened."""
+        self.stage = stage
+        self.send(stage=stage)
+
+
+def main() -> None:
+    """Run the job on standard input and leave at once, without the frameworks' slow farewell."""
+    channel = Channel(os.fdopen(os.dup(1), "w", encoding="utf-8"))
+    os.dup2(2, 1)
+    faulthandler.enable()
+    job = read_job(sys.stdin.read())
+    for name, value in job.environment.items():
+        os.environ[name] = value
+    channel.send(partial={"hardware": fingerprint.hardware(), "software": fingerprint.software()})
+    channel.send(result=execute(job, channel))
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def execute(job: Job, channel: Channel) -> Record:
+    """Run a job and return its part of the run's record; failures are told, never raised."""
+    try:
+        return {"status": "ok", "error": None, **_run(job, channel)}
+    except Unsupported as error:
+        return _stopped("skipped", channel.stage, "unsupported", str(error))
+    except ImportError as error:
+        return _stopped("failed", channel.stage, "not-installed", f"{job.missing} ({error})")
+    except Exception as error:  # whatever a framework raises is a symptom to record
+        import traceback
+
+        traceback.print_exc()
+        return _stopped("failed", channel.stage, type(error).__name__, _sentence(error))
+
+
+def _run(job: Job, channel: Channel) -> Record:
+    channel.enter("import")
+    backend = load_adapter(job.adapter, importlib.import_module)
+    from xbackend.worker.artifact import read_artifact
+
+    channel.send(partial=_versions(job, backend))
+    channel.enter("prepare")
+    artifact = read_artifact(Path(job.artifact))
+    with backend.prepare(artifact, job.settings) as session:
+        rows = [_infer(sample, artifact, session, job, channel) for sample in job.samples]
+        channel.send(partial={"results": rows})
+        outcome = _tap_all(rows, artifact, session, job, channel)
+        return {**outcome, "results": rows, "facts": session.facts()}
+
+
+def _versions(job: Job, backend: Backend) -> Record:
+    import numpy
+
+    versions = backend.versions()
+    return {
+        "backend_version": versions.get(job.backend, "unknown"),
+        "versions": {**versions, "numpy": numpy.__version__},
+    }
+
+
+def _infer(
+    sample: Sample, artifact: Artifact, session: Session, job: Job, channel: Channel
+) -> Record:
+    """Run one sample with nothing watching; its outputs are the run's."""
+    from xbackend.worker.objects import write_tensor
+
+    channel.enter("inference")
+    inputs = read_inputs(sample, artifact)
+    started = time.perf_counter()
+    outputs = session.run(inputs)
+    seconds = time.perf_counter() - started
+    channel.enter("save")
+    return {
+        "input": sample.name,
+        "seconds": seconds,
+        "inputs": [{"name": n, **write_tensor(job.store, t)} for n, t in inputs.items()],
+        "outputs": [{"name": n, **write_tensor(job.store, t)} for n, t in outputs.items()],
+        "taps": [],
+        "taps_neutral": None,
+    }
+
+
+def read_inputs(sample: Sample, artifact: Artifact) -> Dict[str, Tensor]:
+    """Read a sample's tensors and round them to the formats that the artifact takes."""
+    import numpy
+
+    from xbackend.worker.tensor import cast, of
+
+    tensors = {}
+    for value in artifact.inputs:
+        where = sample.inputs[value.name]
+        rows = numpy.load(where.file, mmap_mode="r", allow_pickle=False)[where.start : where.stop]
+        array = numpy.array(rows[0] if where.drop_axis else rows)
+        tensors[value.name] = cast(of(array), value.dtype)
+    return tensors
+
+
+def _tap_all(
+    rows: List[Record], artifact: Artifact, session: Session, job: Job, channel: Channel
+) -> Record:
+    """Run every sample again with taps, and say whether that changed the outputs' bits."""
+    wanted = wanted_taps(job.taps, session.taps)
+    if not wanted:
+        return {"taps_neutral": None}
+    try:
+        for sample, row in zip(job.samples, rows):
+            _tap(sample, row, wanted, artifact, session, job, channel)
+    except Exception as error:  # the outputs stand, whatever became of the taps
+        message = f"The outputs were computed, the taps were not: {_sentence(error)}"
+        failure = {"stage": channel.stage, "symptom": type(error).__name__, "message": message}
+        return {"taps_neutral": None, "error": failure}
+    return {"taps_neutral": all(row["taps_neutral"] is not False for row in rows)}
+
+
+def _tap(
+    sample: Sample,
+    row: Record,
+    wanted: List[str],
+    artifact: Artifact,
+    session: Session,
+    job: Job,
+    channel: Channel,
+) -> None:
+    """Fill in one sample's taps. An output's tap is the untapped output, compared with the tapped."""
+    from xbackend.worker.objects import write_tensor
+
+    channel.enter("taps")
+    outputs = {output["name"]: output for output in row["outputs"]}
+    asked = set(wanted)
+    neutral = True
+    for name, tensor in session.tap(read_inputs(sample, artifact), [*wanted, *outputs]):
+        if name in outputs:
+            neutral = neutral and tensor.record() == _bits(outputs[name])
+        if name in asked:
+            row["taps"].append(
+                outputs.get(name) or {"name": name, **write_tensor(job.store, tensor)}
+            )
+    row["taps_neutral"] = neutral
+
+
+def _bits(record: Record) -> Record:
+    return {key: record[key] for key in ("dtype", "shape", "digest")}
+
+
+def _stopped(status: str, stage: str, symptom: str, message: str) -> Record:
+    error = {"stage": stage, "symptom": symptom, "message": message}
+    return {"status": status, "error": error}
+
+
+def _sentence(error: BaseException) -> str:
+    """Return the first line of what an exception says, or its kind where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:500] if lines else type(error).__name__
