@@ -5,19 +5,17 @@ from __future__ import annotations
 import importlib
 import os
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xbackend.converter import ConverterSpec, Request, Result
+from xbackend.installed import installed
+from xbackend.registry import load_object
 from xbackend.worker.artifact import Artifact
 from xbackend.worker.contract import Backend, BackendSpec, SettingValue, load_adapter
 
 if TYPE_CHECKING:
     import onnx
-
-CONVERTERS = "xbackend.converters"
-"""The entry-point group that the converters are found by."""
 
 
 def make_artifact(model: onnx.ModelProto, folder: Path, target_format: str = "graph") -> Artifact:
@@ -46,28 +44,27 @@ def make_artifact(model: onnx.ModelProto, folder: Path, target_format: str = "gr
 
 
 def _convert(request: Request) -> Result:
-    arrow = (request.source_format, request.target_format)
-    module, _, name = _converter(arrow).convert.partition(":")
-    result: Result = getattr(importlib.import_module(module), name)(request)
+    result: Result = load_object(_converter(request.source_format, request.target_format))(request)
     return result
 
 
 @cache
-def _converter(arrow: tuple[str, str]) -> ConverterSpec:
-    """Find a converter by what it converts; the first in order of names."""
-    for entry in sorted(entry_points(group=CONVERTERS), key=lambda entry: entry.name):
-        if entry.name.startswith(arrow[0].partition("-")[0]):
-            spec: ConverterSpec = entry.load()
-            if arrow in spec.arrows:
-                return spec
-    raise LookupError(f"No installed converter makes '{arrow[1]}' from '{arrow[0]}'.")
+def _converter(source_format: str, target_format: str) -> str:
+    """Find the function that has an arrow; those named after its target are asked first."""
+    points = installed().entry_points["xbackend.converters"]
+    suffix = "_to_" + target_format.partition("-")[0]
+    for name in sorted(points, key=lambda name: (not name.endswith(suffix), name)):
+        spec: ConverterSpec = load_object(points[name])
+        if (source_format, target_format) in spec.arrows:
+            return spec.convert
+    raise LookupError(f"No installed converter makes '{target_format}' from '{source_format}'.")
 
 
 def load_backend(spec: BackendSpec) -> Backend:
     """Import an adapter as a worker does: with the environment of its spec, one thread."""
     for key, value in spec.environment.items():
         os.environ[key] = value.format(threads=1)
-    return load_adapter(spec, importlib.import_module)
+    return load_adapter(spec.adapter, importlib.import_module)
 
 
 def default_settings(spec: BackendSpec, precision: str | None = None) -> dict[str, SettingValue]:

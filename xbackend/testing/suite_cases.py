@@ -125,7 +125,7 @@ def dtype_name(value: onnx.TypeProto) -> str:
     if kind != "tensor_type":
         return str(kind)
     name = TensorProto.DataType.Name(value.tensor_type.elem_type).lower()
-    return {"float": "float32", "double": "float64"}.get(name, name)
+    return {"float": "float32", "double": "float64"}.get(name, str(name))
 
 
 @dataclass(frozen=True)
