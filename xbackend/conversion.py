@@ -1,0 +1,246 @@
+"""From a model's file to what a backend eats: finds the arrows, runs them, keeps what they give."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from xbackend import arrow, registry
+from xbackend.converter import ConverterSpec, Request
+from xbackend.errors import ConversionError, ModelError, StoreError, XbackendError
+from xbackend.installed import importable, version
+from xbackend.model import Model
+from xbackend.store import Store
+from xbackend.worker.artifact import MANIFEST
+
+HUB = "graph"
+"""The prepared format whose values name the taps of every backend."""
+
+
+class MissingPackages(ConversionError):
+    """No way leads from the model to the format with the packages that are installed."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One arrow of a way, and which source it starts from."""
+
+    converter: ConverterSpec
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Made:
+    """One converted model in the store."""
+
+    folder: Path
+    digest: str
+    model: Path
+    """The main file."""
+
+
+@dataclass
+class Workshop:
+    """Converts one model, once for each format, into a store."""
+
+    model: Model
+    store: Store
+    sample_inputs: Callable[[], Path | None]
+    """Gives the .npz of sample inputs, made when a converter asks for it first."""
+    inputs_digest: str
+    """SHA-256 of the sample inputs."""
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Converter's name to its options."""
+    tell: Callable[[str], None] = lambda message: None
+    """Told what is being converted."""
+    made: dict[str, Made] = field(default_factory=dict)
+
+    def make(self, target: str) -> Made:
+        """Return the model in a format, converted if it is not in the store yet.
+
+        Raises MissingPackages where a package is missing, ModelError or ConversionError where
+        the model cannot be converted.
+        """
+        if target in self.made:
+            return self.made[target]
+        if target in self.model.files:
+            path = self.model.files[target]
+            return Made(path.parent, self.model.digests[target], path)
+        step = find_way(set(self.model.files), target)[-1]
+        self.made[target] = self._walk(step, self.make(step.source))
+        return self.made[target]
+
+    def hub(self) -> Made | None:
+        """Return the model's ONNX graph, None where no installed converter leads to it."""
+        try:
+            return self.make(HUB)
+        except MissingPackages:
+            return None
+
+    def _walk(self, step: Step, source: Made) -> Made:
+        hub = self.hub() if step.converter.takes_hub else None
+        key = self._key(step, source, hub)
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        folder = self.store.folder / "artifacts" / digest
+        if not (folder / MANIFEST).is_file():
+            self._run(step, source, hub, key, folder)
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return Made(folder, digest, folder / manifest["model"])
+
+    def _key(self, step: Step, source: Made, hub: Made | None) -> dict[str, Any]:
+        """Return all that decides what the step gives."""
+        converter = step.converter
+        return {
+            "converter": converter.name,
+            "revision": converter.revision,
+            "from": step.source,
+            "to": step.target,
+            "source": source.digest,
+            "packages": {name: version(name) for name in converter.distributions},
+            "options": dict(self.options.get(converter.name, {})),
+            "inputs": self.inputs_digest if converter.takes_inputs else None,
+            "hub": hub.digest if hub else None,
+        }
+
+    def _run(
+        self, step: Step, source: Made, hub: Made | None, key: dict[str, Any], folder: Path
+    ) -> None:
+        """Run a converter in a process of its own and move what it wrote into place."""
+        self.tell(f"converting {step.source} to {step.target} ({self.model.name})")
+        scratch = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+        try:
+            scratch.mkdir(parents=True)
+            request = Request(
+                source=source.model,
+                source_format=step.source,
+                target_format=step.target,
+                output=scratch,
+                inputs=self.sample_inputs() if step.converter.takes_inputs else None,
+                hub=hub.folder if hub else None,
+                options=key["options"],
+            )
+            result = run_converter(step.converter, request)
+            manifest = self._manifest(step, source, key, folder.name, result)
+            (scratch / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+            _publish(scratch, folder)
+        except OSError as error:
+            raise StoreError(
+                f"Cannot write {folder}: {error.strerror or error}. Free space or permissions "
+                "there, or name another store with --store."
+            ) from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _manifest(
+        self, step: Step, source: Made, key: dict[str, Any], digest: str, result: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Return `artifact.json`: the interface, and every step from the source to here."""
+        before: list[dict[str, Any]] = []
+        if (source.folder / MANIFEST).is_file():
+            text = (source.folder / MANIFEST).read_text(encoding="utf-8")
+            before = json.loads(text).get("steps", [])
+        this = {**key, "weights": result["weights"], "notes": result["notes"]}
+        return {
+            "schema_version": 1,
+            "format": step.target,
+            "digest": digest,
+            "model": result["model"],
+            "source": {"name": self.model.name, "digest": self.model.digest},
+            "inputs": result["inputs"],
+            "outputs": result["outputs"],
+            "layers": result["layers"],
+            "steps": [*before, this],
+        }
+
+
+def _publish(scratch: Path, folder: Path) -> None:
+    """Rename a finished folder into place; another process may have been faster."""
+    try:
+        scratch.rename(folder)
+    except OSError:
+        if not (folder / MANIFEST).is_file():
+            raise
+
+
+def find_way(sources: set[str], target: str) -> list[Step]:
+    """Return the shortest way of installed converters from any of the formats to the target.
+
+    Raises MissingPackages, which names what to install, where a way exists but is not installed;
+    ConversionError where no converter leads there.
+    """
+    specs = registry.converters()
+    usable = [spec for spec in specs if all(importable(module) for module in spec.modules)]
+    way = _search(sources, target, usable)
+    if way is not None:
+        return way
+    known = ", ".join(sorted(sources))
+    complete = _search(sources, target, specs)
+    if complete is None:
+        raise ConversionError(f"No converter leads from {known} to {target}.")
+    step = next(step for step in complete if step.converter not in usable)
+    missing = [module for module in step.converter.modules if not importable(module)]
+    raise MissingPackages(
+        f"Converting {step.source} to {step.target} needs {' and '.join(missing)}. "
+        f"Install it with: pip install 'xbackend[{step.converter.extra}]'"
+    )
+
+
+def _search(sources: set[str], target: str, specs: list[ConverterSpec]) -> list[Step] | None:
+    """Search breadth first, in the order of the sources' names."""
+    ways: dict[str, list[Step]] = {source: [] for source in sorted(sources)}
+    queue = deque(ways)
+    while queue:
+        here = queue.popleft()
+        if here == target:
+            return ways[here]
+        for spec in specs:
+            for source, reached in spec.arrows:
+                if source == here and reached not in ways:
+                    ways[reached] = [*ways[here], Step(spec, source, reached)]
+                    queue.append(reached)
+    return None
+
+
+def run_converter(spec: ConverterSpec, request: Request) -> dict[str, Any]:
+    """Run a converter in a fresh Python. Raises ModelError or ConversionError."""
+    done = subprocess.run(
+        [sys.executable, *arrow.COMMAND],
+        input=json.dumps(arrow.to_document(spec.convert, request), default=str),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"},
+        check=False,
+    )
+    if done.returncode or not done.stdout:
+        raise ConversionError(
+            f"The converter {spec.name} died with {_symptom(done.returncode)}; its last words: "
+            f"{_last_line(done.stderr)}"
+        )
+    answer: dict[str, Any] = json.loads(done.stdout)
+    if "error" in answer:
+        kinds: dict[str, type[XbackendError]] = {"ModelError": ModelError}
+        raise kinds.get(answer["error"]["kind"], ConversionError)(answer["error"]["message"])
+    result: dict[str, Any] = answer["result"]
+    return result
+
+
+def _symptom(status: int) -> str:
+    from signal import Signals
+
+    return Signals(-status).name if status < 0 else f"exit status {status}"
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "none"
