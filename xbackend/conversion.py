@@ -76,9 +76,36 @@ class Workshop:
         if target in self.model.files:
             path = self.model.files[target]
             return Made(path.parent, self.model.digests[target], path)
-        step = find_way(set(self.model.files), target)[-1]
-        self.made[target] = self._walk(step, self.make(step.source))
+        memo = self._memo(target)
+        self.made[target] = self._remembered(memo) or self._find_and_walk(target, memo)
         return self.made[target]
+
+    def _find_and_walk(self, target: str, memo: Path) -> Made:
+        step = find_way(set(self.model.files), target)[-1]
+        made = self._walk(step, self.make(step.source))
+        self.store.write_file(memo, made.digest.encode())
+        return made
+
+    def _remembered(self, memo: Path) -> Made | None:
+        """Return what was made under the same circumstances, without importing a converter."""
+        try:
+            folder = self.store.folder / "artifacts" / memo.read_text(encoding="ascii")
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return Made(folder, folder.name, folder / manifest["model"])
+
+    def _memo(self, target: str) -> Path:
+        """Return the file that remembers which artifact these circumstances gave."""
+        key = {
+            "model": self.model.digests,
+            "target": target,
+            "options": {name: dict(options) for name, options in self.options.items()},
+            "inputs": self.inputs_digest,
+            "installed": registry.converter_state(),
+        }
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        return self.store.folder / "artifacts" / "made" / digest
 
     def hub(self) -> Made | None:
         """Return the model's ONNX graph, None where no installed converter leads to it."""

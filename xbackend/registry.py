@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -61,6 +64,21 @@ def converters() -> list[ConverterSpec]:
     names = installed().entry_points["xbackend.converters"]
     specs = [_load("xbackend.converters", name) for name in names]
     return [spec for spec in specs if isinstance(spec, ConverterSpec)]
+
+
+def converter_state() -> str:
+    """Return a digest of all installed versions and of the converters' files.
+
+    As long as it stays the same, a converter gives what it gave, so none has to be imported.
+    """
+    from importlib.util import find_spec
+
+    state = hashlib.sha256(json.dumps(sorted(installed().versions.items())).encode())
+    for name, path in sorted(installed().entry_points["xbackend.converters"].items()):
+        spec = find_spec(path.partition(":")[0])
+        changed = os.stat(spec.origin).st_mtime_ns if spec and spec.origin else 0
+        state.update(f"{name} {path} {changed}\n".encode())
+    return state.hexdigest()
 
 
 def report_formats() -> list[str]:
