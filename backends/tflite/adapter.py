@@ -1,0 +1,43 @@
+"""The adapter of TensorFlow Lite: prepares a flat graph under settings that are checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Dict
+
+from xbackend.worker.contract import Backend, Unsupported
+
+from . import SPEC
+from .runtime import PACKAGES, load, resolve, version
+from .session import FlatSession, Kernels, read_map
+
+if TYPE_CHECKING:
+    from xbackend.worker.artifact import Artifact
+    from xbackend.worker.contract import Settings
+
+
+class Adapter(Backend):
+    """TensorFlow Lite behind the contract."""
+
+    spec = SPEC
+
+    def __init__(self) -> None:
+        self._runtime = "auto"
+
+    def versions(self) -> Dict[str, str]:
+        """Return the version of the runtime; before `prepare`, of the one that `auto` means."""
+        name = resolve(self._runtime)
+        return {SPEC.word: version(name), PACKAGES[name][1]: version(name)}
+
+    def prepare(self, artifact: Artifact, settings: Settings) -> FlatSession:
+        """Load a flat graph; Unsupported where this runtime lacks one of its operations."""
+        chosen = {**SPEC.defaults(), **settings}
+        kernels = Kernels(str(chosen["delegate"]), int(chosen.get("threads", 1)))
+        if kernels.delegate == "reference" and kernels.threads > 1:
+            raise Unsupported(
+                "TensorFlow Lite's reference kernels use one thread, not "
+                f"{kernels.threads}: run them with --threads 1."
+            )
+        runtime = load(str(chosen["runtime"]))
+        self._runtime = runtime.word
+        path = artifact.folder / str(artifact.manifest.get("model", "model.tflite"))
+        return FlatSession(runtime, kernels, str(path), read_map(artifact.folder))
