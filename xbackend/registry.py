@@ -54,8 +54,7 @@ def install_hint(spec: BackendSpec) -> str:
     """
     needs = " or ".join(spec.modules) or "numpy"
     return (
-        f"Backend '{spec.word}' needs {needs}. "
-        f"Install it with: pip install 'xbackend[{spec.word}]'"
+        f"Backend '{spec.word}' needs {needs}. Install it with: pip install 'xbackend[{spec.word}]'"
     )
 
 

@@ -1,11 +1,11 @@
 """Runs, objects and artifacts on disk; any number of processes may write at once.
 
-    objects/ab/cdef…        raw little-endian bytes, named by their SHA-256
-    runs/<id>.json          one record for each run
-    artifacts/<digest>/…    converted models
-    inputs/<digest>.npy     sample inputs that were given or made
-    workers/<digest>.pyz    the program that ran on the platform
-    logs/<id>.txt           what the worker's framework printed
+objects/ab/cdef…        raw little-endian bytes, named by their SHA-256
+runs/<id>.json          one record for each run
+artifacts/<digest>/…    converted models
+inputs/<digest>.npy     sample inputs that were given or made
+workers/<digest>.pyz    the program that ran on the platform
+logs/<id>.txt           what the worker's framework printed
 """
 
 from __future__ import annotations

@@ -1,0 +1,265 @@
+"""Starts workers, watches them, and turns whatever becomes of them into a run's record."""
+
+from __future__ import annotations
+
+import json
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from xbackend.platforms import Platform
+from xbackend.store import Store
+from xbackend.worker.job import Job
+
+Record = dict[str, Any]
+
+EXPLANATIONS = {
+    "SIGILL": "the framework used an instruction that this processor does not have",
+    "SIGSEGV": "the framework crashed on a bad memory access",
+    "SIGKILL": "it was killed from outside, often for want of memory",
+    "SIGABRT": "the framework gave up on its own",
+    "SIGBUS": "the framework crashed on a bad memory access, often for a full disk",
+    "SIGFPE": "the framework crashed on an integer division",
+    "SIGTERM": "it was ended from outside",
+}
+"""What a signal that ended a worker means."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One worker to start."""
+
+    record: Record
+    """The run's record so far; what the worker tells is added to a copy."""
+    job: Job
+    platform: Platform
+    worker: Path
+
+
+@dataclass
+class _Answer:
+    """What a worker has said."""
+
+    stage: str = "start"
+    known: Record = field(default_factory=dict)
+    result: Record | None = None
+
+
+def run_all(
+    launches: Sequence[Launch],
+    store: Store,
+    jobs: int,
+    timeout: float,
+    begun: Callable[[Launch], None],
+    ended: Callable[[Record], None],
+) -> list[Record]:
+    """Run workers, `jobs` at once, and keep each record as soon as its worker ends.
+
+    `begun` and `ended` are called from several threads, one at a time. On KeyboardInterrupt the
+    workers are killed; what has ended is kept.
+    """
+    waiting: queue.SimpleQueue[Launch] = queue.SimpleQueue()
+    for launch in launches:
+        waiting.put(launch)
+    pool = _Pool(store, timeout, begun, ended)
+    threads = [
+        threading.Thread(target=pool.work, args=(waiting,), daemon=True)
+        for _ in range(max(1, min(jobs, len(launches))))
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt:
+        pool.stop()
+        raise
+    if pool.error is not None:
+        raise pool.error
+    return sorted(pool.records, key=lambda record: str(record["id"]))
+
+
+class _Pool:
+    """The threads' shared state."""
+
+    def __init__(
+        self,
+        store: Store,
+        timeout: float,
+        begun: Callable[[Launch], None],
+        ended: Callable[[Record], None],
+    ) -> None:
+        self.store, self.timeout, self.begun, self.ended = store, timeout, begun, ended
+        self.lock = threading.Lock()
+        self.stopped = False
+        self.processes: set[subprocess.Popen[str]] = set()
+        self.records: list[Record] = []
+        self.error: Exception | None = None
+
+    def work(self, waiting: queue.SimpleQueue[Launch]) -> None:
+        """Take launches until none is left or the pool is stopped."""
+        while not self.stopped:
+            try:
+                launch = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                self._one(launch)
+            except Exception as error:  # the main thread raises it again
+                self.error = error
+                self.stop()
+
+    def _one(self, launch: Launch) -> None:
+        with self.lock:
+            self.begun(launch)
+        record = self._launch(launch)
+        if self.stopped:
+            return
+        self.store.write_run(record)
+        with self.lock:
+            self.records.append(record)
+            self.ended(record)
+
+    def stop(self) -> None:
+        """Kill all workers; no record is written for them."""
+        self.stopped = True
+        with self.lock:
+            for process in self.processes:
+                process.kill()
+
+    def _launch(self, launch: Launch) -> Record:
+        started = time.perf_counter()
+        log = self.store.folder / "logs" / f"{launch.record['id']}.txt"
+        with log.open("w", encoding="utf-8") as stream:
+            try:
+                process = subprocess.Popen(
+                    launch.platform.command(launch.worker),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=stream,
+                    text=True,
+                    errors="replace",
+                )
+            except OSError as error:
+                return _cannot_start(launch, error)
+            with self.lock:
+                self.processes.add(process)
+            answer, timed_out = _converse(process, launch.job.to_json(), self.timeout)
+            with self.lock:
+                self.processes.discard(process)
+        seconds = time.perf_counter() - started
+        if not log.stat().st_size:
+            log.unlink()
+        return finish(launch, answer, process.returncode, timed_out, self.timeout, seconds)
+
+
+def _converse(process: subprocess.Popen[str], job: str, timeout: float) -> tuple[_Answer, bool]:
+    """Hand over the job and listen until the worker ends; tell whether it had to be killed."""
+    answer = _Answer()
+    late = threading.Event()
+
+    def kill() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(timeout, kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(job)
+            process.stdin.close()
+        except OSError:
+            pass  # It died before it read its job; its exit status tells.
+        for line in process.stdout:
+            _listen(answer, line)
+        process.wait()
+    finally:
+        timer.cancel()
+        if process.stdout is not None:
+            process.stdout.close()
+    return answer, late.is_set() and answer.result is None
+
+
+def _listen(answer: _Answer, line: str) -> None:
+    """Take in one line; a line cut off by a crash is passed over."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return
+    answer.stage = message.get("stage", answer.stage)
+    answer.known.update(message.get("partial", {}))
+    answer.result = message.get("result", answer.result)
+
+
+def finish(
+    launch: Launch,
+    answer: _Answer,
+    status: int,
+    timed_out: bool,
+    timeout: float,
+    seconds: float,
+) -> Record:
+    """Return the run's record from what the worker said and how it ended."""
+    record = {**launch.record, **answer.known, "seconds": seconds}
+    if answer.result is not None:
+        record.update(answer.result)
+    else:
+        symptom, message = _end(launch, answer.stage, status, timed_out, timeout)
+        error = {"stage": answer.stage, "symptom": symptom, "message": message}
+        record.update(status="failed", error=error)
+    resolved = record.get("facts", {}).get("settings", {})
+    record["settings"] = {**launch.record["settings"], **resolved}
+    if launch.platform.cpu is not None:
+        record["hardware"] = _emulated(record.get("hardware", {}), launch.platform.cpu)
+    return record
+
+
+def _end(
+    launch: Launch, stage: str, status: int, timed_out: bool, timeout: float
+) -> tuple[str, str]:
+    """Return the symptom and the sentence for a worker that ended without a result."""
+    who = f"The worker of '{launch.job.backend}' on '{launch.platform.spec}'"
+    if timed_out:
+        return (
+            "timeout",
+            f"{who} was stopped at the stage '{stage}' after {timeout:g} s. "
+            "Allow more with --timeout.",
+        )
+    number = -status if status < 0 else status - 128
+    if status < 0 or number in {s.value for s in signal.Signals}:
+        name = signal.Signals(number).name
+        why = EXPLANATIONS.get(name, "a signal ended it")
+        return name, f"{who} died with {name} at the stage '{stage}': {why}."
+    log = f"logs/{launch.record['id']}.txt"
+    return (
+        f"exit {status}",
+        f"{who} ended with exit status {status} at the stage '{stage}' and gave no result; "
+        f"what it printed is in the store's {log}.",
+    )
+
+
+def _cannot_start(launch: Launch, error: OSError) -> Record:
+    command = launch.platform.command(launch.worker)[0]
+    message = f"Cannot start '{command}': {error.strerror or error}."
+    failure = {"stage": "start", "symptom": type(error).__name__, "message": message}
+    return {**launch.record, "status": "failed", "error": failure}
+
+
+def _emulated(hardware: Record, cpu: str) -> Record:
+    """Return the hardware of an emulated platform: /proc tells the host's, which did not compute."""
+    return {
+        **hardware,
+        "vendor": "emulated",
+        "device": f"QEMU {cpu}",
+        "microarchitecture": cpu.partition(",")[0],
+        "flags": [],
+        "host": hardware,
+    }
