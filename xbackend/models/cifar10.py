@@ -28,6 +28,10 @@ CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
 
+SOURCE = (
+    "CIFAR-10, binary version (A. Krizhevsky, 2009, https://www.cs.toronto.edu/~kriz/cifar.html)"
+)
+
 SIDE, CHANNELS = 32, 3
 RECORD = 1 + CHANNELS * SIDE * SIDE
 LARGEST = 256 * 1024 * 1024
@@ -55,8 +59,10 @@ class Dataset:
     classes: tuple[str, ...]
     divisor: int
     """What a pixel is divided by to lie in [0, 1]."""
+    title: str
+    """What the pictures are, in a few words."""
     source: str
-    """One line: what the data are."""
+    """Where they come from, in one line."""
 
 
 def read(path: Path) -> Dataset:
@@ -75,7 +81,14 @@ def read(path: Path) -> Dataset:
     pixels = np.concatenate([part.pixels for part in parts])
     labels = np.concatenate([part.labels for part in parts])
     held_out = decode(files[TEST], f"{path}: {TEST}")
-    return Dataset(Images(pixels, labels), held_out, CLASSES, 255, "CIFAR-10, binary version")
+    return Dataset(
+        training=Images(pixels, labels),
+        held_out=held_out,
+        classes=CLASSES,
+        divisor=255,
+        title="CIFAR-10",
+        source=SOURCE,
+    )
 
 
 def decode(data: bytes, origin: str) -> Images:

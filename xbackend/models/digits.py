@@ -41,6 +41,7 @@ def read() -> Dataset:
         held_out=Images(pixels[held_out], labels[held_out]),
         classes=CLASSES,
         divisor=DIVISOR,
+        title="handwritten digits",
         source=SOURCE,
     )
 

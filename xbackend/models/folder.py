@@ -1,22 +1,31 @@
-"""Write a model's folder: the network in every format that can be made, samples and model.json."""
+"""Write a model's folder: trained, in several formats, with samples and model.json."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from xbackend.conversion import Workshop, find_way
+from xbackend.errors import StoreError, UsageError, XbackendError
+from xbackend.model import Model
 from xbackend.models.catalogue import MANIFEST, SCHEMA_VERSION
 from xbackend.models.cifar10 import Dataset, Images
 from xbackend.models.keras_fit import INPUT, scale
-from xbackend.models.train import Trained
+from xbackend.models.train import Recipe, Trained, check, fit
+from xbackend.store import Store
+from xbackend.worker.artifact import MANIFEST as ARTIFACT
 
 Array = np.ndarray[Any, Any]
 Rows = dict[str, dict[str, Any]]
+Tell = Callable[[str], None]
 
 FILES = {
     "keras": "model.keras",
@@ -33,19 +42,125 @@ RANKS = {"usual": 0.5, "hesitant": 0.02, "boundary": 0.0}
 rightly, ordered by how far the first class is ahead of the second."""
 
 CALIBRATION = 100
-"""How many training pictures int8 is calibrated on."""
+"""How many training pictures int8 is calibrated on, at most."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A model's folder that was written."""
+
+    folder: Path
+    trained: Trained
+    failed: Mapping[str, str]
+    """Format to why it could not be made."""
+
+
+def train_model(
+    recipe: Recipe,
+    data: Dataset,
+    output: Path,
+    tell: Tell,
+    formats: Sequence[str] = ("keras", "onnx"),
+) -> Written:
+    """Train, convert and write a folder that `xbackend run` takes.
+
+    `tell` gets a line after each epoch and before each conversion. Nothing is at `output` until
+    all is done. Raises UsageError before training where a package is missing or `output` is not
+    empty; a conversion that fails later is in `Written.failed`, and the rest is kept.
+    """
+    check(recipe)
+    check_output(output)
+    for format_ in set(formats) - {"keras"}:
+        find_way({"keras"}, format_)
+    scratch = output.parent / f".{output.name}.{os.getpid()}.tmp"
+    try:
+        scratch.mkdir(parents=True)
+        written = _write(recipe, data, scratch, tell, formats)
+        shutil.rmtree(scratch / "work")
+        scratch.replace(output)
+    except OSError as error:
+        raise StoreError(
+            f"Cannot write {output}: {error.strerror or error}. Free space or permissions there, "
+            "or name another folder with --output."
+        ) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return Written(output, *written)
+
+
+def check_output(output: Path) -> None:
+    """Raise UsageError where a folder is not empty: what is there stays there."""
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UsageError(f"{output} is not an empty folder. Name another with --output.")
+
+
+def _write(
+    recipe: Recipe, data: Dataset, folder: Path, tell: Tell, formats: Sequence[str]
+) -> tuple[Trained, dict[str, str]]:
+    def progress(line: dict[str, Any]) -> None:
+        tell(
+            f"epoch {line['epoch']} of {recipe.epochs}: "
+            f"loss {line['loss']:.4f}, accuracy {line['accuracy']:.1%}"
+        )
+
+    trained = fit(recipe, data, folder / FILES["keras"], progress)
+    files, failed = convert(recipe.model, folder, data, tell, formats)
+    samples = write_samples(folder, choose_samples(trained.outputs, data.held_out.labels), data)
+    _write_manifest(folder, recipe.model, trained, files, samples, data)
+    return trained, failed
+
+
+def convert(
+    name: str, folder: Path, data: Dataset, tell: Tell, formats: Iterable[str]
+) -> tuple[Rows, dict[str, str]]:
+    """Make the other formats out of model.keras; return a row for each and what failed."""
+    source = folder / FILES["keras"]
+    rows: Rows = {"keras": {**_file(source), "made_from": None}}
+    shop = _workshop(name, source, data, folder / "work", tell)
+    failed: dict[str, str] = {}
+    for format_ in [key for key in formats if key != "keras"]:
+        try:
+            made = shop.make(format_)
+        except XbackendError as error:
+            failed[format_] = str(error)
+            continue
+        target = folder / FILES[format_]
+        shutil.copyfile(made.model, target)
+        manifest = json.loads((made.folder / ARTIFACT).read_text(encoding="utf-8"))
+        rows[format_] = {**_file(target), **_provenance(manifest["steps"][-1])}
+    return rows, failed
+
+
+def _workshop(name: str, source: Path, data: Dataset, work: Path, tell: Tell) -> Workshop:
+    store = Store(work)
+    store.create()
+    calibration = write_calibration(work / "inputs" / "calibration.npz", data)
+    known = digest(source)
+    model = Model(name, known, name, {"keras": source}, digests={"keras": known})
+    return Workshop(model, store, lambda: calibration, digest(calibration), tell=tell)
+
+
+def _file(path: Path) -> dict[str, Any]:
+    return {"file": path.name, "bytes": path.stat().st_size, "digest": digest(path)}
+
+
+def _provenance(step: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a conversion's record that a reader needs to make the file again."""
+    kept = ("converter", "revision", "packages", "options", "weights", "notes")
+    return {"made_from": step["from"], **{key: step[key] for key in kept}}
 
 
 def choose_samples(outputs: Array, labels: Array) -> dict[str, int]:
     """Return for each name of a sample which held-out picture it is.
 
-    The network is right on all three; on `boundary` it is least sure, so that a small deviation
-    between backends has the best chance of changing the class.
+    Chosen from those that the network classifies rightly, if there are any. On `boundary` it is
+    least sure, so that there a small deviation is most likely to change the class.
     """
     ordered = np.sort(outputs, axis=1)
     margins = ordered[:, -1] - ordered[:, -2]
     right = np.flatnonzero(outputs.argmax(axis=1) == labels)
-    ranked = right[np.argsort(margins[right], kind="stable")]
+    candidates = right if len(right) else np.arange(len(labels))
+    ranked = candidates[np.argsort(margins[candidates], kind="stable")]
     return {name: int(ranked[int(len(ranked) * rank)]) for name, rank in RANKS.items()}
 
 
@@ -55,23 +170,26 @@ def write_samples(folder: Path, chosen: Mapping[str, int], data: Dataset) -> dic
     array = scale(data.held_out.pixels[indices], data.divisor)
     np.save(folder / SAMPLES, array, allow_pickle=False)
     return {
-        "file": SAMPLES,
-        "digest": digest(folder / SAMPLES),
+        **_file(folder / SAMPLES),
         "input": INPUT,
         "dtype": array.dtype.name,
         "shape": list(array.shape),
         "names": list(chosen),
         "labels": [int(data.held_out.labels[index]) for index in indices],
-        "held_out": indices,
-        "rule": "right, at these shares of the order by margin: "
-        + ", ".join(f"{name} {share:.0%}" for name, share in RANKS.items()),
+        "held_out_index": indices,
+        "rule": "held-out pictures, if possible classified rightly, ordered by how far the first "
+        "class is ahead of the second: " + _shares(),
     }
 
 
-def write_calibration(path: Path, data: Dataset) -> None:
-    """Write evenly spaced training pictures as the inputs that int8 is calibrated on."""
-    pictures = calibration(data.training)
-    np.savez(path, **{INPUT: scale(pictures, data.divisor)})
+def _shares() -> str:
+    return ", ".join(f"{name} lies at {share:.0%}" for name, share in RANKS.items())
+
+
+def write_calibration(path: Path, data: Dataset) -> Path:
+    """Write the inputs that int8 is calibrated on."""
+    np.savez(path, **{INPUT: scale(calibration(data.training), data.divisor)})
+    return path
 
 
 def calibration(images: Images) -> Array:
@@ -80,25 +198,23 @@ def calibration(images: Images) -> Array:
     return images.pixels[::step][:CALIBRATION]
 
 
-def write_manifest(
+def _write_manifest(
     folder: Path,
     name: str,
-    description: str,
     trained: Trained,
     files: Rows,
     samples: Mapping[str, Any],
-    classes: Iterable[str],
+    data: Dataset,
 ) -> None:
-    """Write model.json, which says what each file is and how it was made."""
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "name": name,
-        "description": description,
+        "description": f"the paper's small CNN, trained on {data.title}",
         "parameters": trained.parameters,
         "digest": digest_of_all(files),
         "files": files,
         "samples": samples,
-        "classes": list(classes),
+        "classes": list(data.classes),
         "training": trained.record,
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")

@@ -1,17 +1,18 @@
-"""The process that trains a network with Keras: a job on standard input, progress on output.
+"""The process that trains a network with Keras: a job's file as argument, progress on output.
 
-It is run as `python -m xbackend.models.keras_fit`, never imported by the coordinator. Same job,
-machine and versions: the same weights. The order of the pictures depends on the seed alone.
+Same job, machine and versions: the same weights. The order of the pictures depends on the seed
+alone.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -47,9 +48,22 @@ INPUT = "image"
 SHAPE = (32, 32, 3)
 
 
-def main() -> int:
-    """Train as the job on standard input says, write the model and the held-out outputs."""
-    job = json.load(sys.stdin)
+def main() -> None:
+    """Train as the job says; what packages print goes to standard error."""
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    for message in train(job):
+        _send(channel, message)
+
+
+def _send(channel: IO[str], message: Mapping[str, Any]) -> None:
+    channel.write(json.dumps(message) + "\n")
+    channel.flush()
+
+
+def train(job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the progress of each epoch, write model and held-out outputs, yield the parameters."""
     keras = _keras(job["seed"])
     with np.load(job["data"], allow_pickle=False) as data:
         arrays = dict(data)
@@ -59,13 +73,11 @@ def main() -> int:
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    for progress in _epochs(model, arrays, job):
-        print(json.dumps(progress), flush=True)
+    yield from _epochs(model, arrays, job)
     np.save(job["outputs"], _outputs(model, arrays["held_out_pixels"], job["divisor"]))
     _without_optimizer(keras, model, job["model"]).save(job["output"])
     canonicalise(Path(job["output"]))
-    print(json.dumps({"parameters": int(model.count_params())}), flush=True)
-    return 0
+    yield {"parameters": int(model.count_params())}
 
 
 def _keras(seed: int) -> Any:
@@ -118,7 +130,3 @@ def scale(pixels: Array, divisor: int) -> Array:
     [0.0, 0.5, 1.0]
     """
     return pixels.astype(np.float32) / np.float32(divisor)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

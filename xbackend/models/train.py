@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -23,7 +23,11 @@ Array = np.ndarray[Any, Any]
 Progress = Callable[[dict[str, Any]], None]
 
 NETWORKS = ("cifar10-small",)
-PROCESS = "xbackend.models.keras_fit"
+PROCESS = (
+    "import sys; sys.path[:] = [p for p in sys.path if p]; "
+    "from xbackend.models.keras_fit import main; main()"
+)
+"""The program of the process; the current folder must not shadow a package."""
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "PYTHONHASHSEED": "0"}
 """On the CPU: small networks gain nothing from a GPU, and its sums have no fixed order."""
@@ -58,7 +62,7 @@ def fit(recipe: Recipe, data: Dataset, output: Path, progress: Progress) -> Trai
 
     `progress` gets a dict with `epoch`, `loss` and `accuracy` after each epoch.
     """
-    _check(recipe)
+    check(recipe)
     with tempfile.TemporaryDirectory(prefix="xbackend-train-") as scratch:
         outputs = Path(scratch) / "outputs.npy"
         job = {
@@ -68,13 +72,14 @@ def fit(recipe: Recipe, data: Dataset, output: Path, progress: Progress) -> Trai
             "output": str(output),
             "outputs": str(outputs),
         }
-        last = _run(job, Path(scratch) / "errors", progress)
+        last = _run(job, Path(scratch), progress)
         predicted = np.load(outputs, allow_pickle=False)
     accuracy = float((predicted.argmax(axis=1) == data.held_out.labels).mean())
     return Trained(predicted, accuracy, last["parameters"], _record(recipe, data, accuracy))
 
 
-def _check(recipe: Recipe) -> None:
+def check(recipe: Recipe) -> None:
+    """Raise UsageError where a recipe is not sound or TensorFlow is missing."""
     if recipe.model not in NETWORKS:
         known = ", ".join(NETWORKS)
         raise UsageError(f"There is no network {recipe.model!r} to train. Networks: {known}.")
@@ -97,31 +102,29 @@ def _written(data: Dataset, path: Path) -> str:
     return str(path)
 
 
-def _run(job: dict[str, Any], errors: Path, progress: Progress) -> dict[str, Any]:
+def _run(job: dict[str, Any], scratch: Path, progress: Progress) -> dict[str, Any]:
     """Run the process, hand on its lines, return the last one."""
     line: dict[str, Any] = {}
-    with errors.open("wb") as stderr, _started(stderr) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
+    (scratch / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    errors = scratch / "errors.txt"
+    with errors.open("wb") as stderr, _started(scratch / "job.json", stderr) as process:
         try:
-            process.stdin.write(json.dumps(job))
-            process.stdin.close()
-            for text in process.stdout:
+            for text in process.stdout or ():
                 line = json.loads(text)
                 if "epoch" in line:
                     progress(line)
-        finally:
-            if process.poll() is None and sys.exc_info()[0] is not None:
-                process.kill()
+        except BaseException:
+            process.kill()
+            raise
     if process.returncode:
         raise ConversionError(_failure(process.returncode, errors))
     return line
 
 
-def _started(stderr: Any) -> subprocess.Popen[str]:
+def _started(job: Path, stderr: IO[bytes]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", PROCESS],
-        stdin=subprocess.PIPE,
+        [sys.executable, "-c", PROCESS, str(job)],
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,
