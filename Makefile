@@ -1,0 +1,34 @@
+# The two commands of the README: make demo, make test.
+
+PYTHON ?= python3.11
+VENV ?= .venv
+RUNNER = .tox/.runner
+# Other Pythons that pyenv keeps, for the environments py310, py312 and py313.
+TOX_DISCOVER ?= $(wildcard $(PYENV_ROOT)/versions/3.1[0-3].*/bin/python)
+export TOX_DISCOVER
+
+.PHONY: demo test clean
+
+demo: $(VENV)/.installed
+	$(VENV)/bin/xbackend run --backends tf,ort,torch,tflite,fixed
+	$(VENV)/bin/xbackend compare
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e '.[all]'
+	touch $@
+
+# Installing goes two at a time, testing one at a time: tests that measure speed run alone.
+test: $(RUNNER)/.installed
+	rm -rf .tox/results
+	$(RUNNER)/bin/tox run-parallel --notest --parallel 2 --parallel-no-spinner
+	$(RUNNER)/bin/tox run --skip-pkg-install; status=$$?; \
+	$(PYTHON) .ci/totals.py .tox/results; exit $$status
+
+$(RUNNER)/.installed: constraints.txt
+	$(PYTHON) -m venv $(RUNNER)
+	$(RUNNER)/bin/python -m pip install --quiet -c constraints.txt tox
+	touch $@
+
+clean:
+	rm -rf .tox .venv .xbackend build *.egg-info

@@ -1,0 +1,66 @@
+"""What every test may use: markers by folder, the project's own files, the shared data."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TREES = ("xbackend/", "backends/", "converters/", "reports/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with the name of its folder under tests/."""
+    for item in items:
+        item.add_marker(item.path.relative_to(ROOT / "tests").parts[0])
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Data beside the project that is not part of it: published results, real models."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("The folder 'shared' beside the project is not there.")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def texts() -> dict[str, str]:
+    """Every text file of the project that git does not ignore, by its path with slashes."""
+    found = {}
+    for name in _listed():
+        path = ROOT / name
+        if path.is_file() and not path.is_symlink():
+            data = path.read_bytes()
+            if b"\0" not in data:
+                found[name] = data.decode("utf-8")
+    return found
+
+
+@pytest.fixture(scope="session")
+def trees(texts: dict[str, str]) -> dict[str, ast.Module]:
+    """Every Python file of the project, parsed, by its path with slashes."""
+    return {name: ast.parse(text) for name, text in texts.items() if name.endswith(".py")}
+
+
+@pytest.fixture(scope="session")
+def package(trees: dict[str, ast.Module]) -> dict[str, ast.Module]:
+    """Those of `trees` that are installed: the kernel and the three wings."""
+    return {name: tree for name, tree in trees.items() if name.startswith(TREES)}
+
+
+def _listed() -> list[str]:
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if listing.returncode != 0:
+        pytest.skip("The project's files are listed by git, and this folder is not a clone.")
+    return sorted({name for name in listing.stdout.split("\0") if name})
