@@ -1,0 +1,144 @@
+"""The adapter of ONNX Runtime: sessions, inference and taps."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple
+
+import numpy as np
+import onnxruntime
+
+from xbackend.worker.contract import Backend, Session, Unsupported
+from xbackend.worker.tensor import Tensor, of
+
+from . import SPEC
+from .options import ERRORS_ONLY, Options, read_options
+from .placement import facts_about
+from .refusal import refusal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Collection, Iterator
+
+    from xbackend.worker.artifact import Artifact
+    from xbackend.worker.contract import Settings
+
+BFLOAT16 = 16
+"""ONNX's number for the format that NumPy lacks."""
+
+NUMERIC = frozenset(
+    f"tensor({name})"
+    for name in (
+        *("float", "double", "float16", "bfloat16", "bool"),
+        *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+    )
+)
+"""Types of values that are tensors with bits to compare."""
+
+
+class Adapter(Backend):
+    """ONNX Runtime as a backend."""
+
+    spec = SPEC
+
+    def versions(self) -> Dict[str, str]:
+        """Return ONNX Runtime's version, and that of CUDA if it was built for it."""
+        versions = {"ort": str(onnxruntime.__version__)}
+        cuda = getattr(onnxruntime, "cuda_version", "")
+        return {**versions, "cuda": str(cuda)} if cuda else versions
+
+    def prepare(self, artifact: Artifact, settings: Settings) -> OrtSession:
+        """Load `model.onnx`; the file of the taps is read once they are asked for."""
+        onnxruntime.set_default_logger_severity(ERRORS_ONLY)
+        return OrtSession(artifact, read_options(settings))
+
+
+class OrtSession(Session):
+    """Two sessions of ONNX Runtime: the model, and later the same with all values as outputs."""
+
+    def __init__(self, artifact: Artifact, options: Options) -> None:
+        self._folder = artifact.folder
+        self._options = options
+        self._model = open_session(artifact.folder / "model.onnx", options)
+        self._tapped: Any = None
+        self.taps = tuple(layer.tap for layer in artifact.layers)
+
+    def run(self, inputs: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+        """Return the outputs of one inference."""
+        return infer(self._model, [value.name for value in self._model.get_outputs()], inputs)
+
+    def tap(
+        self, inputs: Mapping[str, Tensor], wanted: Collection[str]
+    ) -> Iterator[Tuple[str, Tensor]]:
+        """Yield values that a second session gives as outputs; strings and sequences are left out.
+
+        With optimisations an output cannot be fused away, so that session may compute other bits.
+        """
+        if self._tapped is None:
+            self._tapped = open_session(self._folder / "taps.onnx", self._options)
+        given = {value.name for value in self._tapped.get_outputs() if value.type in NUMERIC}
+        order = dict.fromkeys((*self.taps, *sorted(given)))
+        names = [name for name in order if name in given and name in wanted]
+        yield from infer(self._tapped, names, inputs).items()
+
+    def facts(self) -> Dict[str, Any]:
+        """Return which provider ran which node, and what the settings came to."""
+        return facts_about(self._model, self._folder / "model.onnx", self._options)
+
+    def close(self) -> None:
+        """Let go of both sessions."""
+        self._model = self._tapped = None
+
+
+def open_session(path: Path, options: Options) -> Any:
+    """Load a file under options and see that they hold. Raises Unsupported where they do not."""
+    try:
+        session = options.open(str(path))
+    except Unsupported:
+        raise
+    except Exception as error:
+        raise refusal(error, options.precision) from error
+    options.check(session)
+    return session
+
+
+def infer(session: Any, names: List[str], inputs: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+    """Return the named outputs of one inference."""
+    if any(has_bfloat16(value) for value in (*session.get_inputs(), *session.get_outputs())):
+        return infer_bfloat16(session, names, inputs)
+    arrays = session.run(names, {name: tensor.array for name, tensor in inputs.items()})
+    return {name: of(array) for name, array in zip(names, arrays)}
+
+
+def has_bfloat16(value: Any) -> bool:
+    """Tell whether an input or output is in the format that NumPy lacks."""
+    return bool(value.type == "tensor(bfloat16)")
+
+
+def infer_bfloat16(
+    session: Any, names: List[str], inputs: Mapping[str, Tensor]
+) -> Dict[str, Tensor]:
+    """Return the named outputs of one inference through ONNX Runtime's own tensors."""
+    values = session.run_with_ort_values(names, {k: ort_value(t) for k, t in inputs.items()})
+    return {name: from_ort_value(value) for name, value in zip(names, values)}
+
+
+def ort_value(tensor: Tensor) -> Any:
+    """Copy a tensor into one of ONNX Runtime's. Raises Unsupported if it has no bfloat16."""
+    if tensor.dtype != "bfloat16":
+        return onnxruntime.OrtValue.ortvalue_from_numpy(tensor.array)
+    make = getattr(onnxruntime.OrtValue, "ortvalue_from_numpy_with_onnx_type", None)
+    if make is None:
+        raise Unsupported(
+            f"ONNX Runtime {onnxruntime.__version__} takes no bfloat16 from Python; 1.20 does."
+        )
+    return make(np.ascontiguousarray(tensor.array), BFLOAT16)
+
+
+def from_ort_value(value: Any) -> Tensor:
+    """Copy one of ONNX Runtime's tensors out, bfloat16 as its bits."""
+    if value.data_type() != "tensor(bfloat16)":
+        return of(value.numpy())
+    shape = tuple(value.shape())
+    data = ctypes.string_at(value.data_ptr(), 2 * int(np.prod(shape, dtype=np.int64)))
+    return Tensor("bfloat16", np.frombuffer(data, np.uint16).reshape(shape))

@@ -1,0 +1,51 @@
+"""What ONNX Runtime says when it refuses a model, in one sentence."""
+
+from __future__ import annotations
+
+import re
+
+import onnxruntime
+
+from xbackend.worker.contract import Unsupported
+
+PREFIXES = (
+    re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : "),
+    re.compile(r"^Load model from .*? failed: ?"),
+    re.compile(r"^/\S+\.(?:cc|h):\d+ .*?\) (?=[A-Z])"),
+    re.compile(r"^This is an invalid model\. "),
+)
+"""What stands before the sentence: status codes, paths, signatures of C++ functions."""
+
+LACKS = (
+    "Could not find an implementation",
+    "Type Error:",
+    "is not a registered function/op",
+    "No Op registered",
+    "Unsupported model IR version",
+    "ONNX Runtime only *guarantees* support",
+)
+"""Parts of messages which say that ONNX Runtime lacks something, not that the model is broken."""
+
+
+def refusal(error: Exception, precision: str) -> Exception:
+    """Return the exception to raise for one that a session was not opened with.
+
+    `Unsupported` where ONNX Runtime lacks a kernel, operator or opset; else one of the same class.
+    """
+    detail = sentence(str(error))
+    if any(part in detail for part in LACKS):
+        version = onnxruntime.__version__
+        return Unsupported(f"ONNX Runtime {version} cannot run this model in {precision}: {detail}")
+    return type(error)(f"ONNX Runtime refuses the model: {detail}")
+
+
+def sentence(message: str) -> str:
+    """Return the first line of a message without what only its authors read.
+
+    >>> sentence("[ONNXRuntimeError] : 1 : FAIL : Fatal error: a:B(-1) is not a registered")
+    'Fatal error: a:B(-1) is not a registered.'
+    """
+    text = next((line for line in message.splitlines() if line.strip()), "it gives no reason")
+    for prefix in PREFIXES:
+        text = prefix.sub("", text)
+    return text.strip().rstrip(".") + "."
