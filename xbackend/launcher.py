@@ -172,7 +172,8 @@ def _converse(process: subprocess.Popen[str], job: str, timeout: float) -> tuple
     timer.daemon = True
     timer.start()
     try:
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
             process.stdin.write(job)
             process.stdin.close()
@@ -228,22 +229,16 @@ def _end(
     """Return the symptom and the sentence for a worker that ended without a result."""
     who = f"The worker of '{launch.job.backend}' on '{launch.platform.spec}'"
     if timed_out:
-        return (
-            "timeout",
-            f"{who} was stopped at the stage '{stage}' after {timeout:g} s. "
-            "Allow more with --timeout.",
-        )
+        late = f"{who} was stopped at the stage '{stage}' after {timeout:g} s."
+        return "timeout", f"{late} Allow more with --timeout."
     number = -status if status < 0 else status - 128
     if status < 0 or number in {s.value for s in signal.Signals}:
         name = signal.Signals(number).name
         why = EXPLANATIONS.get(name, "a signal ended it")
         return name, f"{who} died with {name} at the stage '{stage}': {why}."
-    log = f"logs/{launch.record['id']}.txt"
-    return (
-        f"exit {status}",
-        f"{who} ended with exit status {status} at the stage '{stage}' and gave no result; "
-        f"what it printed is in the store's {log}.",
-    )
+    where = f"what it printed is in the store's logs/{launch.record['id']}.txt"
+    what = f"ended with exit status {status} at the stage '{stage}' and gave no result"
+    return f"exit {status}", f"{who} {what}; {where}."
 
 
 def _cannot_start(launch: Launch, error: OSError) -> Record:
@@ -254,7 +249,7 @@ def _cannot_start(launch: Launch, error: OSError) -> Record:
 
 
 def _emulated(hardware: Record, cpu: str) -> Record:
-    """Return the hardware of an emulated platform: /proc tells the host's, which did not compute."""
+    """Return the hardware of an emulated platform; /proc tells the host's, which only emulates."""
     return {
         **hardware,
         "vendor": "emulated",

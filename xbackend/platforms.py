@@ -1,4 +1,4 @@
-"""Where a worker runs: `native`, `cores:4`, `qemu:Haswell,-fma`, `python:/path`, joined with `+`."""
+"""Where a worker runs: `native`, `cores:4`, `qemu:Haswell`, `python:/path`, joined with `+`."""
 
 from __future__ import annotations
 

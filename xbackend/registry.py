@@ -1,4 +1,4 @@
-"""Backends, converters and reports by name: the only door to the wings, and to strangers' plugins."""
+"""Backends, converters and reports by name: the only door to the wings and to strangers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import json
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -59,10 +60,20 @@ def install_hint(spec: BackendSpec) -> str:
 
 
 def converters() -> list[ConverterSpec]:
-    """Return all converters, whether or not their packages are installed."""
-    names = installed().entry_points["xbackend.converters"]
-    specs = [_load("xbackend.converters", name) for name in names]
-    return [spec for spec in specs if isinstance(spec, ConverterSpec)]
+    """Return all converters, whether or not their packages are installed.
+
+    One that is broken is named on standard error and passed over: others may do.
+    """
+    found = []
+    for name in installed().entry_points["xbackend.converters"]:
+        try:
+            spec = _load("xbackend.converters", name)
+        except UsageError as error:
+            print(f"xbackend: {error}", file=sys.stderr)
+            continue
+        if isinstance(spec, ConverterSpec):
+            found.append(spec)
+    return found
 
 
 def converter_state() -> str:

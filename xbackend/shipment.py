@@ -81,7 +81,7 @@ def _zip(sources: dict[str, bytes]) -> bytes:
 
 
 def _bytecode(name: str, source: bytes) -> bytes:
-    """Compile to an unchecked hash-based .pyc (PEP 552); another version of Python passes it over."""
+    """Compile to an unchecked hash-based .pyc (PEP 552), which another Python passes over."""
     code = compile(source, name, "exec", dont_inherit=True)
     unchecked = (1).to_bytes(4, "little")
     return MAGIC_NUMBER + unchecked + source_hash(source) + marshal.dumps(code)

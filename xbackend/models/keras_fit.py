@@ -109,12 +109,14 @@ def _epochs(
     pixels, labels, batch = arrays["pixels"], arrays["labels"], job["batch"]
     for epoch in range(job["epochs"]):
         order = np.random.default_rng((job["seed"], epoch)).permutation(len(labels))
+        sums = np.zeros(2)
         for start in range(0, len(order), batch):
             chosen = order[start : start + batch]
             scaled = scale(pixels[chosen], job["divisor"])
-            loss, accuracy = model.train_on_batch(scaled, labels[chosen])
-        yield {"epoch": epoch + 1, "loss": float(loss), "accuracy": float(accuracy)}
-        model.reset_metrics()
+            loss_and_accuracy = model.train_on_batch(scaled, labels[chosen])
+            sums += len(chosen) * np.asarray(loss_and_accuracy, float)
+        loss, accuracy = sums / len(labels)
+        yield {"epoch": epoch + 1, "loss": loss, "accuracy": accuracy}
 
 
 def _outputs(model: Any, pixels: Array, divisor: int) -> Array:

@@ -1,0 +1,218 @@
+"""The command line: parse, call, print. Data on standard output, all else on standard error."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from xbackend import __version__
+
+RUN_EXAMPLES = """examples:
+  xbackend run                                        the built-in model, every installed backend
+  xbackend run model.onnx --backends ort,torch --inputs x.npy --threads 1,2 --repeats 3
+  xbackend run model.keras --precision float32,int8   a model of TensorFlow, in integers too
+  xbackend run model.tflite --set tflite.delegate=none
+  xbackend run --platform native --platform python:/opt/old/bin/python --backends tf
+  xbackend run package.module:make_model --backends torch,ort
+
+exit status: 0 done, 2 wrong usage, 3 a run failed (the others are kept)
+"""
+COMPARE_EXAMPLES = """examples:
+  xbackend compare                                    every run of the store, as tables
+  xbackend compare --format json --output result.json
+  xbackend compare --where backend=ort --where settings.threads=1 --group-by platform
+  xbackend compare --max-eqcs 1                       exit 1 unless all runs give the same bits
+  xbackend compare --fail-under 16                    exit 1 if fewer mantissa bits agree
+
+exit status: 0 done, 1 a threshold was missed, 2 wrong usage
+"""
+CONVERT_EXAMPLES = """examples:
+  xbackend convert model.keras --to onnx,tflite,tflite-int8,onnx-int8
+  xbackend convert model.tflite --to onnx --output converted
+  xbackend convert model.onnx --to onnx-int8 --inputs calibration.npy
+  xbackend convert model.onnx --to onnx-int8 --option onnx_to_int8.activation=s8
+"""
+MODELS_EXAMPLES = """examples:
+  xbackend models                                     what is built in
+  xbackend models show cifar10-small                  where its files and samples are
+  xbackend models train cifar10-small --data cifar-10-binary.tar.gz --output trained
+"""
+TAPS_HELP = "outputs (one inference), layers (every ONNX value), or patterns such as 'conv*,fc1'"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status."""
+    from xbackend.errors import XbackendError
+
+    options = _parser().parse_args(arguments)
+    if options.command is None:
+        _parser().print_help()
+        return 0
+    try:
+        status: int = _COMMANDS[options.command](options)
+        sys.stdout.flush()
+        return status
+    except XbackendError as error:
+        print(f"xbackend: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("xbackend: interrupted; what was done is kept.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from xbackend.commands import run
+
+    return run(options)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from xbackend.commands import compare
+
+    return compare(options)
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from xbackend.commands import convert
+
+    return convert(options)
+
+
+def _backends(options: argparse.Namespace) -> int:
+    from xbackend.listings import print_backends
+
+    return print_backends(options)
+
+
+def _platforms(options: argparse.Namespace) -> int:
+    from xbackend.listings import print_platforms
+
+    return print_platforms(options)
+
+
+def _models(options: argparse.Namespace) -> int:
+    from xbackend.listings import models
+
+    return models(options)
+
+
+_COMMANDS = {
+    "run": _run,
+    "compare": _compare,
+    "convert": _convert,
+    "backends": _backends,
+    "platforms": _platforms,
+    "models": _models,
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="xbackend",
+        description="Does a neural network compute the same bits everywhere? "
+        "If not: where, how much, and why.",
+    )
+    parser.add_argument("--version", action="version", version=f"xbackend {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    _add_run(commands)
+    _add_compare(commands)
+    _add_convert(commands)
+    for name, text in (
+        ("backends", "list the backends, their precisions and their settings"),
+        ("platforms", "list where workers can run"),
+    ):
+        listing = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+        listing.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_models(commands)
+    return parser
+
+
+def _add(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    text: str,
+    examples: str,
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--store", metavar="DIR", help="where runs are kept (default: $XBACKEND_STORE or .xbackend)"
+    )
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add(commands, "run", "run a model on backends and platforms", RUN_EXAMPLES)
+    add = parser.add_argument
+    add("model", nargs="?", help="a file, a SavedModel, module:callable, or a built-in name")
+    add("--backends", metavar="WORDS", help="such as tf,ort (default: all that are installed)")
+    add("--platform", metavar="SPEC", action="append", help="such as cores:2 (default: native)")
+    add("--inputs", metavar="FILE", help=".npy or .npz (default: the model's samples, or random)")
+    add("--precision", metavar="WORDS", help="such as float32,int8 (default: each backend's own)")
+    add("--threads", metavar="NUMBERS", default="1", help="such as 1,2 (default: 1)")
+    add("--taps", metavar="WHAT", default="layers", help=TAPS_HELP + " (default: layers)")
+    add("--set", metavar="WORD.KEY=VALUE", action="append", help="see 'xbackend backends'")
+    add("--repeats", metavar="N", type=int, default=1, help="fresh processes each (default: 1)")
+    add("--timeout", metavar="S", type=float, default=600.0, help="per worker (default: 600)")
+    add("--jobs", metavar="N", type=int, help="workers at once (default: one for each core)")
+    add("--allow-nonfinite", action="store_true", help="accept NaN and infinities in the inputs")
+    add("--json", action="store_true", help="print the runs' records as JSON")
+    _add_store(parser)
+
+
+def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add(commands, "compare", "compare the runs of a store, bit by bit", COMPARE_EXAMPLES)
+    add = parser.add_argument
+    add("--model", metavar="NAME", help="only runs of this model")
+    add("--where", metavar="KEY=VALUE", action="append", help="only runs with this value")
+    add("--group-by", metavar="KEYS", help="compare only runs that agree in these keys")
+    add("--format", metavar="FORMAT", default="table", help="table, json, markdown, csv or html")
+    add("--output", metavar="FILE", help="write there instead of to standard output")
+    add("--fail-under", metavar="BITS", type=int, help="exit 1 if fewer mantissa bits agree")
+    add("--max-eqcs", metavar="N", type=int, help="exit 1 if an output has more classes")
+    _add_store(parser)
+
+
+def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add(
+        commands,
+        "convert",
+        "convert a model and say which weights kept their bits",
+        CONVERT_EXAMPLES,
+    )
+    add = parser.add_argument
+    add("model", help="a file, a SavedModel, module:callable, or a built-in name")
+    add("--to", metavar="FORMATS", required=True, help="such as onnx,tflite,tflite-int8,onnx-int8")
+    add("--output", metavar="DIR", default=".", help="where the files go (default: here)")
+    add("--inputs", metavar="FILE", help="calibration inputs, .npy or .npz")
+    add("--option", metavar="CONVERTER.KEY=VALUE", action="append", help="of one converter")
+    add("--force", action="store_true", help="overwrite files that are there")
+    _add_store(parser)
+
+
+def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add(commands, "models", "list, show or train the built-in models", MODELS_EXAMPLES)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    show = actions.add_parser("show", help="what is known of a model")
+    show.add_argument("name")
+    train = actions.add_parser("train", help="train a model from its official data files")
+    train.add_argument("name")
+    source = train.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", metavar="PATH", help="cifar-10-binary.tar.gz, or its folder")
+    source.add_argument("--digits", action="store_true", help="train on scikit-learn's digits")
+    train.add_argument("--output", metavar="DIR", required=True, help="a folder that is not there")
+    train.add_argument("--epochs", metavar="N", type=int, help="(default: 30)")
+    train.add_argument("--batch", metavar="N", type=int, help="(default: 32)")
+    train.add_argument("--seed", metavar="N", type=int, help="(default: 42)")

@@ -1,0 +1,213 @@
+"""What `xbackend run`, `compare` and `convert` do."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xbackend.errors import UsageError
+from xbackend.store import Store, open_store
+
+if TYPE_CHECKING:
+    from xbackend.plan import Order
+
+Record = dict[str, Any]
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run a model; exit status 3 if a run failed."""
+    from xbackend.launcher import run_all
+    from xbackend.plan import make_plan
+    from xbackend.progress import progress
+
+    order = _order(options)
+    jobs = _positive("--jobs", options.jobs or len(os.sched_getaffinity(0)))
+    if not options.timeout > 0:
+        raise UsageError(f"'--timeout {options.timeout:g}' must be more than 0 seconds.")
+    store = open_store(options.store)
+    with progress(sys.stderr) as display:
+        plan = make_plan(order, store, display.tell)
+        display.start(len(plan.launches))
+        for record in plan.stillborn:
+            store.write_run(record)
+            display.ended(record)
+        records = run_all(plan.launches, store, jobs, options.timeout, display.begun, display.ended)
+    records = sorted([*plan.stillborn, *records], key=lambda record: str(record["id"]))
+    print(json.dumps(records) if options.json else summary(records, store))
+    return 3 if any(record["status"] == "failed" for record in records) else 0
+
+
+def _order(options: argparse.Namespace) -> Order:
+    from xbackend.plan import Order
+
+    return Order(
+        model=options.model or Order.model,
+        backends=_words(options.backends),
+        platforms=tuple(options.platform or Order.platforms),
+        inputs=Path(options.inputs) if options.inputs else None,
+        precisions=_words(options.precision),
+        threads=tuple(_positive("--threads", word) for word in _words(options.threads)),
+        taps=options.taps,
+        settings=tuple(options.set or ()),
+        repeats=_positive("--repeats", options.repeats),
+        allow_nonfinite=options.allow_nonfinite,
+    )
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word.strip() for word in (text or "").split(",") if word.strip()))
+
+
+def _positive(option: str, value: int | str) -> int:
+    try:
+        number = int(value)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise UsageError(f"'{option} {value}' must be a whole number from 1 on.")
+    return number
+
+
+def summary(records: Sequence[Record], store: Store) -> str:
+    """Return one line for each run: what ran where, how it ended, which bits came out.
+
+    The bits are the first eight digits of the SHA-256 of each sample's first output.
+    """
+    rows = [
+        (
+            record["backend"],
+            record["precision"],
+            record["platform"],
+            f"{record['settings']['threads']} thread{'s'[: record['settings']['threads'] > 1]}",
+            record["status"],
+            _outcome(record),
+        )
+        for record in records
+    ]
+    widths = [max(len(str(row[column])) for row in rows) for column in range(5)] if rows else []
+    lines = [
+        "  ".join(
+            [*(str(cell).ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]
+        )
+        for row in rows
+    ]
+    done = sum(record["status"] == "ok" for record in records)
+    lines.append(f"{done} of {len(records)} runs are in {store.folder}; next: xbackend compare")
+    return "\n".join(lines)
+
+
+def _outcome(record: Record) -> str:
+    if record["status"] != "ok":
+        return str(record["error"]["message"])
+    shown = [row["outputs"][0]["digest"][:8] for row in record["results"][:3] if row["outputs"]]
+    more = len(record["results"]) - 3
+    note = f"  ({record['error']['message']})" if record["error"] else ""
+    return " ".join(shown) + (f" and {more} more" if more > 0 else "") + note
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Compare the runs of a store; exit status 1 if a threshold is missed."""
+    from xbackend import comparison, registry
+
+    render = registry.report(options.format)
+    store = open_store(options.store)
+    result = comparison.compare(
+        store,
+        model=options.model,
+        where=options.where or (),
+        group_by=_words(options.group_by),
+    )
+    _write(options.output, render(result))
+    missed = comparison.missed(result, options.fail_under, options.max_eqcs)
+    for sentence in missed:
+        print(f"xbackend: {sentence}", file=sys.stderr)
+    return 1 if missed else 0
+
+
+def _write(output: str | None, text: str) -> None:
+    text = text if text.endswith("\n") else text + "\n"
+    if output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        Path(output).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"Cannot write {output}: {error.strerror or error}.") from error
+
+
+def convert(options: argparse.Namespace) -> int:
+    """Convert a model into files, and print which weights kept their bits."""
+    from xbackend.conversion import Workshop
+    from xbackend.plan import Order, workshop_for
+    from xbackend.progress import progress
+
+    targets = _words(options.to)
+    if not targets:
+        raise UsageError("'--to' needs a format, such as --to onnx,tflite.")
+    store = open_store(options.store)
+    folder = Path(options.output)
+    with progress(sys.stderr) as display:
+        order = Order(options.model, inputs=Path(options.inputs) if options.inputs else None)
+        workshop: Workshop = workshop_for(order, store, display.tell, _options(options.option))
+        made = [(target, workshop.make(target)) for target in targets]
+    for target, artifact in made:
+        name = _file_name(workshop.model.name, target, artifact.model)
+        path = _copy(artifact.model, folder / name, options.force)
+        print(f"{path}: {_kept(artifact.folder)}")
+    return 0
+
+
+def _options(texts: Sequence[str] | None) -> dict[str, dict[str, Any]]:
+    """Return converter's name to its options, from `CONVERTER.KEY=VALUE`."""
+    chosen: dict[str, dict[str, Any]] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        converter, dot, key = name.partition(".")
+        if not equals or not dot:
+            raise UsageError(f"'--option {text}' is not of the form CONVERTER.KEY=VALUE.")
+        try:
+            chosen.setdefault(converter, {})[key] = json.loads(value)
+        except ValueError:
+            chosen.setdefault(converter, {})[key] = value
+    return chosen
+
+
+def _file_name(model: str, target: str, source: Path) -> str:
+    """Return a name such as `model.int8.onnx`: what distinguishes the target, then its suffix."""
+    kind, _, precision = target.partition("-")
+    return ".".join([model, *([precision] if precision else []), source.suffix.lstrip(".") or kind])
+
+
+def _copy(source: Path, target: Path, force: bool) -> Path:
+    """Copy a converted file, and the weights beside it. Raises UsageError where one is there."""
+    if target.exists() and not force:
+        raise UsageError(f"{target} is there already. Pass --force to overwrite it.")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+        for data in source.parent.glob(f"{source.stem}.data"):
+            shutil.copyfile(data, target.parent / data.name)
+    except OSError as error:
+        raise UsageError(f"Cannot write {target}: {error.strerror or error}.") from error
+    return target
+
+
+def _kept(folder: Path) -> str:
+    """Return a sentence on the weights that kept their bits in all steps."""
+    manifest = folder / "artifact.json"
+    if not manifest.is_file():
+        return "shipped with the model, or the source itself"
+    steps = json.loads(manifest.read_text(encoding="utf-8"))["steps"]
+    parts = []
+    for step in steps:
+        same, changed = step["weights"]["identical"], step["weights"]["changed"]
+        text = f"{step['converter']} kept the bits of {len(same)} of {len(same) + len(changed)}"
+        shown = ", ".join(changed[:3]) + (", …" if len(changed) > 3 else "")
+        parts.append(f"{text} weights" + (f" (changed: {shown})" if changed else ""))
+    return "; ".join(parts)

@@ -1,0 +1,298 @@
+"""From what the user asks for to the workers to start."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import xbackend
+from xbackend import registry
+from xbackend.conversion import MissingPackages, Workshop
+from xbackend.errors import ConversionError, InputError, ModelError, UsageError
+from xbackend.inputs import InputSet, given_inputs, made_inputs, shipped_inputs
+from xbackend.launcher import Launch
+from xbackend.model import DEFAULT, Model, find_model
+from xbackend.platforms import Platform, parse_platform
+from xbackend.settings import parse_settings
+from xbackend.shipment import worker_file
+from xbackend.store import Store
+from xbackend.worker.artifact import Artifact, ValueInfo, read_artifact
+from xbackend.worker.contract import PRECISIONS, BackendSpec, SettingValue
+from xbackend.worker.job import Job, wanted_taps
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What `xbackend run` is asked for."""
+
+    model: str = DEFAULT
+    backends: tuple[str, ...] = ()
+    """Words; empty for every installed backend."""
+    platforms: tuple[str, ...] = ("native",)
+    inputs: Path | None = None
+    precisions: tuple[str, ...] = ()
+    """Empty for each backend's own."""
+    threads: tuple[int, ...] = (1,)
+    taps: str = "layers"
+    settings: tuple[str, ...] = ()
+    """Texts such as `ort.optimization=basic`."""
+    repeats: int = 1
+    allow_nonfinite: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of an order: those to start, and those that cannot be."""
+
+    launches: tuple[Launch, ...]
+    stillborn: tuple[Record, ...]
+    """Records of runs that are skipped or failed before any worker starts."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One run but for its artifact."""
+
+    spec: BackendSpec
+    precision: str
+    settings: dict[str, SettingValue]
+    """The backend's own settings, without threads."""
+
+
+def make_plan(order: Order, store: Store, tell: Callable[[str], None]) -> Plan:
+    """Check everything, convert what must be, and return what to start.
+
+    Raises UsageError for a wrong order, ModelError for a model that nothing can run.
+    """
+    platforms = [parse_platform(text) for text in order.platforms]
+    specs = _specs(order, platforms)
+    _check_precisions(order.precisions)
+    settings = parse_settings(order.settings, specs)
+    model = find_model(order.model)
+    store.create()
+    inputs, workshop = _inputs(order, model, store, tell)
+    planner = _Planner(order, model, store, inputs, workshop, platforms)
+    for spec in specs:
+        for precision in order.precisions or (spec.default_precision,):
+            planner.add(Variant(spec, precision, settings[spec.word]))
+    return Plan(tuple(planner.launches), tuple(planner.stillborn))
+
+
+def _specs(order: Order, platforms: Sequence[Platform]) -> list[BackendSpec]:
+    """Return the backends to run. Raises UsageError for an unknown one, or one not installed."""
+    foreign = any(platform.python != Platform("").python for platform in platforms)
+    if not order.backends:
+        words = registry.available_backends()
+        if foreign:
+            return [registry.backend(word) for word in registry.known_backends()]
+        return [registry.backend(word) for word in words]
+    specs = [registry.backend(word) for word in dict.fromkeys(order.backends)]
+    for spec in specs:
+        if not foreign and not registry.is_available(spec):
+            raise UsageError(registry.install_hint(spec))
+    return specs
+
+
+def _check_precisions(precisions: Sequence[str]) -> None:
+    for precision in precisions:
+        if precision not in PRECISIONS:
+            raise UsageError(
+                f"There is no precision '{precision}'. Known: {', '.join(PRECISIONS)}."
+            )
+
+
+def workshop_for(
+    order: Order,
+    store: Store,
+    tell: Callable[[str], None],
+    options: Mapping[str, Mapping[str, Any]],
+) -> Workshop:
+    """Return a workshop for a conversion alone, calibrating with the order's inputs."""
+    model = find_model(order.model)
+    store.create()
+    try:
+        return _inputs(order, model, store, tell, options)[1]
+    except InputError as error:
+        if order.inputs is not None:
+            raise
+        return Workshop(model, store, _refusal(error), "", options, tell)
+
+
+def _refusal(error: InputError) -> Callable[[], Path]:
+    """Return what raises an error only once sample inputs are really needed."""
+
+    def refuse() -> Path:
+        raise error
+
+    return refuse
+
+
+def _inputs(
+    order: Order,
+    model: Model,
+    store: Store,
+    tell: Callable[[str], None],
+    options: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> tuple[InputSet, Workshop]:
+    """Return the samples and a workshop that calibrates with them."""
+    bare = Workshop(model, store, lambda: None, "", options, tell)
+    if order.inputs is None and model.samples is not None:
+        inputs = shipped_inputs(model.samples, model.sample_names, model.digest)
+    else:
+        interface = interface_of(bare)
+        if order.inputs is None:
+            inputs = made_inputs(interface, store)
+        else:
+            inputs = given_inputs(order.inputs, interface, store, order.allow_nonfinite)
+
+    def sample_inputs() -> Path:
+        path = store.folder / "inputs" / f"{inputs.digest}.npz"
+        return path if path.exists() else inputs.write_npz(path, interface_of(bare))
+
+    workshop = dataclasses.replace(
+        bare, sample_inputs=sample_inputs, inputs_digest=inputs.digest, made=dict(bare.made)
+    )
+    return inputs, workshop
+
+
+def interface_of(workshop: Workshop) -> tuple[ValueInfo, ...]:
+    """Return the model's inputs, from its ONNX graph or, where there is none, its flat graph."""
+    try:
+        return read_artifact(workshop.make("graph").folder).inputs
+    except (MissingPackages, ConversionError) as no_graph:
+        try:
+            return read_artifact(workshop.make("flat").folder).inputs
+        except ModelError:
+            raise
+        except ConversionError:
+            raise no_graph from None
+
+
+@dataclass
+class _Planner:
+    """Collects the runs of an order, numbered in the order in which they are added."""
+
+    order: Order
+    model: Model
+    store: Store
+    inputs: InputSet
+    workshop: Workshop
+    platforms: Sequence[Platform]
+    launches: list[Launch] = field(default_factory=list)
+    stillborn: list[Record] = field(default_factory=list)
+    serial: Iterator[int] = field(default_factory=itertools.count)
+    began: str = field(default_factory=lambda: _stamp())
+
+    def add(self, variant: Variant) -> None:
+        """Add the runs of one backend in one precision, on all platforms."""
+        spec, precision = variant.spec, variant.precision
+        if precision not in spec.formats:
+            reason = spec.lacks.get(precision, "the framework does not have it")
+            message = f"Backend '{spec.word}' has no {precision}: {reason}"
+            self._give_up(variant, "skipped", "plan", "unsupported", message)
+            return
+        try:
+            artifact = read_artifact(self.workshop.make(spec.formats[precision]).folder)
+        except MissingPackages as error:
+            self._give_up(variant, "skipped", "convert", "not-installed", str(error))
+        except (ConversionError, ModelError) as error:
+            self._give_up(variant, "failed", "convert", type(error).__name__, str(error))
+        else:
+            self._check_taps(artifact)
+            self._launch(variant, artifact)
+
+    def _check_taps(self, artifact: Artifact) -> None:
+        names = tuple(layer.tap for layer in artifact.layers)
+        if self.order.taps in ("layers", "outputs") or not names:
+            return
+        if not wanted_taps(self.order.taps, names):
+            raise UsageError(
+                f"'--taps {self.order.taps}' matches none of the model's {len(names)} values, "
+                f"such as {', '.join(names[:3])}."
+            )
+
+    def _launch(self, variant: Variant, artifact: Artifact) -> None:
+        samples = self.inputs.samples(artifact.inputs)
+        worker = worker_file(variant.spec, self.store)
+        for platform, threads, repeat in self._grid():
+            settings = {**variant.settings, "threads": threads}
+            job = Job(
+                backend=variant.spec.word,
+                adapter=variant.spec.adapter,
+                environment=_environment(variant.spec, threads),
+                artifact=str(artifact.folder.absolute()),
+                settings={**settings, "precision": variant.precision},
+                samples=samples,
+                taps=self.order.taps,
+                store=str(self.store.folder.absolute()),
+                missing=registry.install_hint(variant.spec),
+            )
+            record = self._record(variant, platform, threads, repeat)
+            record["artifact"] = {"digest": artifact.digest, "format": artifact.format}
+            record["layers"] = [vars(layer) for layer in artifact.layers]
+            record["worker"] = worker.name
+            self.launches.append(Launch(record, job, platform, worker))
+
+    def _give_up(
+        self, variant: Variant, status: str, stage: str, symptom: str, message: str
+    ) -> None:
+        """Record the runs of a variant that cannot be started."""
+        error = {"stage": stage, "symptom": symptom, "message": message}
+        for platform in self.platforms:
+            record = self._record(variant, platform, self.order.threads[0], 0)
+            self.stillborn.append({**record, "status": status, "error": error})
+
+    def _grid(self) -> Iterator[tuple[Platform, int, int]]:
+        return itertools.product(self.platforms, self.order.threads, range(self.order.repeats))
+
+    def _record(self, variant: Variant, platform: Platform, threads: int, repeat: int) -> Record:
+        """Return all keys of a run's record, as they are before it ran."""
+        word = variant.spec.word
+        return {
+            "schema_version": 1,
+            "id": f"{self.began}-{next(self.serial):04d}-{word}",
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "xbackend": xbackend.__version__,
+            "model": {
+                "name": self.model.name,
+                "digest": self.model.digest,
+                "source": self.model.source,
+            },
+            "inputs_digest": self.inputs.digest,
+            "backend": word,
+            "backend_version": None,
+            "precision": variant.precision,
+            "settings": {**variant.settings, "threads": threads},
+            "platform": platform.spec,
+            "repeat": repeat,
+            "hardware": {},
+            "software": {},
+            "status": "failed",
+            "error": None,
+            "seconds": None,
+            "taps_neutral": None,
+            "artifact": None,
+            "layers": [],
+            "results": [],
+            "facts": {},
+        }
+
+
+def _environment(spec: BackendSpec, threads: int) -> dict[str, str]:
+    return {name: text.format(threads=threads) for name, text in spec.environment.items()}
+
+
+def _stamp() -> str:
+    """Return when a plan was made, to the microsecond, and a few random digits: a prefix of ids."""
+    now = time.time()
+    clock = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
+    return f"{clock}.{int(now * 1e6) % 1000000:06d}-{os.urandom(2).hex()}"
