@@ -105,7 +105,7 @@ def _model(folder: Path, manifest: dict[str, Any]) -> BuiltinModel:
         name=manifest["name"],
         description=manifest["description"],
         files={key: _file(folder, key, row) for key, row in manifest["files"].items()},
-        samples=folder / samples["file"],
+        samples=_within(folder, samples["file"]),
         sample_names=tuple(samples["names"]),
         labels=tuple(samples["labels"]),
         classes=tuple(manifest["classes"]),
@@ -116,7 +116,13 @@ def _model(folder: Path, manifest: dict[str, Any]) -> BuiltinModel:
 
 
 def _file(folder: Path, format_: str, row: Mapping[str, Any]) -> ModelFile:
-    return ModelFile(format_, folder / row["file"], row["digest"], row.get("made_from"))
+    return ModelFile(format_, _within(folder, row["file"]), row["digest"], row.get("made_from"))
+
+
+def _within(folder: Path, name: str) -> Path:
+    if Path(name).name != name:
+        raise ValueError(f"{name!r} is no file name")
+    return folder / name
 
 
 HEADERS = ("model", "parameters", "formats", "samples", "description")

@@ -1,4 +1,4 @@
-"""CIFAR-10 from its official binary archive, which is not shipped: https://www.cs.toronto.edu/~kriz/.
+"""CIFAR-10 from its official binary archive or its six files; nothing is unpacked to disk.
 
 Each of the files data_batch_1.bin … data_batch_5.bin and test_batch.bin is a sequence of records
 of 3073 bytes: the label (0 to 9), then 1024 bytes of red, 1024 of green, 1024 of blue, row by row.
@@ -139,8 +139,9 @@ def _archived(path: Path) -> Mapping[str, bytes]:
         with tarfile.open(path, "r:*") as archive:
             return _members(archive, path)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        reason = (str(error).strip() or "empty").splitlines()[0]
         raise InputError(
-            f"'{path}' is truncated or no tar archive ({error}). Download {ARCHIVE} again."
+            f"'{path}' is truncated or no tar archive ({reason}). Download {ARCHIVE} again."
         ) from error
     except OSError as error:
         raise InputError(f"'{path}' cannot be read: {error.strerror or error}.") from error

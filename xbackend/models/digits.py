@@ -6,7 +6,6 @@ Recognition of Handwritten Digits" (E. Alpaydin and C. Kaynak, 1998, CC BY 4.0).
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
@@ -29,11 +28,12 @@ SOURCE = "the 1,797 handwritten digits of scikit-learn (UCI, E. Alpaydin and C. 
 def read() -> Dataset:
     """Read the digits out of the installed scikit-learn; raises UsageError where it is absent."""
     try:
-        bunch = importlib.import_module("sklearn.datasets").load_digits()
+        from sklearn.datasets import load_digits
     except ImportError as error:
         raise UsageError(
             "The handwritten digits need scikit-learn. Install it with: pip install scikit-learn"
         ) from error
+    bunch = load_digits()
     pixels, labels = enlarge(bunch.images.astype(np.uint8)), bunch.target.astype(np.int64)
     held_out = np.arange(len(labels)) % FOLDS == FOLDS - 1
     return Dataset(

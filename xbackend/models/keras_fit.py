@@ -6,7 +6,6 @@ alone.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
@@ -82,8 +81,9 @@ def train(job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _keras(seed: int) -> Any:
     """Import Keras over TensorFlow, one thread and seeded, so that every run gives the same."""
-    tensorflow: Any = importlib.import_module("tensorflow")
-    keras: Any = importlib.import_module("keras")
+    import keras
+    import tensorflow
+
     tensorflow.config.threading.set_intra_op_parallelism_threads(1)
     tensorflow.config.threading.set_inter_op_parallelism_threads(1)
     tensorflow.config.experimental.enable_op_determinism()
