@@ -31,6 +31,8 @@ DTYPES = {
 FOREIGN_DTYPES = frozenset({"string", "resource", "variant", "int4", "bfloat16", "unknown"})
 """What NumPy has no elements for."""
 
+FLOATS = frozenset({"float16", "float32", "float64", "bfloat16"})
+
 Found = TypeVar("Found")
 
 
@@ -49,6 +51,8 @@ class FlatTensor:
     scale: float
     """Step of a quantized tensor with one step for all, 0 elsewhere."""
     zero_point: int
+    is_quantized: bool
+    """Whether integers stand for steps, of the whole tensor or of each channel."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,17 @@ class FlatFile:
     foreign: tuple[str, ...]
     """Names of the operations that are not TensorFlow Lite's own."""
 
-    def constants(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Return what the file holds as weights and other constants, by tensor name."""
-        return {t.name: t.constant for t in self.tensors if t.constant is not None}
+    def weights(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return the constants that are weights, by name; shapes, axes and indices are none.
+
+        A name that occurs twice carries the tensor's number from the second time on.
+        """
+        found: dict[str, np.ndarray[Any, Any]] = {}
+        for index, tensor in enumerate(self.tensors):
+            if tensor.constant is not None and (tensor.dtype in FLOATS or tensor.is_quantized):
+                name = f"{tensor.name}#{index}" if tensor.name in found else tensor.name
+                found[name] = tensor.constant
+        return found
 
 
 def read_flat_file(path: Path) -> FlatFile:
@@ -201,7 +213,7 @@ def _buffer(table: _Table) -> np.ndarray[Any, Any]:
 def _tensor(table: _Table, buffers: tuple[np.ndarray[Any, Any], ...]) -> FlatTensor:
     shape = table.integers(0)
     dtype = DTYPES.get(table.number(1, "<b"), "unknown")
-    scale, zero_point = _quantization(table.table(4))
+    scale, zero_point, is_quantized = _quantization(table.table(4))
     return FlatTensor(
         name=table.text(3),
         dtype=dtype,
@@ -210,6 +222,7 @@ def _tensor(table: _Table, buffers: tuple[np.ndarray[Any, Any], ...]) -> FlatTen
         constant=_constant(buffers[table.number(2, "<I")], dtype, shape),
         scale=scale,
         zero_point=zero_point,
+        is_quantized=is_quantized,
     )
 
 
@@ -225,11 +238,12 @@ def _constant(
     return elements.reshape(shape) if elements.size == math.prod(shape) else elements
 
 
-def _quantization(table: _Table | None) -> tuple[float, int]:
+def _quantization(table: _Table | None) -> tuple[float, int, bool]:
+    """Return step and zero point where there is one for the whole tensor, and whether any."""
     if table is None:
-        return 0.0, 0
+        return 0.0, 0, False
     scales = table.array(2, np.dtype(np.float32))
     zero_points = table.array(3, np.dtype(np.int64))
     if scales.size != 1 or zero_points.size != 1:
-        return 0.0, 0
-    return float(scales[0]), int(zero_points[0])
+        return 0.0, 0, bool(scales.size)
+    return float(scales[0]), int(zero_points[0]), True
