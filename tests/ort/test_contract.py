@@ -1,0 +1,10 @@
+"""ONNX Runtime keeps the contract of a backend."""
+
+from xbackend import registry
+from xbackend.testing.contract import BackendContract
+
+
+class TestOrt(BackendContract):
+    """The adapter, on the CPU."""
+
+    spec = registry.backend("ort")
