@@ -1,0 +1,42 @@
+"""PyTorch: runs the ONNX graph node by node, one native operation for each operator."""
+
+from __future__ import annotations
+
+from xbackend.worker.contract import BackendSpec, Setting
+
+SPEC = BackendSpec(
+    word="torch",
+    title="PyTorch",
+    adapter="xbackend.backends.torch.adapter:Adapter",
+    modules=("torch",),
+    distributions=("torch", "triton", "nvidia-cudnn-cu13", "nvidia-cudnn-cu12"),
+    formats={
+        "float32": "graph",
+        "float64": "graph-float64",
+        "float16": "graph-float16",
+        "bfloat16": "graph-bfloat16",
+    },
+    settings=(
+        Setting("device", "cpu", "where the model runs", ("cpu", "cuda")),
+        Setting(
+            "mode", "eager", "node by node, or torch.compile over the graph", ("eager", "compiled")
+        ),
+        Setting(
+            "tf32",
+            "default",
+            "TensorFloat-32 in cuDNN and matrix products",
+            ("default", "on", "off"),
+        ),
+        Setting("cudnn_benchmark", False, "let cuDNN measure which algorithm is fastest"),
+        Setting("cudnn_deterministic", False, "let cuDNN choose deterministic algorithms only"),
+        Setting("deterministic_algorithms", False, "torch.use_deterministic_algorithms"),
+        Setting("mkldnn", True, "let oneDNN compute on the CPU"),
+    ),
+    lacks={
+        "int8": (
+            "PyTorch has no operator that computes ONNX's QLinearConv and QLinearMatMul; "
+            "for int8 choose --backends ort,tflite,fixed."
+        ),
+    },
+    environment={"OMP_NUM_THREADS": "{threads}", "MKL_NUM_THREADS": "{threads}"},
+)

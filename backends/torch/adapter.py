@@ -1,0 +1,56 @@
+"""The adapter of PyTorch: from an artifact and settings to a session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Dict
+
+import torch
+
+from xbackend.worker.contract import Backend
+from xbackend.worker.graph import read_graph
+
+from . import SPEC, dials
+from .compiler import require_compiler
+from .program import prepare_program
+from .session import TorchSession
+
+if TYPE_CHECKING:
+    from xbackend.worker.artifact import Artifact
+    from xbackend.worker.contract import Session, Settings
+
+
+class Adapter(Backend):
+    """PyTorch, on the CPU or an NVIDIA GPU."""
+
+    spec = SPEC
+
+    def versions(self) -> Dict[str, str]:
+        """Return the versions of PyTorch and, in a build for GPUs, of CUDA and cuDNN."""
+        versions = {"torch": str(torch.__version__)}
+        if torch.version.cuda is not None:
+            versions["cuda"] = str(torch.version.cuda)
+            if torch.backends.cudnn.is_available():
+                versions["cudnn"] = str(torch.backends.cudnn.version())
+        return versions
+
+    def prepare(self, artifact: Artifact, settings: Settings) -> Session:
+        """Turn the switches, read the graph, and bind it to the device."""
+        device = dials.turn(settings)
+        program = prepare_program(read_graph(artifact.folder), device)
+        compiled = settings["mode"] == "compiled"
+        if compiled:
+            require_compiler(device)
+        return TorchSession(program, compiled, _about(device))
+
+
+def _about(device: torch.device) -> Dict[str, Any]:
+    """Describe the device, as far as it decides which kernels run."""
+    if device.type == "cpu":
+        return {"device": "cpu", "cpu_capability": torch.backends.cpu.get_cpu_capability()}
+    major, minor = torch.cuda.get_device_capability(device)
+    return {
+        "device": torch.cuda.get_device_name(device),
+        "capability": f"{major}.{minor}",
+        "cuda": str(torch.version.cuda),
+        "cudnn": torch.backends.cudnn.version(),
+    }

@@ -1,0 +1,108 @@
+"""torch.compile over the whole walk, one compiled function for each set of input shapes."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
+
+import torch
+
+from xbackend.worker.contract import Unsupported
+
+from .program import Program, Step, Values, specialise, walk
+
+Signature = Tuple[Tuple[str, Tuple[int, ...]], ...]
+Compiled = Callable[..., Tuple[torch.Tensor, ...]]
+
+
+class Compiler:
+    """Compiles a program and remembers the result for each shape of the inputs."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.shapes: Dict[Signature, Values] = {}
+        self.compiled: Dict[Tuple[Signature, Tuple[str, ...]], Compiled] = {}
+
+    def run(self, inputs: Mapping[str, torch.Tensor], wanted: Sequence[str]) -> Values:
+        """Return the wanted values from one inference of compiled code.
+
+        Values that depend on shapes only are computed once, eagerly, and compiled in.
+        """
+        shapes = self._shapes(inputs)
+        known = {**self.program.constants, **inputs, **shapes}
+        computed = tuple(name for name in wanted if name not in known)
+        function = self._function(inputs, shapes, computed)
+        results = function(*(inputs[name] for name in self.program.inputs))
+        return {
+            **{name: known[name] for name in wanted if name in known},
+            **dict(zip(computed, results)),
+        }
+
+    def _shapes(self, inputs: Mapping[str, torch.Tensor]) -> Values:
+        key = _signature(inputs)
+        if key not in self.shapes:
+            names = {n for step in self.program.steps if step.host for n in step.node.outputs}
+            values = {**self.program.constants, **inputs}
+            if names:
+                walk(self.program.steps, values, names)
+            self.shapes[key] = {name: values[name] for name in names if name in values}
+        return self.shapes[key]
+
+    def _function(
+        self, inputs: Mapping[str, torch.Tensor], shapes: Values, wanted: Tuple[str, ...]
+    ) -> Compiled:
+        key = (_signature(inputs), wanted)
+        if key not in self.compiled:
+            steps = specialise(self.program, shapes)
+            walked = _walked(steps, self.program.inputs, wanted)
+            self.compiled[key] = torch.compile(walked, dynamic=False)
+        return self.compiled[key]
+
+
+def _signature(inputs: Mapping[str, torch.Tensor]) -> Signature:
+    return tuple((name, tuple(tensor.shape)) for name, tensor in sorted(inputs.items()))
+
+
+def _walked(steps: Tuple[Step, ...], names: Tuple[str, ...], wanted: Tuple[str, ...]) -> Compiled:
+    """Make the walk a function of tensors, for torch.compile to trace."""
+
+    def walked(*inputs: torch.Tensor) -> Tuple[torch.Tensor, ...]:
+        values = dict(zip(names, inputs))
+        walk(steps, values, wanted)
+        return tuple(values[name] for name in wanted)
+
+    return walked
+
+
+def require_compiler(device: torch.device) -> None:
+    """Compile one addition. Raises Unsupported where this machine cannot compile."""
+    try:
+        probe = torch.compile(torch.neg, dynamic=False)
+        probe(torch.ones(2, device=device))
+    except Exception as error:  # whatever a missing tool raises, the answer is the same
+        raise Unsupported(
+            f"torch.mode=compiled needs a {_tool(device)} that works on this machine "
+            f"({_first(error)}). Install one, or leave torch.mode=eager."
+        ) from error
+
+
+def _tool(device: torch.device) -> str:
+    return "C++ compiler" if device.type == "cpu" else "C compiler and Triton"
+
+
+def _first(error: BaseException) -> str:
+    lines: List[str] = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+def graph_breaks() -> Dict[str, Any]:
+    """Tell how many graphs torch.compile made and why it split them, in this process so far."""
+    from torch._dynamo.utils import counters
+
+    return {
+        "graphs": int(counters["stats"]["unique_graphs"]),
+        "graph_breaks": {_line(why): int(n) for why, n in counters["graph_break"].items()},
+    }
+
+
+def _line(why: object) -> str:
+    return str(why).strip().split("\n", 1)[0][:200]

@@ -1,0 +1,134 @@
+"""Operators that change a shape, tell it, or make a tensor of one."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, List, Optional
+
+import torch
+from torch import Tensor
+
+from ..exchange import to_torch
+from .operator import Operator, ignoring_node
+
+if TYPE_CHECKING:
+    from xbackend.worker.graph import Node
+
+
+def _reshape(node: Node, value: Tensor, shape: List[int]) -> Tensor:
+    """Reshape; 0 keeps an extent unless `allowzero` is set."""
+    if not node.attributes.get("allowzero"):
+        shape = [value.shape[i] if extent == 0 else extent for i, extent in enumerate(shape)]
+    return value.reshape(shape)
+
+
+def _flatten(node: Node, value: Tensor) -> Tensor:
+    axis = node.attributes["axis"]
+    axis = axis + value.dim() if axis < 0 else axis
+    return value.reshape(prod(value.shape[:axis]), prod(value.shape[axis:]))
+
+
+def _squeeze(node: Node, value: Tensor, axes: Optional[List[int]] = None) -> Tensor:
+    """Remove the named axes of extent 1, or all of them. Raises ValueError for another extent."""
+    if axes is None:
+        return value.squeeze()
+    gone = {axis % value.dim() for axis in axes}
+    long = [axis for axis in sorted(gone) if value.shape[axis] != 1]
+    if long:
+        raise ValueError(f"Squeeze of axis {long[0]}, whose extent is {value.shape[long[0]]}.")
+    return value.reshape([n for axis, n in enumerate(value.shape) if axis not in gone])
+
+
+def _unsqueeze(node: Node, value: Tensor, axes: List[int]) -> Tensor:
+    rank = value.dim() + len(axes)
+    for axis in sorted(axis % rank for axis in axes):
+        value = value.unsqueeze(axis)
+    return value
+
+
+def _transpose(node: Node, value: Tensor) -> Tensor:
+    return value.permute(node.attributes.get("perm") or list(reversed(range(value.dim()))))
+
+
+def _expand(node: Node, value: Tensor, shape: List[int]) -> Tensor:
+    return value.expand(torch.broadcast_shapes(value.shape, shape))
+
+
+def _tile(node: Node, value: Tensor, repeats: List[int]) -> Tensor:
+    return value.repeat(repeats)
+
+
+def _concat(node: Node, *values: Tensor) -> Tensor:
+    return torch.cat(values, dim=node.attributes["axis"])
+
+
+def _split(node: Node, value: Tensor, sizes: Optional[List[int]] = None) -> List[Tensor]:
+    """Split into the given sizes, or into equal parts of which the last may be smaller."""
+    axis = node.attributes["axis"]
+    if sizes is None:
+        parts = node.attributes.get("num_outputs") or len(node.outputs)
+        extent = value.shape[axis]
+        step = -(-extent // parts)
+        sizes = [max(min(step, extent - i * step), 0) for i in range(parts)]
+    return list(torch.split(value, sizes, dim=axis))
+
+
+def _shape(node: Node, value: Tensor) -> Tensor:
+    start, end = node.attributes.get("start", 0), node.attributes.get("end")
+    return torch.tensor(list(value.shape)[start:end], dtype=torch.int64)
+
+
+def _size(node: Node, value: Tensor) -> Tensor:
+    return torch.tensor(value.numel(), dtype=torch.int64)
+
+
+def _constant_of_shape(node: Node, shape: List[int]) -> Tensor:
+    """Fill a shape with the node's one element."""
+    element = to_torch(node.attributes["value"])
+    return element.reshape(()).expand(shape).contiguous()
+
+
+def _range(node: Node, start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
+    first, last, step = start.item(), limit.item(), delta.item()
+    return torch.arange(first, last, step, dtype=start.dtype, device=start.device)
+
+
+def _depth_to_space(node: Node, value: Tensor) -> Tensor:
+    """Move blocks of channels into the plane; `DCR` has the block before the channel."""
+    block = node.attributes["blocksize"]
+    if node.attributes["mode"] == "CRD":
+        return torch.pixel_shuffle(value, block)
+    n, c, h, w = value.shape
+    blocks = value.reshape(n, block, block, c // block**2, h, w).permute(0, 3, 4, 1, 5, 2)
+    return blocks.reshape(n, c // block**2, h * block, w * block)
+
+
+def _space_to_depth(node: Node, value: Tensor) -> Tensor:
+    block = node.attributes["blocksize"]
+    n, c, h, w = value.shape
+    blocks = value.reshape(n, c, h // block, block, w // block, block).permute(0, 3, 5, 1, 2, 4)
+    return blocks.reshape(n, c * block**2, h // block, w // block)
+
+
+def _same(value: Tensor) -> Tensor:
+    return value
+
+
+TABLE = {
+    "Concat": Operator(_concat),
+    "ConstantOfShape": Operator(_constant_of_shape, python=(0,)),
+    "DepthToSpace": Operator(_depth_to_space),
+    "Expand": Operator(_expand, python=(1,)),
+    "Flatten": Operator(_flatten),
+    "Identity": Operator(ignoring_node(_same)),
+    "Range": Operator(_range),
+    "Reshape": Operator(_reshape, python=(1,)),
+    "Shape": Operator(_shape),
+    "Size": Operator(_size),
+    "SpaceToDepth": Operator(_space_to_depth),
+    "Split": Operator(_split, python=(1,)),
+    "Squeeze": Operator(_squeeze, python=(1,)),
+    "Tile": Operator(_tile, python=(1,)),
+    "Transpose": Operator(_transpose),
+    "Unsqueeze": Operator(_unsqueeze, python=(1,)),
+}

@@ -1,0 +1,239 @@
+"""The graph as steps that PyTorch can take one after the other, and where each one computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Callable, Collection, Dict, List, Mapping, Set, Tuple
+
+import torch
+
+from xbackend.worker.contract import Unsupported
+from xbackend.worker.graph import Graph, Node
+
+from .exchange import DTYPES, to_torch
+from .operators import TABLE
+
+if TYPE_CHECKING:
+    from xbackend.worker import tensor as bits
+
+    from .operators.operator import Operator
+
+HOST = torch.device("cpu")
+"""Where shapes are computed, whatever the device."""
+
+SHAPE_OPERATORS = ("Shape", "Size")
+
+Values = Dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One input of a step."""
+
+    name: str
+    """The ONNX value; empty where an optional input is left out."""
+    python: bool
+    """Whether the operator wants Python numbers."""
+    bound: bool
+    """Whether the value is known before anything runs."""
+    value: Any = None
+    """That value, on the step's device or as Python numbers."""
+
+    def fetch(self, values: Mapping[str, torch.Tensor], device: torch.device) -> Any:
+        """Return what the operator takes."""
+        if self.bound:
+            return self.value
+        tensor = values[self.name]
+        return tensor.tolist() if self.python else tensor.to(device)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node that is ready to compute."""
+
+    node: Node
+    compute: Callable[..., Any]
+    arguments: Tuple[Argument, ...]
+    device: torch.device
+    host: bool
+    """Whether it computes with shapes only, on the host."""
+    release: Tuple[str, ...]
+    """Values that no later step reads."""
+
+    def outputs(self, values: Mapping[str, torch.Tensor]) -> List[Tuple[str, torch.Tensor]]:
+        """Compute the node and return its outputs by name."""
+        inputs = [argument.fetch(values, self.device) for argument in self.arguments]
+        result = self.compute(self.node, *inputs)
+        several = result if isinstance(result, (list, tuple)) else (result,)
+        if not self.host:
+            several = [tensor.to(self.device) for tensor in several]
+        return [(name, tensor) for name, tensor in zip(self.node.outputs, several) if name]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A graph that is ready to run on a device."""
+
+    inputs: Tuple[str, ...]
+    outputs: Tuple[str, ...]
+    steps: Tuple[Step, ...]
+    constants: Values
+    """Constants that are themselves outputs or values of the graph, such as those of Constant."""
+    device: torch.device
+    values: Tuple[str, ...]
+    """Names of all values that nodes make, in order."""
+
+
+def prepare_program(graph: Graph, device: torch.device) -> Program:
+    """Bind constants and place every node. Raises Unsupported that names all that is missing."""
+    constants = {**graph.constants, **_constant_nodes(graph)}
+    nodes = [node for node in graph.nodes if not _is_constant(node)]
+    _refuse_missing(nodes, constants, graph)
+    outputs = tuple(value.name for value in graph.outputs)
+    steps = _steps(nodes, constants, device)
+    shown = {*outputs, *graph.values} & constants.keys()
+    return Program(
+        inputs=tuple(value.name for value in graph.inputs),
+        outputs=outputs,
+        steps=_with_releases(steps),
+        constants={name: to_torch(constants[name]) for name in shown},
+        device=device,
+        values=graph.values,
+    )
+
+
+def walk(steps: Collection[Step], values: Values, keep: Collection[str]) -> None:
+    """Take every step; afterwards `values` holds those to keep, and inputs."""
+    for step in steps:
+        values.update(step.outputs(values))
+        release(step, values, keep)
+
+
+def release(step: Step, values: Values, keep: Collection[str]) -> None:
+    """Drop what no later step reads, except what is to be kept."""
+    for name in step.release:
+        if name not in keep:
+            values.pop(name, None)
+
+
+def specialise(program: Program, shapes: Mapping[str, torch.Tensor]) -> Tuple[Step, ...]:
+    """Leave out steps that compute with shapes only, given what they compute."""
+    steps = [_bind(step, shapes) for step in program.steps if not step.host]
+    return _with_releases(steps)
+
+
+def _bind(step: Step, shapes: Mapping[str, torch.Tensor]) -> Step:
+    arguments = []
+    for argument in step.arguments:
+        if not argument.bound and argument.name in shapes:
+            value = argument.fetch(shapes, step.device)
+            argument = replace(argument, bound=True, value=value)
+        arguments.append(argument)
+    return replace(step, arguments=tuple(arguments))
+
+
+def _is_constant(node: Node) -> bool:
+    return node.operator == "Constant" and not node.domain and "value" in node.attributes
+
+
+def _constant_nodes(graph: Graph) -> Dict[str, bits.Tensor]:
+    return {n.outputs[0]: n.attributes["value"] for n in graph.nodes if _is_constant(n)}
+
+
+def _refuse_missing(
+    nodes: Collection[Node], constants: Mapping[str, bits.Tensor], graph: Graph
+) -> None:
+    """Name every operator, form and number format that is missing, in one sentence."""
+    missing = {_full_name(node) for node in nodes if _full_name(node) not in TABLE}
+    known = [node for node in nodes if _full_name(node) in TABLE]
+    complaints = ((node, TABLE[node.operator].lacks(node, constants)) for node in known)
+    missing |= {f"{node.operator} {what}" for node, what in complaints if what}
+    formats = {value.dtype for value in graph.inputs} | {t.dtype for t in constants.values()}
+    missing |= {f"tensors of {name}" for name in formats - DTYPES.keys()}
+    if missing:
+        raise Unsupported(
+            f"Backend 'torch' lacks what this model has: {', '.join(sorted(missing))}. "
+            "Leave it out with --backends."
+        )
+
+
+def _full_name(node: Node) -> str:
+    return f"{node.domain}.{node.operator}" if node.domain else node.operator
+
+
+def _steps(
+    nodes: Collection[Node], constants: Mapping[str, bits.Tensor], device: torch.device
+) -> List[Step]:
+    shapes = {name for name, tensor in constants.items() if _is_shape(tensor)}
+    copies = _Copies(constants)
+    steps = []
+    for node in nodes:
+        host = _on_host(node, shapes)
+        if host:
+            shapes.update(node.outputs)
+        where = HOST if host and node.operator not in SHAPE_OPERATORS else device
+        steps.append(_step(node, copies, where, host))
+    return steps
+
+
+def _is_shape(tensor: bits.Tensor) -> bool:
+    """Tell whether a constant may be a shape or an index: few integers."""
+    return tensor.array.dtype.kind in "iub" and tensor.dtype != "bfloat16" and tensor.array.ndim < 2
+
+
+def _on_host(node: Node, shapes: Set[str]) -> bool:
+    """Tell whether a node computes with shapes only, wherever the model runs."""
+    if node.operator in SHAPE_OPERATORS:
+        return True
+    if node.operator == "ConstantOfShape" and not _is_shape(node.attributes["value"]):
+        return False
+    return all(name in shapes for name in node.inputs if name)
+
+
+class _Copies:
+    """Constants on the devices where steps want them, each copied once."""
+
+    def __init__(self, constants: Mapping[str, bits.Tensor]) -> None:
+        self.constants = constants
+        self.made: Dict[Tuple[str, torch.device], torch.Tensor] = {}
+
+    def get(self, name: str, device: torch.device) -> torch.Tensor:
+        key = (name, device)
+        if key not in self.made:
+            self.made[key] = to_torch(self.constants[name]).to(device)
+        return self.made[key]
+
+
+def _step(node: Node, copies: _Copies, device: torch.device, host: bool) -> Step:
+    operator = TABLE[node.operator]
+    arguments = tuple(
+        _argument(name, position, operator, copies, device)
+        for position, name in enumerate(node.inputs)
+    )
+    return Step(node, operator.compute, arguments, device, host, ())
+
+
+def _argument(
+    name: str, position: int, operator: Operator, copies: _Copies, device: torch.device
+) -> Argument:
+    python = position in operator.python
+    if not name:
+        return Argument(name, python, bound=True)
+    constant = copies.constants.get(name)
+    if constant is None:
+        return Argument(name, python, bound=False)
+    number = position in operator.scalar and constant.array.ndim == 0
+    value = copies.get(name, HOST).tolist() if python or number else copies.get(name, device)
+    return Argument(name, python, bound=True, value=value)
+
+
+def _with_releases(steps: Collection[Step]) -> Tuple[Step, ...]:
+    """Note at each step which values it is the last to read."""
+    seen: Set[str] = set()
+    result: List[Step] = []
+    for step in reversed(list(steps)):
+        reads = {argument.name for argument in step.arguments if not argument.bound}
+        last = (reads | {name for name in step.node.outputs if name}) - seen
+        result.append(replace(step, release=tuple(sorted(last))))
+        seen |= reads
+    return tuple(reversed(result))
