@@ -14,6 +14,7 @@ from xbackend.worker.tensor import Tensor, of
 from . import SPEC
 from .options import ERRORS_ONLY, Options, read_options
 from .placement import facts_about
+from .providers import lack, missing
 from .refusal import refusal
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Adapter(Backend):
     def prepare(self, artifact: Artifact, settings: Settings) -> OrtSession:
         """Load `model.onnx`; the file of the taps is read once they are asked for."""
         onnxruntime.set_default_logger_severity(ERRORS_ONLY)
-        return OrtSession(artifact, read_options(settings))
+        return OrtSession(artifact, read_options({**SPEC.defaults(), **settings}))
 
 
 class OrtSession(Session):
@@ -97,6 +98,8 @@ def open_session(path: Path, options: Options) -> Any:
     except Unsupported:
         raise
     except Exception as error:
+        if lack(options.provider):
+            raise Unsupported(missing(options.provider)) from error
         raise refusal(error, options.precision) from error
     options.check(session)
     return session

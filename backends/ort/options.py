@@ -117,8 +117,11 @@ class Options:
 def read_options(settings: Settings) -> Options:
     """Translate settings into ONNX Runtime's words. Raises Unsupported for unknown values."""
     provider = provider_name(str(settings["provider"]))
+    threads = int(settings["threads"])
+    if threads < 1:
+        raise Unsupported(f"ONNX Runtime needs one thread or more, not {threads}.")
     return Options(
-        threads=int(settings["threads"]),
+        threads=threads,
         precision=str(settings["precision"]),
         provider=provider,
         level=chosen(settings, "optimization", LEVELS),

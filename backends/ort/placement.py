@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, List
 
-from .providers import CPU, CUDA, TENSORRT, gpu
+from .providers import CPU, CUDA, TENSORRT, gpu, short
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +21,7 @@ def facts_about(session: Any, model: Path, options: Options) -> Dict[str, Any]:
         "providers": session.get_providers(),
         "nodes": nodes_by_provider(session),
         "spinning": False,
+        "settings": {"provider": short(options.provider)},
     }
     if options.provider in (CUDA, TENSORRT):
         facts.update(gpu())

@@ -18,13 +18,15 @@ PREFIXES = (
 
 LACKS = (
     "Could not find an implementation",
-    "Type Error:",
     "is not a registered function/op",
     "No Op registered",
     "Unsupported model IR version",
     "ONNX Runtime only *guarantees* support",
 )
 """Parts of messages which say that ONNX Runtime lacks something, not that the model is broken."""
+
+UNTYPED = re.compile(r"^Type Error: Type 'tensor\((?:double|float16|bfloat16)\)'")
+"""What it says of a float format that an operator did not have in the model's opset."""
 
 
 def refusal(error: Exception, precision: str) -> Exception:
@@ -33,7 +35,7 @@ def refusal(error: Exception, precision: str) -> Exception:
     `Unsupported` where ONNX Runtime lacks a kernel, operator or opset; else one of the same class.
     """
     detail = sentence(str(error))
-    if any(part in detail for part in LACKS):
+    if any(part in detail for part in LACKS) or UNTYPED.search(detail):
         version = onnxruntime.__version__
         return Unsupported(f"ONNX Runtime {version} cannot run this model in {precision}: {detail}")
     return type(error)(f"ONNX Runtime refuses the model: {detail}")

@@ -107,7 +107,7 @@ def int8_model(batch: str | int) -> onnx.ModelProto:
     """Build QuantizeLinear, QLinearConv, MaxPool, Flatten, QLinearMatMul, DequantizeLinear."""
     from onnx import helper
 
-    conv = ["xq", "s3", "z128", "w1", "s4", "z0", "b1", "s6", "u0"]
+    conv = ["xq", "s3", "z128", "w1", "s4", "z0", "s6", "u0", "b1"]
     dense = ["flat", "s6", "u0", "w2", "s5", "z0", "s3", "z128"]
     nodes = [
         helper.make_node("QuantizeLinear", ["x", "s3", "z128"], ["xq"]),
