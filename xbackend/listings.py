@@ -103,10 +103,12 @@ def models(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from xbackend.models.train import Recipe, train
+    from xbackend.models.fit import Recipe
+    from xbackend.models.train import train
 
-    given = {"epochs": options.epochs, "batch": options.batch, "seed": options.seed}
-    recipe = Recipe(options.name, **{key: value for key, value in given.items() if value})
+    words = {"epochs": options.epochs, "batch": options.batch, "seed": options.seed}
+    given = {key: value for key, value in words.items() if value is not None}
+    recipe = Recipe(options.name, **given)
     data = Path(options.data) if options.data else None
     folder = train(recipe, data, Path(options.output), lambda line: print(line, file=sys.stderr))
     print(f"{folder}: run it with 'xbackend run {folder}'")

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from xbackend.errors import ConversionError, UsageError
-from xbackend.models import folder, train
+from xbackend.models import fit, folder
 from xbackend.models.cifar10 import Dataset, Images
 from xbackend.models.digits import enlarge
+from xbackend.models.fit import Recipe
 from xbackend.models.keras_file import canonicalise, renumbered
 from xbackend.models.keras_fit import scale
-from xbackend.models.train import Recipe
 
 RECIPE = Recipe()
 
@@ -117,7 +117,7 @@ def test_training_without_tensorflow_says_what_to_install(
 def test_a_folder_that_is_not_empty_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train, "check", lambda recipe: None)
+    monkeypatch.setattr(fit, "check", lambda recipe: None)
     monkeypatch.setattr(folder, "check", lambda recipe: None)
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UsageError, match="is not an empty folder"):
@@ -135,8 +135,8 @@ def test_a_folder_that_is_not_empty_is_left_alone(
 def test_a_training_process_that_dies_is_one_sentence_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, sentence: str
 ) -> None:
-    monkeypatch.setattr(train, "PROCESS", program)
-    monkeypatch.setattr(train, "check", lambda recipe: None)
+    monkeypatch.setattr(fit, "PROCESS", program)
+    monkeypatch.setattr(fit, "check", lambda recipe: None)
     monkeypatch.setattr(folder, "check", lambda recipe: None)
     with pytest.raises(ConversionError) as caught:
         folder.train_model(RECIPE, DATA, tmp_path / "out", print, ("keras",))

@@ -14,8 +14,8 @@ from xbackend.errors import UsageError
 from xbackend.model import find_model
 from xbackend.models import catalogue, cifar10
 from xbackend.models.cifar10 import Dataset
+from xbackend.models.fit import Recipe, fit
 from xbackend.models.folder import Written, train_model
-from xbackend.models.train import Recipe, fit
 
 NAMES = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]
 RECIPE = Recipe(epochs=2)

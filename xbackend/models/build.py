@@ -15,8 +15,8 @@ from pathlib import Path
 
 from xbackend.errors import XbackendError
 from xbackend.models import catalogue, digits
+from xbackend.models.fit import Recipe
 from xbackend.models.folder import FILES, Written, train_model
-from xbackend.models.train import Recipe
 
 
 def main() -> int:

@@ -18,8 +18,8 @@ from xbackend.errors import StoreError, UsageError, XbackendError
 from xbackend.model import Model
 from xbackend.models.catalogue import MANIFEST, SCHEMA_VERSION
 from xbackend.models.cifar10 import Dataset, Images
+from xbackend.models.fit import Recipe, Trained, check, fit
 from xbackend.models.keras_fit import INPUT, scale
-from xbackend.models.train import Recipe, Trained, check, fit
 from xbackend.store import Store
 from xbackend.worker.artifact import MANIFEST as ARTIFACT
 

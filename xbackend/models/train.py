@@ -1,162 +1,34 @@
-"""Train a built-in network on CIFAR-10 or on the digits: what `xbackend models train` does."""
+"""What `xbackend models train` does: read the pictures, train, write a model's folder."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
-from typing import IO, Any
 
-import numpy as np
-
-from xbackend.errors import ConversionError, UsageError
+from xbackend.errors import ConversionError
+from xbackend.models import cifar10, digits
 from xbackend.models.cifar10 import Dataset
-
-Array = np.ndarray[Any, Any]
-Progress = Callable[[dict[str, Any]], None]
-
-NETWORKS = ("cifar10-small",)
-PROCESS = (
-    "import sys; sys.path[:] = [p for p in sys.path if p]; "
-    "from xbackend.models.keras_fit import main; main()"
-)
-"""The program of the process; the current folder must not shadow a package."""
-PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
-ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "PYTHONHASHSEED": "0"}
-"""On the CPU: small networks gain nothing from a GPU, and its sums have no fixed order."""
+from xbackend.models.fit import Recipe, check
+from xbackend.models.folder import Tell, check_output, train_model
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How to train; the defaults are the paper's."""
+def train(recipe: Recipe, data: Path | None, output: Path, tell: Tell) -> Path:
+    """Train on CIFAR-10's files at `data`, or on the digits where it is None; return the folder.
 
-    model: str = "cifar10-small"
-    epochs: int = 30
-    batch: int = 32
-    seed: int = 42
-    optimizer: str = "adam"
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What training gave."""
-
-    outputs: Array
-    """The network's output for each held-out picture, float32."""
-    accuracy: float
-    """Share of the held-out pictures that are classified rightly."""
-    parameters: int
-    record: dict[str, Any]
-    """Recipe, data, accuracy, packages and versions: what model.json holds of it."""
-
-
-def fit(recipe: Recipe, data: Dataset, output: Path, progress: Progress) -> Trained:
-    """Train in a process of its own and write the Keras file `output`.
-
-    `progress` gets a dict with `epoch`, `loss` and `accuracy` after each epoch.
+    Raises ConversionError where a format could not be made; the trained network is kept then.
     """
     check(recipe)
-    with tempfile.TemporaryDirectory(prefix="xbackend-train-") as scratch:
-        outputs = Path(scratch) / "outputs.npy"
-        job = {
-            **asdict(recipe),
-            "data": _written(data, Path(scratch) / "data.npz"),
-            "divisor": data.divisor,
-            "output": str(output),
-            "outputs": str(outputs),
-        }
-        last = _run(job, Path(scratch), progress)
-        predicted = np.load(outputs, allow_pickle=False)
-    accuracy = float((predicted.argmax(axis=1) == data.held_out.labels).mean())
-    return Trained(predicted, accuracy, last["parameters"], _record(recipe, data, accuracy))
-
-
-def check(recipe: Recipe) -> None:
-    """Raise UsageError where a recipe is not sound or TensorFlow is missing."""
-    if recipe.model not in NETWORKS:
-        known = ", ".join(NETWORKS)
-        raise UsageError(f"There is no network {recipe.model!r} to train. Networks: {known}.")
-    for word in ("epochs", "batch"):
-        if getattr(recipe, word) < 1:
-            raise UsageError(f"--{word} is {getattr(recipe, word)}; give a number from 1.")
-    if not 0 <= recipe.seed < 2**32:
-        raise UsageError(f"--seed is {recipe.seed}; give a number from 0 to 4294967295.")
-    if importlib.util.find_spec("tensorflow") is None:
-        raise UsageError("Training needs tensorflow. Install it with: pip install 'xbackend[tf]'")
-
-
-def _written(data: Dataset, path: Path) -> str:
-    np.savez(
-        path,
-        pixels=data.training.pixels,
-        labels=data.training.labels,
-        held_out_pixels=data.held_out.pixels,
+    check_output(output)
+    written = train_model(recipe, _read(data), output, tell)
+    tell(
+        f"right on {written.trained.accuracy:.1%} of "
+        f"{written.trained.record['held_out']} held-out pictures"
     )
-    return str(path)
+    for format_, reason in written.failed.items():
+        raise ConversionError(
+            f"The network was trained and is in {output}, but not as {format_}: {reason}"
+        )
+    return written.folder
 
 
-def _run(job: dict[str, Any], scratch: Path, progress: Progress) -> dict[str, Any]:
-    """Run the process, hand on its lines, return the last one."""
-    line: dict[str, Any] = {}
-    (scratch / "job.json").write_text(json.dumps(job), encoding="utf-8")
-    errors = scratch / "errors.txt"
-    with errors.open("wb") as stderr, _started(scratch / "job.json", stderr) as process:
-        try:
-            for text in process.stdout or ():
-                line = json.loads(text)
-                if "epoch" in line:
-                    progress(line)
-        except BaseException:
-            process.kill()
-            raise
-    if process.returncode:
-        raise ConversionError(_failure(process.returncode, errors))
-    return line
-
-
-def _started(job: Path, stderr: IO[bytes]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", PROCESS, str(job)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-        env={**os.environ, **ENVIRONMENT},
-    )
-
-
-def _failure(status: int, errors: Path) -> str:
-    lines = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    reason = lines[-1].strip() if lines else "it said nothing"
-    ended = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-    return f"Training {ended}: {reason}"
-
-
-def _record(recipe: Recipe, data: Dataset, accuracy: float) -> dict[str, Any]:
-    return {
-        "data": data.source,
-        "training": len(data.training.labels),
-        "held_out": len(data.held_out.labels),
-        "divisor": data.divisor,
-        "accuracy": accuracy,
-        **{key: value for key, value in asdict(recipe).items() if key != "model"},
-        "packages": _versions(),
-    }
-
-
-def _versions() -> dict[str, str]:
-    return {name: version for name in PACKAGES if (version := _version(name))}
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return ""
+def _read(data: Path | None) -> Dataset:
+    return digits.read() if data is None else cifar10.read(data)
