@@ -119,6 +119,18 @@ def unsigned(dtype: str) -> np.dtype[Any]:
     return np.dtype(f"u{storage_dtype(dtype).itemsize}")
 
 
+def numbers(dtype: str, bits: Bits) -> np.ndarray[Any, Any]:
+    """Return the numbers that bits stand for: a view of them, but a float32 copy for bfloat16.
+
+    >>> numbers("bfloat16", np.array([0x3FC0], np.uint16))
+    array([1.5], dtype=float32)
+    """
+    if dtype == "bfloat16":
+        wide: Bits = bits.astype(np.uint32) << np.uint32(16)
+        return wide.view(np.float32)
+    return bits.view(storage_dtype(dtype))
+
+
 def element_count(blocks: Blocks) -> int:
     """Return the number of elements, 1 for a tensor without axes."""
     return prod(blocks.shape)

@@ -76,13 +76,23 @@ def measure(tensors: Sequence[Blocks]) -> Metrics:
     if not _comparable(tensors):
         return _incomparable(tensors)
     if len(tensors) == 1 or not element_count(tensors[0]):
-        return _identical(tensors[0])
+        return identical(tensors[0].dtype)
     size = _block_size(tensors)
     distances = Distances.of(tensors[0].dtype, size)
     with np.errstate(invalid="ignore", over="ignore"):
         for start, stop in _spans(element_count(tensors[0]), size):
             distances.add([tensor.bits(start, stop) for tensor in tensors])
     return _metrics(distances, tensors[0])
+
+
+def identical(dtype: str) -> Metrics:
+    """Return the metrics of tensors that have the same bits, which no tensor is read for.
+
+    >>> identical("bfloat16").remaining_precision
+    7
+    """
+    layout = FORMATS.get(dtype)
+    return Metrics(None if layout is None else layout.mantissa_bits, 0, 0.0, 0.0)
 
 
 def remaining_precision(tensors: Sequence[Blocks]) -> int | None:
@@ -119,11 +129,6 @@ def _metrics(distances: Distances, first: Blocks) -> Metrics:
         deviating_fraction=distances.deviating / element_count(first),
         not_finite=distances.nan + distances.infinite,
     )
-
-
-def _identical(tensor: Blocks) -> Metrics:
-    layout = FORMATS.get(tensor.dtype)
-    return Metrics(None if layout is None else layout.mantissa_bits, 0, 0.0, 0.0)
 
 
 def _comparable(tensors: Sequence[Blocks]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.blocks import Bits, unsigned
+from xbackend.blocks import Bits, numbers, unsigned
 from xbackend.floats import FORMATS, FloatFormat
 
 Array = np.ndarray[Any, Any]
@@ -180,16 +180,9 @@ def _ends(
 
 
 def _find_gap(layout: FloatFormat, one: Bits, two: Bits, gap: Array) -> None:
-    np.subtract(_floats(layout, one), _floats(layout, two), out=gap, dtype=np.float64)
+    ends = numbers(layout.name, one), numbers(layout.name, two)
+    np.subtract(*ends, out=gap, dtype=np.float64)
     np.absolute(gap, out=gap)
-
-
-def _floats(layout: FloatFormat, bits: Bits) -> Array:
-    """Return the numbers that bits stand for; a copy for bfloat16 only."""
-    if layout.name == "bfloat16":
-        wide: Array = bits.astype(np.uint32) << np.uint32(16)
-        return wide.view(np.float32)
-    return bits.view(layout.name)
 
 
 def _magnitude(layout: FloatFormat, bits: Bits) -> Bits:

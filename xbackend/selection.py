@@ -1,0 +1,189 @@
+"""Which runs of a store are compared: reading them, filters, and the keys to group them by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from xbackend.errors import StoreError, UsageError
+from xbackend.store import Store
+
+Record = dict[str, Any]
+
+HARDWARE: Record = {
+    "vendor": None,
+    "device": None,
+    "microarchitecture": None,
+    "cores": None,
+    "memory_bytes": None,
+    "flags": [],
+}
+"""What is told of the hardware of a run whose worker never said any."""
+
+EXTRAS = (
+    "created", "xbackend", "software", "versions", "artifact", "worker", "inputs_digest", "facts",
+)  # fmt: skip
+"""Keys of a record that are told as they are, if it has them."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: what a comparison tells of it, and the digests that it is compared by."""
+
+    row: Record
+    """The keys of the contract and more, JSON values only."""
+    layers: tuple[Record, ...]
+    """`tap`, `layer` and `operator` of every ONNX value, in graph order."""
+    results: tuple[Record, ...]
+    """One for each sample: `input`, `outputs`, `taps`, `taps_neutral`."""
+
+    @property
+    def id(self) -> str:
+        """The name of its record."""
+        return str(self.row["id"])
+
+    @property
+    def ok(self) -> bool:
+        """Whether it gave outputs that can be compared."""
+        return bool(self.row["status"] == "ok" and self.results)
+
+    @property
+    def inputs_digest(self) -> str:
+        """What tells sets of inputs apart; by the tensors where the record does not say."""
+        digest = self.row.get("inputs_digest")
+        if digest is not None:
+            return str(digest)
+        tensors = (tensor for result in self.results for tensor in result.get("inputs", ()))
+        return " ".join(str(tensor["digest"]) for tensor in tensors)
+
+
+@dataclass(frozen=True)
+class Query:
+    """What `xbackend compare` is asked for."""
+
+    model: str | None = None
+    """Name, source or beginning of the digest of the model; None for every model."""
+    where: tuple[str, ...] = ()
+    """Texts `KEY=VALUE`: one of the values for each key that is named, all of the keys."""
+    group_by: tuple[str, ...] = ()
+    """Keys in which the runs of a group must agree, besides model and precision."""
+
+
+def select(store: Store, query: Query) -> list[Run]:
+    """Return the runs that a query asks for, in the store's order.
+
+    Raises UsageError where the store is empty, a key is unknown or nothing is left.
+    """
+    runs = [read_run(record) for record in store.runs()]
+    if not runs:
+        raise UsageError(
+            f"The store at {store.folder} holds no runs. Make some with 'xbackend run', or name "
+            "another store with --store."
+        )
+    wanted = _parse_where(query.where)
+    check_keys([*wanted, *query.group_by], runs)
+    chosen = [run for run in runs if _is_of_model(run, query.model) and _matches(run, wanted)]
+    if not chosen:
+        raise UsageError(_nothing_left(query, runs))
+    return chosen
+
+
+def read_run(record: Record) -> Run:
+    """Take what a comparison needs from a record. Raises StoreError for one that lacks a key."""
+    try:
+        row = {
+            "id": record["id"],
+            "model": record["model"]["name"],
+            "model_digest": record["model"]["digest"],
+            "model_source": record["model"].get("source"),
+            **{key: record[key] for key in ("backend", "backend_version", "precision")},
+            **{key: record[key] for key in ("settings", "platform", "repeat")},
+            "hardware": {**HARDWARE, **record["hardware"]},
+            **{key: record[key] for key in ("status", "error", "seconds", "taps_neutral")},
+            **{key: record[key] for key in EXTRAS if key in record},
+        }
+        return Run(_finite(row), tuple(record["layers"]), tuple(record["results"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"The record of run {record.get('id', 'without id')} lacks {error}: "
+            "delete it from the store's runs/ and run again."
+        ) from error
+
+
+def _finite(value: Any) -> Any:
+    """Return JSON values with null for the numbers that JSON cannot write."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def value_of(run: Run, key: str) -> Any:
+    """Return what a run has under a dotted key such as `settings.threads`, None if nothing.
+
+    >>> value_of(Run({"settings": {"threads": 1}}, (), ()), "settings.threads")
+    1
+    """
+    return dict(leaves(run.row)).get(key)
+
+
+def leaves(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every dotted key and its value; a list is a value.
+
+    >>> list(leaves({"a": {"b": 1, "c": [2]}}))
+    [('a.b', 1), ('a.c', [2])]
+    """
+    for key, value in row.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def check_keys(keys: Iterable[str], runs: Sequence[Run]) -> None:
+    """Raise UsageError, which names the known ones, for a key that no run has."""
+    known = {key for run in runs for key, _ in leaves(run.row)}
+    for key in keys:
+        if key not in known:
+            shown = sorted(each for each in known if not each.startswith("facts."))
+            raise UsageError(f"No run has the key '{key}'. Known keys: {', '.join(shown)}.")
+
+
+def _parse_where(texts: Sequence[str]) -> dict[str, set[str]]:
+    wanted: dict[str, set[str]] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError(f"'--where {text}' is not of the form KEY=VALUE.")
+        wanted.setdefault(key, set()).add(value.lower())
+    return wanted
+
+
+def _is_of_model(run: Run, model: str | None) -> bool:
+    if model is None or model in (run.row["model"], run.row["model_source"]):
+        return True
+    return len(model) >= 6 and str(run.row["model_digest"]).startswith(model)
+
+
+def _matches(run: Run, wanted: Mapping[str, set[str]]) -> bool:
+    return all(values & _texts(value_of(run, key)) for key, values in wanted.items())
+
+
+def _texts(value: Any) -> set[str]:
+    """Return how a value may be written: `true` or `True`, a flag of a list, `null`."""
+    if isinstance(value, list):
+        return {str(item).lower() for item in value}
+    return {"null", "none"} if value is None else {str(value).lower()}
+
+
+def _nothing_left(query: Query, runs: Sequence[Run]) -> str:
+    asked = [f"--model {query.model}"] if query.model is not None else []
+    asked += [f"--where {text}" for text in query.where]
+    models = ", ".join(dict.fromkeys(str(run.row["model"]) for run in runs))
+    return (
+        f"None of the store's {len(runs)} runs matches {' '.join(asked)}. "
+        f"Models in the store: {models}; leave a filter out to see more."
+    )
