@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -144,9 +145,8 @@ class Workshop:
     ) -> None:
         """Run a converter in a process of its own and move what it wrote into place."""
         self.tell(f"converting {step.source} to {step.target} ({self.model.name})")
-        scratch = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+        scratch = _scratch(folder)
         try:
-            scratch.mkdir(parents=True)
             request = Request(
                 source=source.model,
                 source_format=step.source,
@@ -161,10 +161,7 @@ class Workshop:
             (scratch / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
             _publish(scratch, folder)
         except OSError as error:
-            raise StoreError(
-                f"Cannot write {folder}: {error.strerror or error}. Free space or permissions "
-                "there, or name another store with --store."
-            ) from error
+            raise _cannot_write(folder, error) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -190,9 +187,25 @@ class Workshop:
         }
 
 
+def _scratch(folder: Path) -> Path:
+    """Make a folder beside the artifact's that no other process or thread writes to."""
+    try:
+        return Path(tempfile.mkdtemp(suffix=".tmp", prefix=".", dir=folder.parent))
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+
+
+def _cannot_write(folder: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"Cannot write {folder}: {error.strerror or error}. Free space or permissions there, or "
+        "name another store with --store."
+    )
+
+
 def _publish(scratch: Path, folder: Path) -> None:
     """Rename a finished folder into place; another process may have been faster."""
     try:
+        scratch.chmod(0o755)
         scratch.rename(folder)
     except OSError:
         if not (folder / MANIFEST).is_file():

@@ -72,7 +72,7 @@ class InputSet:
         for value in interface:
             file = self._file(value.name, interface)
             arrays[value.name] = np.load(file.path, mmap_mode="r", allow_pickle=False)
-        np.savez(path, allow_pickle=False, **arrays)
+        np.savez(path, **arrays)
         return path
 
 

@@ -48,7 +48,7 @@ def parse_platform(text: str) -> Platform:
     ()
     """
     platform = Platform(spec=text)
-    for part in text.split("+") if not text.startswith("qemu:") else _split_qemu(text):
+    for part in _split(text):
         kind, _, value = part.partition(":")
         if kind not in PARTS:
             raise UsageError(
@@ -58,8 +58,8 @@ def parse_platform(text: str) -> Platform:
     return platform
 
 
-def _split_qemu(text: str) -> list[str]:
-    """Split at the `+` that begin a kind, not at those that switch a flag on."""
+def _split(text: str) -> list[str]:
+    """Split at each `+` that begins a kind, not at those that switch a processor's flag on."""
     parts = text.split("+")
     joined = [parts[0]]
     for part in parts[1:]:
