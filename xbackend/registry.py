@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import json
@@ -59,6 +60,7 @@ def install_hint(spec: BackendSpec) -> str:
     )
 
 
+@functools.cache
 def converters() -> list[ConverterSpec]:
     """Return all converters, whether or not their packages are installed.
 

@@ -44,7 +44,7 @@ class BackendSpec:
     """What the coordinator knows of a backend without importing its framework."""
 
     word: str
-    """The one word: folder, entry point, extra, marker, tox environment, value on the command line."""
+    """The one word: folder, entry point, extra, marker, tox environment, command line value."""
     title: str
     """The framework's own name, such as `ONNX Runtime`."""
     adapter: str

@@ -82,7 +82,7 @@ def software() -> Dict[str, Any]:
 
 
 def microarchitecture(cpu: Dict[str, str]) -> str:
-    """Name the microarchitecture from the fields of /proc/cpuinfo; `unknown` where it is not listed.
+    """Name the microarchitecture from the fields of /proc/cpuinfo; `unknown` if not listed.
 
     >>> microarchitecture({"vendor_id": "GenuineIntel", "cpu family": "6", "model": "63"})
     'Haswell'

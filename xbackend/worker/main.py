@@ -162,7 +162,7 @@ def _tap(
     job: Job,
     channel: Channel,
 ) -> None:
-    """Fill in one sample's taps. An output's tap is the untapped output, compared with the tapped."""
+    """Fill in one sample's taps; an output's is the untapped one, compared with the tapped."""
     from xbackend.worker.objects import write_tensor
 
     channel.enter("taps")

@@ -31,7 +31,7 @@ def write_object(store: str, data: bytes) -> str:
 
 
 def write_whole(path: str, data: bytes) -> None:
-    """Write a file under a temporary name beside it and rename it, so that it is whole or absent."""
+    """Write a file under a temporary name and rename it, so that it is whole or absent."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = f"{path}.{os.getpid()}-{next(_serial)}.tmp"
     try:
