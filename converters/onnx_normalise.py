@@ -191,6 +191,7 @@ def _constant_of_shape(node: Node, context: Context) -> Node:
 
 
 def _upsample(node: Node, context: Context) -> Node:
+    inputs: tuple[str, ...]
     if "scales" in node.attributes:
         scales = np.asarray(node.attributes["scales"], np.float32)
         inputs = (node.inputs[0], "", context.add(node.outputs[0], "scales", scales))

@@ -140,8 +140,8 @@ def _sort(graph: onnx.GraphProto, path: Path) -> None:
     produced = {name for node in waiting for name in node.output}
     ordered: list[Any] = []
     while waiting:
-        ready = []
-        blocked = []
+        ready: list[Any] = []
+        blocked: list[Any] = []
         for node in waiting:
             needs = _needs(node)
             _refuse_undefined(node, needs - known - produced, path)

@@ -76,7 +76,7 @@ class Store:
 
     def _read_run(self, path: Path) -> Record:
         try:
-            record: Record = json.loads(path.read_bytes())
+            record: Any = json.loads(path.read_bytes())
         except OSError as error:
             raise StoreError(_cannot("read", path, error)) from error
         except ValueError as error:
@@ -84,7 +84,7 @@ class Store:
         version = record.get("schema_version") if isinstance(record, dict) else None
         if version != 1:
             raise StoreError(f"{path} has schema version {version}; this xbackend reads 1.")
-        return record
+        return dict(record)
 
     def object_path(self, digest: str) -> Path:
         """Return the file that holds the bytes of a digest."""
