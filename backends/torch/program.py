@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 HOST = torch.device("cpu")
 """Where shapes are computed, whatever the device."""
 
+MASK_OPSET = 12
+"""The first in which the mask of Dropout is defined in inference."""
+
 SHAPE_OPERATORS = ("Shape", "Size")
 
 Values = Dict[str, torch.Tensor]
@@ -86,8 +89,9 @@ class Program:
 
 def prepare_program(graph: Graph, device: torch.device) -> Program:
     """Bind constants and place every node. Raises Unsupported that names all that is missing."""
+    graph = _without_idle_masks(graph)
     constants = {**graph.constants, **_constant_nodes(graph)}
-    nodes = [node for node in graph.nodes if not _is_constant(node)]
+    nodes = [_dated(node, graph.opset) for node in graph.nodes if not _is_constant(node)]
     _refuse_missing(nodes, constants, graph)
     outputs = tuple(value.name for value in graph.outputs)
     steps = _steps(nodes, constants, device)
@@ -132,6 +136,28 @@ def _bind(step: Step, shapes: Mapping[str, torch.Tensor]) -> Step:
     return replace(step, arguments=tuple(arguments))
 
 
+def _without_idle_masks(graph: Graph) -> Graph:
+    """Leave out masks of Dropout that nobody reads where ONNX does not say what they hold.
+
+    Before opset 12 a mask is not filled in inference; whatever a backend has there is made up.
+    """
+    if graph.opset >= MASK_OPSET:
+        return graph
+    read = {name for node in graph.nodes for name in node.inputs}
+    read |= {value.name for value in graph.outputs}
+    return replace(graph, nodes=tuple(_without_idle_mask(node, read) for node in graph.nodes))
+
+
+def _without_idle_mask(node: Node, read: Set[str]) -> Node:
+    if node.operator != "Dropout" or len(node.outputs) < 2 or node.outputs[1] in read:
+        return node
+    return replace(node, outputs=node.outputs[:1])
+
+
+def _dated(node: Node, opset: int) -> Node:
+    return replace(node, attributes={**node.attributes, "opset": opset})
+
+
 def _is_constant(node: Node) -> bool:
     return node.operator == "Constant" and not node.domain and "value" in node.attributes
 
@@ -153,7 +179,7 @@ def _refuse_missing(
     if missing:
         raise Unsupported(
             f"Backend 'torch' lacks what this model has: {', '.join(sorted(missing))}. "
-            "Leave it out with --backends."
+            "Choose other backends with --backends."
         )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Collection, Dict, Iterator, List, Mapping, Tuple
 
 import torch
 
-from xbackend.worker.contract import Session
+from xbackend.worker.contract import Session, Unsupported
 
 from . import dials
 from .compiler import Compiler, graph_breaks
@@ -65,7 +66,7 @@ class TorchSession(Session):
         return {name: to_torch(inputs[name]).to(self.program.device) for name in names}
 
     def _infer(self, inputs: Values, wanted: Collection[str]) -> Values:
-        with torch.inference_mode():
+        with torch.inference_mode(), _kernels_required():
             if self.compiler is not None:
                 return self.compiler.run(inputs, tuple(wanted))
             values = {**self.program.constants, **inputs}
@@ -85,7 +86,7 @@ class TorchSession(Session):
         given = [name for name in self._in_order(asked) if name in values]
         yield from ((name, values[name]) for name in given)
         for step in self.program.steps:
-            with torch.inference_mode():
+            with torch.inference_mode(), _kernels_required():
                 made = step.outputs(values)
             values.update(made)
             yield from ((name, tensor) for name, tensor in made if name in asked)
@@ -93,3 +94,15 @@ class TorchSession(Session):
 
     def _kernels(self) -> Dict[str, int]:
         return seen_kernels(lambda: self._infer(self.last, self.program.outputs))
+
+
+@contextmanager
+def _kernels_required() -> Iterator[None]:
+    """Turn PyTorch's word that it has no kernel for a format into Unsupported."""
+    try:
+        yield
+    except NotImplementedError as error:
+        raise Unsupported(
+            f"torch {torch.__version__} lacks a kernel that this model needs: {error}. "
+            "Choose another precision or other backends."
+        ) from error

@@ -82,10 +82,11 @@ def _mean_variance(node: Node, value: Tensor) -> Tensor:
 def _dropout(
     node: Node, value: Tensor, ratio: Any = None, training: Any = None
 ) -> Union[Tensor, Tuple[Tensor, Tensor]]:
-    """Drop nothing: this is inference."""
+    """Drop nothing: this is inference. The mask is of the input's format before opset 10."""
     if not has_output(node, 1):
         return value
-    return value, torch.ones_like(value, dtype=torch.bool)
+    dtype = value.dtype if node.attributes["opset"] < 10 else torch.bool
+    return value, torch.ones_like(value, dtype=dtype)
 
 
 def _lacks_dropping(node: Node, constants: Mapping[str, Any]) -> str:

@@ -18,7 +18,10 @@ class Operator:
     """How PyTorch computes one ONNX operator."""
 
     compute: Callable[..., Any]
-    """Takes the node, then its inputs, None where one is left out; returns a tensor or several."""
+    """Takes the node, then its inputs, None where one is left out; returns a tensor or several.
+
+    The graph's opset is among the node's attributes, under `opset`.
+    """
     python: Tuple[int, ...] = ()
     """Positions of inputs that arrive as Python numbers or lists: shapes, axes, scales."""
     scalar: Tuple[int, ...] = ()

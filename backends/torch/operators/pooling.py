@@ -37,7 +37,7 @@ def _max_pool(node: Node, value: Tensor) -> Union[Tensor, Tuple[Tensor, Tensor]]
         result = pool(padded, size, strides, 0, dilations, False, indices)
         planes, begins = padded.shape[2:], list(window.begins)
     if not indices:
-        return result  # type: ignore[no-any-return]  # torch is untyped here
+        return result
     return result[0], _onnx_indices(result[1], planes, begins, spatial, node)
 
 
@@ -104,8 +104,8 @@ def _window_sums(padded: Tensor, window: Window) -> Tensor:
     views = padded
     for axis, extent in enumerate(window.extents):
         views = views.unfold(2 + axis, extent, window.strides[axis])
-    steps = tuple(slice(None, None, step) for step in window.dilations)
-    return views[(..., *steps)].sum(dim=tuple(range(-axes, 0)))
+    taps = (Ellipsis, *(slice(None, None, step) for step in window.dilations))
+    return views[taps].sum(dim=tuple(range(-axes, 0)))
 
 
 def _divisor(

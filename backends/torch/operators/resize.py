@@ -98,7 +98,7 @@ def _native(
 
 
 def _keeps_ratio(node: Node) -> bool:
-    return node.attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch"
+    return bool(node.attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch")
 
 
 def _native_mode(node: Node, rank: int) -> Optional[str]:

@@ -104,7 +104,10 @@ def _depth_to_space(node: Node, value: Tensor) -> Tensor:
 
 
 def _space_to_depth(node: Node, value: Tensor) -> Tensor:
+    """Move blocks of the plane into channels; `DCR` has the block before the channel."""
     block = node.attributes["blocksize"]
+    if node.attributes.get("mode") == "CRD":
+        return torch.pixel_unshuffle(value, block)
     n, c, h, w = value.shape
     blocks = value.reshape(n, c, h // block, block, w // block, block).permute(0, 3, 5, 1, 2, 4)
     return blocks.reshape(n, c * block**2, h // block, w // block)
