@@ -269,7 +269,7 @@ def _quantizer(model: onnx.ModelProto, ranges: Any, options: Options) -> Any:
     weight, activation = types[options.weight], types[options.activation]
     operators = sorted({*QLinearOpsRegistry, *QDQRegistry})
     how = (options.per_channel, options.reduce_range)
-    what = (weight, activation, ranges, [], [], operators, {})
+    what: tuple[Any, ...] = (weight, activation, ranges, [], [], operators, {})
     if options.format == "qdq":
         return QDQQuantizer(model, *how, *what)
     return ONNXQuantizer(model, *how, QuantizationMode.QLinearOps, True, *what)

@@ -11,7 +11,7 @@ from xbackend.worker.contract import Backend, Session, Unsupported
 from xbackend.worker.graph import read_graph
 from xbackend.worker.tensor import Tensor, of
 
-from . import SPEC, layout, quantized, selection
+from . import SPEC, layout, linear, pooling, quantized, selection
 
 if TYPE_CHECKING:
     from typing import Collection, Dict, Iterator, List, Mapping, Optional, Tuple
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-OPERATORS = {**layout.OPERATORS, **selection.OPERATORS, **quantized.OPERATORS}
+OPERATORS = {
+    key: operator
+    for family in (layout, selection, pooling, linear, quantized)
+    for key, operator in family.OPERATORS.items()
+}
+"""What computes the operator of each domain and name."""
 
 DTYPES = frozenset(
     "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64".split(),

@@ -58,7 +58,7 @@ def narrow(values: Array, dtype: str) -> Array:
     """Round float32 values that have their zero point in them already, and clamp them."""
     limits = np.iinfo(dtype)
     rounded = np.rint(np.fmin(np.fmax(values, np.float32(limits.min)), np.float32(limits.max)))
-    return rounded.astype(dtype)
+    return np.asarray(rounded, dtype)
 
 
 def fused_multiply_add(factor: Array, scale: Array, addend: Array) -> Array:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .operands import given, need
+
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Tuple
 
@@ -15,29 +17,18 @@ if TYPE_CHECKING:
     Inputs = List[Optional[Array]]
 
 
-def _need(inputs: Inputs, index: int) -> Array:
-    array = _given(inputs, index)
-    if array is None:
-        raise ValueError(f"An operator lacks its input {index}.")
-    return array
-
-
-def _given(inputs: Inputs, index: int) -> Optional[Array]:
-    return inputs[index] if index < len(inputs) else None
-
-
 def _integers(array: Array) -> List[int]:
     return [int(value) for value in array.ravel()]
 
 
 def identity(node: Node, inputs: Inputs) -> List[Array]:
     """Identity."""
-    return [_need(inputs, 0)]
+    return [need(inputs, 0)]
 
 
 def dropout(node: Node, inputs: Inputs) -> List[Array]:
     """Dropout as inference has it: the input, and a mask that keeps everything."""
-    x = _need(inputs, 0)
+    x = need(inputs, 0)
     return [x, np.ones(x.shape, np.bool_)][: len(node.outputs)]
 
 
@@ -49,23 +40,23 @@ def constant(node: Node, inputs: Inputs) -> List[Array]:
 def constant_of_shape(node: Node, inputs: Inputs) -> List[Array]:
     """ConstantOfShape."""
     value = node.attributes["value"].array.reshape(())
-    return [np.full(_integers(_need(inputs, 0)), value, value.dtype)]
+    return [np.full(_integers(need(inputs, 0)), value, value.dtype)]
 
 
 def shape(node: Node, inputs: Inputs) -> List[Array]:
     """Shape, of some of the axes where `start` and `end` say so."""
     start, end = node.attributes.get("start", 0), node.attributes.get("end")
-    return [np.array(_need(inputs, 0).shape[start:end], np.int64)]
+    return [np.array(need(inputs, 0).shape[start:end], np.int64)]
 
 
 def size(node: Node, inputs: Inputs) -> List[Array]:
     """Size."""
-    return [np.array(_need(inputs, 0).size, np.int64)]
+    return [np.array(need(inputs, 0).size, np.int64)]
 
 
 def reshape(node: Node, inputs: Inputs) -> List[Array]:
     """Reshape; a 0 keeps the extent unless `allowzero`."""
-    x, wanted = _need(inputs, 0), _integers(_need(inputs, 1))
+    x, wanted = need(inputs, 0), _integers(need(inputs, 1))
     if not node.attributes.get("allowzero", 0):
         wanted = [extent or x.shape[axis] for axis, extent in enumerate(wanted)]
     return [x.reshape(wanted)]
@@ -73,7 +64,7 @@ def reshape(node: Node, inputs: Inputs) -> List[Array]:
 
 def flatten(node: Node, inputs: Inputs) -> List[Array]:
     """Flatten into two axes."""
-    x = _need(inputs, 0)
+    x = need(inputs, 0)
     axis = int(node.attributes.get("axis", 1))
     axis = axis + x.ndim if axis < 0 else axis
     return [x.reshape(int(np.prod(x.shape[:axis], dtype=np.int64)), -1)]
@@ -81,18 +72,18 @@ def flatten(node: Node, inputs: Inputs) -> List[Array]:
 
 def transpose(node: Node, inputs: Inputs) -> List[Array]:
     """Transpose; all axes reversed where no order is given."""
-    return [np.transpose(_need(inputs, 0), node.attributes.get("perm"))]
+    return [np.transpose(need(inputs, 0), node.attributes.get("perm"))]
 
 
 def squeeze(node: Node, inputs: Inputs) -> List[Array]:
     """Squeeze."""
-    axes = _given(inputs, 1)
-    return [np.squeeze(_need(inputs, 0), None if axes is None else tuple(_integers(axes)))]
+    axes = given(inputs, 1)
+    return [np.squeeze(need(inputs, 0), None if axes is None else tuple(_integers(axes)))]
 
 
 def unsqueeze(node: Node, inputs: Inputs) -> List[Array]:
     """Unsqueeze."""
-    x, axes = _need(inputs, 0), _integers(_need(inputs, 1))
+    x, axes = need(inputs, 0), _integers(need(inputs, 1))
     rank = x.ndim + len(axes)
     for axis in sorted(axis % rank for axis in axes):
         x = np.expand_dims(x, axis)
@@ -101,13 +92,13 @@ def unsqueeze(node: Node, inputs: Inputs) -> List[Array]:
 
 def concat(node: Node, inputs: Inputs) -> List[Array]:
     """Concat."""
-    arrays = [_need(inputs, index) for index in range(len(inputs))]
+    arrays = [need(inputs, index) for index in range(len(inputs))]
     return [np.concatenate(arrays, axis=int(node.attributes["axis"]))]
 
 
 def split(node: Node, inputs: Inputs) -> List[Array]:
     """Split into given lengths, or into as equal parts as there are outputs."""
-    x, lengths = _need(inputs, 0), _given(inputs, 1)
+    x, lengths = need(inputs, 0), given(inputs, 1)
     axis = int(node.attributes.get("axis", 0))
     if lengths is None:
         part = -(-x.shape[axis] // len(node.outputs))
@@ -119,8 +110,8 @@ def split(node: Node, inputs: Inputs) -> List[Array]:
 
 def slices(node: Node, inputs: Inputs) -> List[Array]:
     """Slice, with negative steps too."""
-    x, starts, ends = _need(inputs, 0), _need(inputs, 1), _need(inputs, 2)
-    axes, steps = _given(inputs, 3), _given(inputs, 4)
+    x, starts, ends = need(inputs, 0), need(inputs, 1), need(inputs, 2)
+    axes, steps = given(inputs, 3), given(inputs, 4)
     order = list(range(len(starts))) if axes is None else _integers(axes)
     strides = [1] * len(starts) if steps is None else _integers(steps)
     cut = [slice(None)] * x.ndim
@@ -133,15 +124,15 @@ def slices(node: Node, inputs: Inputs) -> List[Array]:
 
 def gather(node: Node, inputs: Inputs) -> List[Array]:
     """Gather along an axis."""
-    x, indices = _need(inputs, 0), _need(inputs, 1)
+    x, indices = need(inputs, 0), need(inputs, 1)
     axis = int(node.attributes.get("axis", 0))
     return [np.take(x, indices.astype(np.int64), axis=axis)]
 
 
 def pad(node: Node, inputs: Inputs) -> List[Array]:
     """Pad with a value, the edge, a reflection or a wrap; a negative pad cuts off."""
-    x, pads = _need(inputs, 0), _integers(_need(inputs, 1))
-    value, axes = _given(inputs, 2), _given(inputs, 3)
+    x, pads = need(inputs, 0), _integers(need(inputs, 1))
+    value, axes = given(inputs, 2), given(inputs, 3)
     order = [axis % x.ndim for axis in (range(x.ndim) if axes is None else _integers(axes))]
     widths = [(0, 0)] * x.ndim
     for place, axis in enumerate(order):
@@ -157,24 +148,24 @@ def pad(node: Node, inputs: Inputs) -> List[Array]:
 
 def expand(node: Node, inputs: Inputs) -> List[Array]:
     """Expand by broadcasting both ways."""
-    x, wanted = _need(inputs, 0), tuple(_integers(_need(inputs, 1)))
+    x, wanted = need(inputs, 0), tuple(_integers(need(inputs, 1)))
     target = np.broadcast(np.empty(x.shape, np.bool_), np.empty(wanted, np.bool_)).shape
     return [np.broadcast_to(x, target)]
 
 
 def tile(node: Node, inputs: Inputs) -> List[Array]:
     """Tile."""
-    return [np.tile(_need(inputs, 0), _integers(_need(inputs, 1)))]
+    return [np.tile(need(inputs, 0), _integers(need(inputs, 1)))]
 
 
 def where(node: Node, inputs: Inputs) -> List[Array]:
     """Where."""
-    return [np.where(_need(inputs, 0), _need(inputs, 1), _need(inputs, 2))]
+    return [np.where(need(inputs, 0), need(inputs, 1), need(inputs, 2))]
 
 
 def depth_to_space(node: Node, inputs: Inputs) -> List[Array]:
     """DepthToSpace, in either order of the channels."""
-    x, block = _need(inputs, 0), int(node.attributes["blocksize"])
+    x, block = need(inputs, 0), int(node.attributes["blocksize"])
     batch, channels, height, width = x.shape
     deep = channels // block**2
     if node.attributes.get("mode", "DCR") == "DCR":
@@ -186,7 +177,7 @@ def depth_to_space(node: Node, inputs: Inputs) -> List[Array]:
 
 def space_to_depth(node: Node, inputs: Inputs) -> List[Array]:
     """SpaceToDepth."""
-    x, block = _need(inputs, 0), int(node.attributes["blocksize"])
+    x, block = need(inputs, 0), int(node.attributes["blocksize"])
     batch, channels, height, width = x.shape
     parts = x.reshape(batch, channels, height // block, block, width // block, block)
     moved = parts.transpose(0, 3, 5, 1, 2, 4)

@@ -41,12 +41,13 @@ def convolve(image: Array, kernel: Array, groups: int, window: Window) -> Array:
     batch, outputs = image.shape[0], kernel.shape[0]
     padded = window.pad(image, 0.0)
     matrices = kernel.reshape(groups, outputs // groups, *kernel.shape[1:])
+    whole = (slice(None),) * 3
     pixels = int(np.prod(window.extents, dtype=np.int64))
     total = np.zeros((batch, groups, outputs // groups, pixels))
-    for place, cut in positions(window):
-        seen = padded[(slice(None), slice(None), *cut)]
+    for place, index in positions(window):
+        seen = padded[index]
         seen = seen.reshape(batch, groups, kernel.shape[1], pixels)
-        total += np.matmul(matrices[(..., *place)], seen)
+        total += np.matmul(matrices[whole + place], seen)
     return total.reshape(batch, outputs, *window.extents).astype(np.int64)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .windows import positions, window_of
+from .operands import need
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Tuple
@@ -22,60 +22,34 @@ if TYPE_CHECKING:
     Binary = Callable[[Array, Array], Array]
 
 
-def _greater(first: Array, second: Array) -> Array:
+def greater(first: Array, second: Array) -> Array:
+    """Return the greater of each two elements, the first of equals."""
     return np.where(second > first, second, first)
 
 
-def _less(first: Array, second: Array) -> Array:
+def less(first: Array, second: Array) -> Array:
+    """Return the less of each two elements, the first of equals."""
     return np.where(second < first, second, first)
-
-
-def _first(inputs: Inputs) -> Array:
-    array = inputs[0]
-    if array is None:
-        raise ValueError("An operator lacks its first input.")
-    return array
 
 
 def relu(node: Node, inputs: Inputs) -> List[Array]:
     """Relu; a NaN stays one."""
-    x = _first(inputs)
+    x = need(inputs, 0)
     return [np.where(x <= 0, np.zeros((), x.dtype), x)]
 
 
 def clip(node: Node, inputs: Inputs) -> List[Array]:
     """Clip; a bound that is left out is none."""
-    x = _first(inputs)
-    for bound, choose in zip(inputs[1:3], (_greater, _less)):
+    x = need(inputs, 0)
+    for bound, choose in zip(inputs[1:3], (greater, less)):
         if bound is not None:
             x = choose(x, bound.reshape(()))
     return [x]
 
 
-def max_pool(node: Node, inputs: Inputs) -> List[Array]:
-    """MaxPool over any number of spatial axes."""
-    x = _first(inputs)
-    window = window_of(node, x.shape[2:], node.attributes["kernel_shape"])
-    lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
-    padded = window.pad(x, lowest)
-    best = np.full((*x.shape[:2], *window.extents), lowest, x.dtype)
-    for _, cut in positions(window):
-        best = _greater(best, padded[(slice(None), slice(None), *cut)])
-    return [best]
-
-
-def global_max_pool(node: Node, inputs: Inputs) -> List[Array]:
-    """GlobalMaxPool."""
-    x = _first(inputs)
-    places = x.reshape(*x.shape[:2], -1)
-    index = places.argmax(axis=2)[..., None]
-    best = np.take_along_axis(places, index, axis=2)
-    return [best.reshape(*x.shape[:2], *[1] * (x.ndim - 2))]
-
-
 def arg_max(node: Node, inputs: Inputs) -> List[Array]:
     """ArgMax, the first or the last of equals."""
-    x = _first(inputs)
+    x = need(inputs, 0)
     axis = int(node.attributes.get("axis", 0))
     if node.attributes.get("select_last_index", 0):
         index = x.shape[axis] - 1 - np.flip(x, axis).argmax(axis)
@@ -86,20 +60,19 @@ def arg_max(node: Node, inputs: Inputs) -> List[Array]:
 
 
 def cast(node: Node, inputs: Inputs) -> List[Array]:
-    """Cast: integers exactly or modulo the width, to floats by one rounding, from them truncated."""
+    """Cast: between integers modulo the width, to floats by one rounding, from them truncated."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return [_first(inputs).astype(node.attributes["to"])]
+        return [need(inputs, 0).astype(node.attributes["to"])]
 
 
 def _fold(function: Binary) -> Callable[[Node, Inputs], List[Array]]:
     """Make an operator of one or more inputs that are combined from left to right."""
 
     def operator(node: Node, inputs: Inputs) -> List[Array]:
-        result = _first(inputs)
-        for other in inputs[1:]:
-            assert other is not None
+        result = need(inputs, 0)
+        for index in range(1, len(inputs)):
             with np.errstate(all="ignore"):
-                result = np.asarray(function(result, other))
+                result = np.asarray(function(result, need(inputs, index)))
         return [result]
 
     return operator
@@ -113,18 +86,16 @@ def _divide(left: Array, right: Array) -> Array:
 
 
 def _unary(function: Callable[[Array], Array]) -> Callable[[Node, Inputs], List[Array]]:
-    return lambda node, inputs: [np.asarray(function(_first(inputs)))]
+    return lambda node, inputs: [np.asarray(function(need(inputs, 0)))]
 
 
 OPERATORS: Dict[Tuple[str, str], Callable[[Any, Any], Any]] = {
     ("", "Relu"): relu,
     ("", "Clip"): clip,
-    ("", "MaxPool"): max_pool,
-    ("", "GlobalMaxPool"): global_max_pool,
     ("", "ArgMax"): arg_max,
     ("", "Cast"): cast,
-    ("", "Max"): _fold(_greater),
-    ("", "Min"): _fold(_less),
+    ("", "Max"): _fold(greater),
+    ("", "Min"): _fold(less),
     ("", "Add"): _fold(np.add),
     ("", "Sub"): _fold(np.subtract),
     ("", "Mul"): _fold(np.multiply),

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .arithmetic import dequantize, quantize
-
 if TYPE_CHECKING:
     from typing import Callable
+
+    from .operands import Scale
 
     Array = np.ndarray[Any, Any]
 
@@ -35,12 +35,9 @@ def look_up(table: Array, values: Array) -> Array:
     return np.asarray(table[values.view(np.uint8)])
 
 
-def transfer(function: Callable[[Array], Array], source: Array, target: Array, dtype: str) -> Array:
-    """Return the table of a float32 function between two quantized tensors.
-
-    `source` and `target` are pairs of scale and zero point.
-    """
-    return quantize(function(dequantize(every(dtype), *source)), *target, dtype)
+def transfer(function: Callable[[Array], Array], source: Scale, target: Scale) -> Array:
+    """Return the table of a float32 function between two quantized tensors."""
+    return target.quantize(function(source.dequantize(every(source.dtype))))
 
 
 def leaky_relu(alpha: float) -> Callable[[Array], Array]:

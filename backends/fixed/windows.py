@@ -58,10 +58,12 @@ def window_of(node: Node, spatial: Sequence[int], kernel: Sequence[int]) -> Wind
 
 
 def positions(window: Window) -> Iterator[Tuple[Tuple[int, ...], Tuple[slice, ...]]]:
-    """Yield each element of the kernel and, of the padded input, what it sees over all places."""
+    """Yield each element of the kernel and the index of what it sees in a padded (N, C, …)."""
+    whole = (slice(None), slice(None))
     for place in product(*(range(extent) for extent in window.kernel)):
         steps = zip(place, window.dilations, window.strides, window.extents)
-        yield place, tuple(slice(p * d, p * d + (n - 1) * s + 1, s) for p, d, s, n in steps)
+        cuts = (slice(p * d, p * d + (n - 1) * s + 1, s) for p, d, s, n in steps)
+        yield place, whole + tuple(cuts)
 
 
 def _pads(
