@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -93,3 +94,14 @@ def test_ruff_allows_the_coordinator_later_syntax(ruff: str, root: Path) -> None
     text = '"""A seeded file."""\n\nmatch 1:\n    case _:\n        pass\n'
     done = run(ruff, "check", "--stdin-filename", "xbackend/seeded.py", "-", cwd=root, text=text)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_python_of_the_docs_is_written_as_the_projects_is(ruff: str, root: Path) -> None:
+    page = (root / "docs" / "add_a_backend.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 4
+    for block in blocks:
+        path = ("--stdin-filename", "backends/plain/seeded.py", "-")
+        found = run(ruff, "check", "--ignore", "I001", *path, cwd=root, text=block)
+        assert found.returncode == 0, found.stdout
+        assert run(ruff, "format", *path, cwd=root, text=block).stdout == block
