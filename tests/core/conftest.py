@@ -1,0 +1,255 @@
+"""The command line in a process of its own, with fake backends that misbehave on demand."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+ENTRY_POINTS = """\
+[xbackend.backends]
+good = fakes_for_tests:GOOD
+bad = fakes_for_tests:BAD
+absent = fakes_for_tests:ABSENT
+"""
+
+SPECS = '''\
+"""Fake backends: one that works, one that misbehaves as told, one whose framework is absent."""
+from xbackend.worker.contract import BackendSpec, Setting
+
+def _spec(word, **more):
+    return BackendSpec(
+        word=word,
+        title="A fake",
+        adapter=f"fakes_for_tests.adapter:{word.title()}",
+        modules=more.pop("modules", ()),
+        distributions=(),
+        formats={"float32": "graph"},
+        **more,
+    )
+
+GOOD = _spec("good")
+BAD = _spec("bad", settings=(
+    Setting("at", "run", "When to misbehave.", ("import", "prepare", "run", "tap", "facts")),
+    Setting("does", "nothing", "What to do then."),
+    Setting("depth", 3, "A number."),
+))
+ABSENT = _spec("absent", modules=("a_framework_that_nobody_has",))
+'''
+
+ADAPTER = '''\
+"""Computes Relu and Identity graphs with NumPy, and misbehaves."""
+import os, signal, sys, time
+import numpy as np
+from xbackend.worker.contract import Backend, Session, Unsupported
+from xbackend.worker.graph import read_graph
+from xbackend.worker.tensor import Tensor, of
+
+OPERATORS = {"Relu": lambda x: np.maximum(x, np.float32(0)), "Identity": lambda x: x}
+
+def die(name):
+    os.kill(os.getpid(), getattr(signal, name))
+    time.sleep(60)
+
+def misbehave(does):
+    word, _, value = does.partition("=")
+    if word == "signal":
+        die(value)
+    elif word == "exit":
+        os._exit(int(value))
+    elif word == "sys.exit":
+        sys.exit(value)
+    elif word == "hang":
+        time.sleep(3600)
+    elif word == "spin":
+        signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals) - {signal.SIGKILL})
+        while True:
+            pass
+    elif word == "raise":
+        raise RuntimeError(value.replace("|", "\\n"))
+    elif word == "unsupported":
+        raise Unsupported(value)
+    elif word == "memory":
+        raise MemoryError()
+    elif word == "recurse":
+        misbehave(does)
+    elif word == "interrupt":
+        raise KeyboardInterrupt()
+    elif word == "chatter":
+        sys.stdout.write('{"result": {"status": "ok"}}\\n' * 3)
+        os.write(1, b"\\xff\\xfe not text\\n" * 20000)
+        os.write(2, b"\\xff\\xfe not text\\n" * 20000)
+    elif word == "import":
+        import a_framework_that_nobody_has
+    elif word != "nothing":
+        raise AssertionError(does)
+
+class Walk(Session):
+    def __init__(self, graph, settings):
+        self.graph, self.settings = graph, settings
+        self.taps = graph.values
+
+    def at(self, stage):
+        if self.settings.get("at") == stage:
+            misbehave(self.settings["does"])
+
+    def values(self, inputs):
+        known = {name: tensor.array for name, tensor in inputs.items()}
+        for node in self.graph.nodes:
+            known[node.outputs[0]] = OPERATORS[node.operator](known[node.inputs[0]])
+        return known
+
+    def run(self, inputs):
+        self.at("run")
+        values = self.values(inputs)
+        return {value.name: of(values[value.name]) for value in self.graph.outputs}
+
+    def tap(self, inputs, wanted):
+        self.at("tap")
+        values = self.values(inputs)
+        for name in self.taps:
+            if name in wanted:
+                yield name, of(values[name])
+
+    def facts(self):
+        self.at("facts")
+        return {}
+
+class Good(Backend):
+    word = "good"
+
+    def versions(self):
+        return {self.word: "1.0"}
+
+    def prepare(self, artifact, settings):
+        if settings.get("at") == "prepare":
+            misbehave(settings["does"])
+        graph = read_graph(artifact.folder)
+        unknown = [node.operator for node in graph.nodes if node.operator not in OPERATORS]
+        if unknown:
+            raise Unsupported(f"This fake has no operator {unknown[0]}.")
+        return Walk(graph, settings)
+
+class Bad(Good):
+    word = "bad"
+
+class Absent(Good):
+    word = "absent"
+'''
+
+SITE = '''\
+"""Breaks the import of the fake adapter where an environment variable asks for it."""
+'''
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def sentence(self) -> str:
+        """The one line in which the command says what is wrong; checks that it is one."""
+        assert "Traceback" not in self.out + self.err, self.err
+        lines = [line for line in self.err.splitlines() if line.startswith("xbackend: ")]
+        assert len(lines) == 1, f"{self.status}\n{self.out}\n{self.err}"
+        assert re.search(r"[.)'\]]$|[a-z]$", lines[0]), lines[0]
+        return lines[0]
+
+
+Command = Callable[..., Done]
+
+
+@pytest.fixture(scope="session")
+def fakes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PYTHONPATH that holds an installed distribution of fake backends."""
+    folder = tmp_path_factory.mktemp("fakes")
+    package = folder / "fakes_for_tests"
+    package.mkdir()
+    (package / "__init__.py").write_text(SPECS)
+    (package / "adapter.py").write_text(ADAPTER)
+    info = folder / "fakes_for_tests-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fakes-for-tests\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(ENTRY_POINTS)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The user's cache folder of all commands of a test session."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def environment(fakes: Path, cache: Path, tmp_path: Path) -> dict[str, str]:
+    """The variables of a command: its own store and cache, and the fake backends."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(fakes),
+        "XDG_CACHE_HOME": str(cache),
+        "XBACKEND_STORE": str(tmp_path / "store"),
+        "COLUMNS": "100",
+    }
+
+
+@pytest.fixture
+def xbackend(environment: Mapping[str, str], tmp_path: Path) -> Command:
+    """Run a command in a process of its own and return how it ended."""
+
+    def run(*arguments: object, timeout: float = 60, **options: Any) -> Done:
+        variables = {**environment, **options.pop("env", {})}
+        command = [sys.executable, "-c", "import sys; from xbackend.cli import main; sys.exit(main())"]
+        done = subprocess.run(
+            [*command, *map(str, arguments)],
+            capture_output="stdout" not in options,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            cwd=tmp_path,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            **({"stderr": subprocess.PIPE} if "stdout" in options else {}),
+            **options,
+        )
+        return Done(done.returncode, done.stdout or "", done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> onnx.ModelProto:
+    """A sound model: y = relu(identity(x)), float32 of (1, 4)."""
+    return make_model(
+        helper.make_node("Identity", ["x"], ["h"]), helper.make_node("Relu", ["h"], ["y"])
+    )
+
+
+@pytest.fixture
+def relu(tmp_path: Path, model: onnx.ModelProto) -> Path:
+    """The file of the sound model."""
+    path = tmp_path / "relu.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def make_model(*nodes: onnx.NodeProto, width: int = 4) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        list(nodes),
+        "small",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, width))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, width))],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
