@@ -26,7 +26,7 @@ def folding_switched_off() -> Iterator[None]:
 
     optimize, fold_mul = loader.tf_optimize_grappler, TransposeOptimizer._mul_handler
     fold_normalization = pairs.pop(("Conv", "BatchNormalization"))
-    loader.tf_optimize_grappler = _as_it_is
+    loader.tf_optimize_grappler = _without_aliases
     TransposeOptimizer._mul_handler = _without_conv(fold_mul)
     try:
         yield
@@ -36,8 +36,33 @@ def folding_switched_off() -> Iterator[None]:
         pairs["Conv", "BatchNormalization"] = fold_normalization
 
 
-def _as_it_is(inputs: Any, outputs: Any, graph: Any) -> Any:
+def _without_aliases(inputs: Any, outputs: Any, graph: Any) -> Any:
+    """Stand in for TensorFlow's optimizer: only let nodes read constants and inputs directly.
+
+    A SavedModel passes them through an Identity at each function call. Behind those, tf2onnx
+    would not see that a batch normalization's scale is constant, and would leave its square root
+    to each backend.
+    """
+    kept = {name.partition(":")[0] for name in outputs}
+    plain = {node.name: node.op for node in graph.node}
+    alias = {
+        node.name: node.input[0].removesuffix(":0")
+        for node in graph.node
+        if node.op == "Identity" and node.name not in kept
+    }
+    for node in graph.node:
+        read = [_followed(name, alias, plain) for name in node.input]
+        del node.input[:]
+        node.input.extend(n for n in read if node.op != "Const" or not n.startswith("^"))
     return graph
+
+
+def _followed(name: str, alias: dict[str, str], plain: dict[str, str]) -> str:
+    """Return the constant or input behind a chain of Identities, else the name as it is."""
+    source = name.removesuffix(":0")
+    while source in alias:
+        source = alias[source]
+    return source if plain.get(source) in ("Const", "Placeholder") else name
 
 
 def _without_conv(handler: Any) -> Any:
