@@ -150,6 +150,7 @@ def convert(options: argparse.Namespace) -> int:
     targets = _words(options.to)
     if not targets:
         raise UsageError("'--to' needs a format, such as --to onnx,tflite.")
+    _check_formats(targets)
     store = open_store(options.store)
     folder = Path(options.output)
     with progress(sys.stderr) as display:
@@ -161,6 +162,19 @@ def convert(options: argparse.Namespace) -> int:
         path = _copy(artifact.model, folder / name, options.force)
         print(f"{path}: {_kept(artifact.folder)}")
     return 0
+
+
+def _check_formats(targets: Sequence[str]) -> None:
+    """Refuse a format that no converter writes; the prepared ones are no files of the user's."""
+    from xbackend import registry
+
+    reached = {target for spec in registry.converters() for _, target in spec.arrows}
+    known = sorted(name for name in reached if name.partition("-")[0] not in ("graph", "flat"))
+    for target in targets:
+        if target not in known:
+            raise UsageError(
+                f"No converter writes the format '{target}'. Formats: {', '.join(known)}."
+            )
 
 
 def _options(texts: Sequence[str] | None) -> dict[str, dict[str, Any]]:
