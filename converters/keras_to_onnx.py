@@ -14,6 +14,7 @@ from xbackend import weights
 from xbackend.converter import ConverterSpec, Request, Result
 from xbackend.errors import ModelError
 
+from .keras_names import names_of_layers, names_of_weights
 from .keras_source import BATCH, Source, load_source
 from .onnx_names import rename_values
 from .unfolded import NOTE, folding_switched_off
@@ -90,13 +91,14 @@ def _initializers(model: onnx.ModelProto) -> list[Any]:
 
 
 def _name_after_layers(model: onnx.ModelProto, source: Source) -> None:
-    """Give inputs and outputs the model's names, and values those of the layers they are in."""
+    """Name inputs, outputs and weights as the model does, and values after their layers."""
     graph = model.graph
     ports = dict(zip((v.name for v in graph.input), source.inputs, strict=True))
     ports |= dict(zip((v.name for v in graph.output), source.outputs, strict=True))
     scopes = set(source.scopes)
     computed = [name for node in graph.node for name in node.output if name not in ports]
-    rename_values(model, {**{name: plain(name, scopes) for name in computed}, **ports})
+    values = names_of_layers(model, {name: plain(name, scopes) for name in computed}, scopes)
+    rename_values(model, {**values, **names_of_weights(model, source.weights), **ports})
 
 
 def plain(name: str, scopes: set[str]) -> str:
