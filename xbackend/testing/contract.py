@@ -45,6 +45,8 @@ class BackendContract(SpecContract):
 
     expected: ClassVar[tuple[ExpectedFailure, ...]] = ()
     """Known failures; one that passes is an error."""
+    settings: ClassVar[Mapping[str, SettingValue]] = {}
+    """Settings that differ from the defaults."""
     complete_taps: ClassVar[bool] = True
     """Whether every value can be tapped; False where the framework fuses some away."""
 
@@ -70,7 +72,7 @@ class BackendContract(SpecContract):
 
     def prepare(self, artifact: Artifact, **changes: SettingValue) -> Session:
         """Open a session with the default settings but for some."""
-        settings = {**default_settings(self.spec), **changes}
+        settings = {**default_settings(self.spec), **self.settings, **changes}
         return load_backend(self.spec).prepare(artifact, settings)
 
     @contextmanager
