@@ -120,7 +120,7 @@ def _saved_model(path: Path) -> Source:
         raise ModelError(f"TensorFlow cannot load {path}: {_first(error)}") from error
     signature = _signature(loaded, path)
     specs = signature.structured_input_signature[1]
-    names, results = list(specs), list(signature.structured_outputs)
+    names, results = sorted(specs), sorted(signature.structured_outputs)
 
     def call(*arrays: Any) -> Any:
         outputs = signature(**dict(zip(names, arrays, strict=True)))
