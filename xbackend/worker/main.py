@@ -83,6 +83,7 @@ def _run(job: Job, channel: Channel) -> Record:
     channel.enter("prepare")
     artifact = read_artifact(Path(job.artifact))
     with backend.prepare(artifact, job.settings) as session:
+        channel.send(partial=_versions(job, backend))  # a setting may have chosen another package
         rows = [_infer(sample, artifact, session, job, channel) for sample in job.samples]
         channel.send(partial={"results": rows})
         outcome = _tap_all(rows, artifact, session, job, channel)
