@@ -106,12 +106,22 @@ def refuse(graph: Graph) -> None:
     if missing:
         raise Unsupported(_sentence(graph, list(missing)))
     for node in graph.nodes:
-        problem = _detail(node)
+        problem = _detail(node) or _training(node, graph)
         if problem:
             raise Unsupported(f"fixed cannot compute the node '{_name(node)}': {problem}.")
-    for name, tensor in graph.constants.items():
-        if tensor.dtype not in DTYPES:
-            raise Unsupported(f"fixed cannot compute with '{name}', which is {tensor.dtype}.")
+    for name, dtype in _formats(graph).items():
+        if dtype not in DTYPES:
+            raise Unsupported(f"fixed cannot compute with '{name}', which is {dtype}.")
+
+
+def _formats(graph: Graph) -> Dict[str, str]:
+    """Return the format of everything that enters the graph."""
+    made = [(n, n.attributes["value"]) for n in graph.nodes if "value" in n.attributes]
+    return {
+        **{value.name: value.dtype for value in graph.inputs},
+        **{name: tensor.dtype for name, tensor in graph.constants.items()},
+        **{_name(node): value.dtype for node, value in made if isinstance(value, Tensor)},
+    }
 
 
 def _sentence(graph: Graph, missing: List[str]) -> str:
@@ -134,14 +144,20 @@ def _detail(node: Node) -> str:
         return "channels come last"
     if node.operator == "MaxPool" and len([name for name in node.outputs if name]) > 1:
         return "it has an output of indices"
-    if node.operator == "Dropout" and len(node.inputs) > 2 and node.inputs[2]:
-        return "its training mode is an input"
     if node.operator == "QLinearAveragePool" and set(attributes.get("dilations", [1])) != {1}:
         return "its window has gaps"
     for key in ("to", "output_dtype"):
         if attributes.get(key) and attributes[key] not in DTYPES:
             return f"its {key} is {attributes[key]}"
     return ""
+
+
+def _training(node: Node, graph: Graph) -> str:
+    """Return why a Dropout is not the identity that it is in inference; empty if it is."""
+    if node.operator != "Dropout" or len(node.inputs) < 3 or not node.inputs[2]:
+        return ""
+    mode = graph.constants.get(node.inputs[2])
+    return "" if mode is not None and not mode.array.any() else "it drops elements at random"
 
 
 def _label(node: Node) -> str:

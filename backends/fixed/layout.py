@@ -176,11 +176,12 @@ def depth_to_space(node: Node, inputs: Inputs) -> List[Array]:
 
 
 def space_to_depth(node: Node, inputs: Inputs) -> List[Array]:
-    """SpaceToDepth."""
+    """SpaceToDepth, in either order of the channels."""
     x, block = need(inputs, 0), int(node.attributes["blocksize"])
     batch, channels, height, width = x.shape
     parts = x.reshape(batch, channels, height // block, block, width // block, block)
-    moved = parts.transpose(0, 3, 5, 1, 2, 4)
+    depth_first = node.attributes.get("mode", "DCR") == "DCR"
+    moved = parts.transpose((0, 3, 5, 1, 2, 4) if depth_first else (0, 1, 3, 5, 2, 4))
     return [moved.reshape(batch, channels * block**2, height // block, width // block)]
 
 

@@ -33,9 +33,9 @@ def less(first: Array, second: Array) -> Array:
 
 
 def relu(node: Node, inputs: Inputs) -> List[Array]:
-    """Relu; a NaN stays one."""
+    """Relu; a NaN and a negative zero stay what they are."""
     x = need(inputs, 0)
-    return [np.where(x <= 0, np.zeros((), x.dtype), x)]
+    return [np.where(x < 0, np.zeros((), x.dtype), x)]
 
 
 def clip(node: Node, inputs: Inputs) -> List[Array]:
