@@ -1,0 +1,51 @@
+"""The report for a pull request or a wiki: GitHub's Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from xbackend.comparison import Comparison
+from xbackend.summary import Summary, summaries
+
+from .tables import Table, agreement_table, layer_table, shows_layers, starred, stopped_table
+from .wording import heading, notes, verdict
+
+
+def render(comparison: Comparison) -> str:
+    """Lay out a comparison as Markdown, with every name escaped."""
+    parts = [part for summary in summaries(comparison) for part in _section(summary)]
+    if comparison.stopped:
+        parts += ["## Nothing to compare", _lay_out(stopped_table(comparison.stopped))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(summary: Summary) -> Iterable[str]:
+    yield f"## {escape(heading(summary))}"
+    yield f"**{escape(verdict(summary))}**"
+    yield _lay_out(agreement_table(summary))
+    if shows_layers(summary):
+        table, hidden = layer_table(summary)
+        yield _lay_out(table)
+        if hidden:
+            yield f"… and {hidden} more that differ."
+        if starred(summary):
+            yield "\\* with layers of runs whose bits the recording changed"
+    if found := notes(summary):
+        yield "\n".join(f"* {escape(note)}" for note in found)
+
+
+def _lay_out(table: Table) -> str:
+    rule = ["---:" if numeric else "---" for numeric in table.numeric]
+    rows = [map(escape, table.headers), rule, *(map(escape, row) for row in table.rows)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def escape(text: str) -> str:
+    r"""Return text that Markdown shows as it is: no cell, emphasis, link or tag begins in it.
+
+    >>> escape("a|b <i>*c*</i>")
+    'a\\|b &lt;i&gt;\\*c\\*&lt;/i&gt;'
+    """
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]|~])", r"\\\1", text)

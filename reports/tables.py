@@ -1,0 +1,91 @@
+"""The tables that every report shows: who agrees with whom, where layers part, what stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xbackend.selection import Run
+from xbackend.summary import Agreement, Summary, TapSummary
+
+from .wording import name_row, name_run, number, percent, printable, reason
+
+MOST_INPUTS = 6
+"""With more samples than these, one column holds the class over all of them."""
+MOST_LAYERS = 16
+"""Beyond these, the middle of the layers that differ is left out."""
+LAST_LAYERS = 4
+"""How many are then shown from the end, the outputs among them."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells that a format has only to lay out."""
+
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[bool, ...]
+    """Whether a column is aligned to the right."""
+
+
+def agreement_table(summary: Summary, by_input: bool = True) -> Table:
+    """Return one row for runs that are alike: classes by input, bits shared with class 1."""
+    by_input = by_input and len(summary.inputs) <= MOST_INPUTS
+    inputs = [printable(name) for name in summary.inputs] if by_input else ["class"]
+    headers = ("run", *inputs, "bits", "taps")
+    joint = {name: str(place) for place, ids in enumerate(summary.eqcs, 1) for name in ids}
+    rows = []
+    for row in summary.rows:
+        classes = map(number, row.classes) if by_input else [joint[row.ids[0]]]
+        rows.append((name_row(row), *classes, number(row.bits), _taps(row)))
+    return Table(headers, tuple(rows), (False, *(True for _ in inputs), True, False))
+
+
+def _taps(row: Agreement) -> str:
+    return {True: "neutral", False: "CHANGED BITS", None: "–"}[row.taps_neutral]
+
+
+def layer_table(summary: Summary, most: int | None = MOST_LAYERS) -> tuple[Table, int]:
+    """Return the layers that differ, outputs always, and how many of these are left out."""
+    differing = [tap for tap in summary.taps if tap.eqc_count > 1 or tap.is_output]
+    hidden = 0
+    if most is not None and len(differing) > most:
+        hidden = len(differing) - most
+        differing = differing[: most - LAST_LAYERS] + differing[-LAST_LAYERS:]
+    headers = ("layer", "tap", "operator", "classes", "bits", "max ulp", "deviating")
+    numeric = (True, False, False, True, True, True, True)
+    return Table(headers, tuple(map(_layer_row, differing)), numeric), hidden
+
+
+def _layer_row(tap: TapSummary) -> tuple[str, ...]:
+    return (
+        number(tap.layer),
+        printable(tap.tap) + (" (output)" if tap.is_output else ""),
+        printable(tap.operator or "–"),
+        f"{tap.eqc_count}{'*' if tap.taps_not_neutral else ''}",
+        number(tap.metrics.remaining_precision),
+        number(tap.metrics.max_ulp),
+        percent(tap.metrics.deviating_fraction),
+    )
+
+
+def starred(summary: Summary) -> bool:
+    """Tell whether a row of the layers has a star, which must then be explained."""
+    return any(tap.taps_not_neutral for tap in summary.taps)
+
+
+def shows_layers(summary: Summary) -> bool:
+    """Tell whether the layers say more than the table of runs does."""
+    return summary.run_count > 1 and any(tap.eqc_count > 1 for tap in summary.taps)
+
+
+def stopped_table(runs: Sequence[Run]) -> Table:
+    """Return the runs that failed or were skipped, and why; repeats of one another once."""
+    found: dict[tuple[str, ...], int] = {}
+    for run in runs:
+        row = (name_run(run), str(run.row["status"]), *reason(run))
+        found[row] = found.get(row, 0) + 1
+    rows = [
+        (f"{name} ×{times}" if times > 1 else name, *rest) for (name, *rest), times in found.items()
+    ]
+    return Table(("run", "status", "stage", "symptom", "message"), tuple(rows), (False,) * 5)

@@ -1,0 +1,105 @@
+"""The report for a terminal: who agrees with whom, at a glance, without colours."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from tabulate import tabulate
+
+from xbackend.comparison import Comparison
+from xbackend.selection import Run
+from xbackend.summary import Summary, summaries
+
+from .tables import Table, agreement_table, layer_table, shows_layers, starred, stopped_table
+from .wording import heading, notes, shorten, verdict
+
+NARROWEST = 40
+"""Columns that the layout needs; a narrower terminal wraps."""
+PADDING = 2
+"""What tabulate adds to a header that is longer than its column's cells."""
+LEGEND = (
+    "The numbers under the inputs are classes: runs with the same number gave the same bits. "
+    "Bits are identical leading mantissa bits: of a run with class 1, of a layer between all runs."
+)
+STAR = "* with layers of runs whose bits the recording changed"
+
+
+def render(comparison: Comparison) -> str:
+    """Lay out a comparison for the terminal's width: COLUMNS, or 80 if there is none."""
+    width = max(NARROWEST, shutil.get_terminal_size((80, 24)).columns)
+    parts = [_section(summary, width) for summary in summaries(comparison)]
+    if comparison.stopped:
+        parts.append(_stopped(comparison.stopped, width))
+    if comparison.samples:
+        parts.append(_wrap(LEGEND, width))
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(summary: Summary, width: int) -> str:
+    title = shorten(heading(summary), width)
+    parts = [f"{title}\n{'=' * len(title)}", _agreement(summary, width)]
+    if shows_layers(summary):
+        parts.append(_layers(summary, width))
+    parts.append("\n".join(_wrap(text, width) for text in [verdict(summary), *notes(summary)]))
+    return "\n\n".join(parts)
+
+
+def _agreement(summary: Summary, width: int) -> str:
+    table = agreement_table(summary)
+    if _rest_width(table, 0) + NARROWEST // 2 > width:
+        table = agreement_table(summary, by_input=False)
+    return _lay_out(table, [max(12, width - _rest_width(table, 0))])
+
+
+def _layers(summary: Summary, width: int) -> str:
+    table, hidden = layer_table(summary)
+    room = max(12, width - _rest_width(table, 1))
+    rows = tuple((row[0], shorten(row[1], room), *row[2:]) for row in table.rows)
+    text = _lay_out(Table(table.headers, rows, table.numeric))
+    if hidden:
+        more = f"… and {hidden} more that differ: 'xbackend compare --format csv' lists all."
+        text += "\n" + _wrap(more, width)
+    return f"{text}\n{STAR}" if starred(summary) else text
+
+
+def _rest_width(table: Table, column: int) -> int:
+    """Return the columns of the terminal that all but one column of the table takes."""
+    widths = [
+        max(len(cells[0]) + PADDING, *(len(cell) for cell in cells[1:]))
+        for place, cells in enumerate(zip(table.headers, *table.rows, strict=True))
+        if place != column
+    ]
+    return sum(widths) + 2 * len(widths)
+
+
+def _lay_out(table: Table, widths: Sequence[int | None] = ()) -> str:
+    align = ["right" if numeric else "left" for numeric in table.numeric]
+    limits = [*widths, *[None] * (len(table.headers) - len(widths))] if widths else None
+    return tabulate(
+        table.rows,
+        table.headers,
+        tablefmt="simple",
+        colalign=align,
+        disable_numparse=True,
+        maxcolwidths=limits,
+    )
+
+
+def _stopped(runs: Iterable[Run], width: int) -> str:
+    table = stopped_table(list(runs))
+    lines = [
+        textwrap.fill(
+            f"{status}: {name} at stage {stage} ({symptom}): {message}",
+            width,
+            subsequent_indent="  ",
+            break_on_hyphens=False,
+        )
+        for name, status, stage, symptom, message in table.rows
+    ]
+    return "\n".join(["Nothing to compare from:", *lines])
+
+
+def _wrap(text: str, width: int) -> str:
+    return textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False)

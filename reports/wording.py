@@ -1,0 +1,178 @@
+"""How reports put names, numbers and verdicts into words: one place for all formats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xbackend.comparison import TapComparison
+from xbackend.selection import Run
+from xbackend.summary import Agreement, Summary
+
+
+def printable(text: object) -> str:
+    r"""Return text with what would move a cursor or change a colour written out.
+
+    Names come from models, which may hold anything.
+
+    >>> printable("a\x1b[31mb\n")
+    'a\\x1b[31mb\\n'
+    """
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(text))
+
+
+def shorten(text: str, width: int) -> str:
+    """Take out the middle of a text that is too long, as names differ at both ends.
+
+    >>> shorten("block1/conv2/kernel", 11)
+    'block…ernel'
+    """
+    if len(text) <= width:
+        return text
+    head = (width - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
+def heading(summary: Summary) -> str:
+    """Return what a section is about: model, precision, further keys, inputs, runs.
+
+    `cifar10-small, float32, 3 inputs, 4 runs`.
+    """
+    group = summary.section.group
+    keys = [f"{key}={group[key]}" for key in group if key not in ("model_digest", "precision")]
+    parts = [summary.section.model, str(group["precision"]), *keys]
+    parts += [count(len(summary.inputs), "input"), count(summary.run_count, "run")]
+    return printable(", ".join(parts))
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> count(1, "run"), count(2, "class")
+    ('1 run', '2 classes')
+    """
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}{plural if number != 1 else ''}"
+
+
+def name_row(row: Agreement) -> str:
+    """Return what a row of runs is called: `torch 2.13.0, native, threads=2 ×3`."""
+    name = ", ".join([f"{row.backend} {row.version}", row.platform, *row.particulars])
+    return printable(f"{name} ×{len(row.ids)}" if len(row.ids) > 1 else name)
+
+
+def name_run(run: Run) -> str:
+    """Return what a run that stopped is called."""
+    row = run.row
+    threads = row["settings"].get("threads", 1)
+    name = f"{row['backend']} {row['precision']}, {row['platform']}"
+    return printable(name if threads == 1 else f"{name}, threads={threads}")
+
+
+def number(value: float | None) -> str:
+    """Return a number in at most nine characters, a dash for none.
+
+    >>> number(92), number(4294967295), number(8.344650268554688e-07), number(None)
+    ('92', '4.29e+09', '8.34e-07', '–')
+    """
+    if value is None:
+        return "–"
+    whole = value == int(value) and abs(value) < 1_000_000
+    return str(int(value)) if whole else f"{value:.3g}"
+
+
+def percent(share: float | None) -> str:
+    """Return a share of the elements; never 0 or 100 for what is not.
+
+    >>> percent(0.5), percent(0.00001), percent(0.99999), percent(1.0), percent(None)
+    ('50.0 %', '<0.1 %', '>99.9 %', '100 %', '–')
+    """
+    if share is None:
+        return "–"
+    if share in (0, 1):
+        return f"{int(share * 100)} %"
+    if share < 0.001:
+        return "<0.1 %"
+    return ">99.9 %" if share > 0.999 else f"{100 * share:.1f} %"
+
+
+def verdict(summary: Summary) -> str:
+    """Return one sentence that says whether the runs of a section agree, and where they part."""
+    if summary.run_count == 1:
+        return "One run alone: there is nothing to compare it with."
+    if len(summary.eqcs) == 1:
+        return _agreement(summary)
+    parts = [f"Outputs fall into {count(len(summary.eqcs), 'class')}", _place(summary)]
+    parts += [_distance(summary), _labels(summary)]
+    return "; ".join(parts) + "."
+
+
+def _agreement(summary: Summary) -> str:
+    sentence = f"All {summary.run_count} runs give the same bits"
+    if summary.first is not None:
+        return f"{sentence}, although a layer differs: {name_tap(summary.first)}."
+    return (
+        f"{sentence}, in every layer they share too." if summary.shares_layers else f"{sentence}."
+    )
+
+
+def _place(summary: Summary) -> str:
+    if summary.first is None:
+        return "where they part is not known"
+    if summary.first.is_output and not summary.shares_layers:
+        return "no two runs recorded the same layer"
+    return f"first difference at {name_tap(summary.first)}"
+
+
+def name_tap(tap: TapComparison) -> str:
+    """Return where a tensor is in the graph: `layer 3 (Conv, tap 'conv1')`."""
+    name = printable(tap.tap)
+    if tap.layer is None:
+        return f"tap '{name}'"
+    return f"layer {tap.layer} ({printable(tap.operator)}, tap '{name}')"
+
+
+def _distance(summary: Summary) -> str:
+    metrics, whole = summary.metrics, summary.mantissa_bits
+    if metrics.deviating_fraction is None:
+        return "their dtypes or shapes differ"
+    if metrics.remaining_precision is None or whole is None:
+        return f"integers are up to {number(metrics.max_ulp)} apart"
+    return f"at least {metrics.remaining_precision} of {whole} mantissa bits agree"
+
+
+def _labels(summary: Summary) -> str:
+    if not summary.flipped:
+        return "no label flips"
+    return f"labels flip in {count(len(summary.flipped), 'run')}"
+
+
+def notes(summary: Summary) -> list[str]:
+    """Return what a reader must know before trusting a section's tables."""
+    found = []
+    for row in summary.rows:
+        if row.taps_neutral is False:
+            found.append(
+                f"{name_row(row)}: recording its layers changed the bits of its outputs, so its "
+                "layers may not be those of the untapped run."
+            )
+    if summary.unsteady:
+        names = "; ".join(dict.fromkeys(_name_once(row) for row in summary.unsteady))
+        found.append(f"Not deterministic, as repeats gave other bits: {names}.")
+    for run in summary.section.runs:
+        if run.row["error"] is not None:
+            found.append(f"{name_run(run)}: {printable(run.row['error']['message'])}")
+    if summary.metrics.not_finite:
+        elements = count(summary.metrics.not_finite, "element")
+        found.append(f"NaN or infinity stands against another number at {elements} of the outputs.")
+    return found
+
+
+def _name_once(row: Agreement) -> str:
+    name = name_row(row)
+    return name.rpartition(" ×")[0] if len(row.ids) > 1 else name
+
+
+def reason(run: Run) -> Sequence[str]:
+    """Return why a run gave nothing: stage, symptom, message."""
+    error = run.row["error"] or {}
+    return [printable(error.get(key, "?")) for key in ("stage", "symptom", "message")]

@@ -1,0 +1,296 @@
+"""A section of a comparison at a glance: who agrees with whom, and where the layers part."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from xbackend.comparison import Classes, Comparison, SampleComparison, Section, TapComparison
+from xbackend.differ import Metrics, classes, identical
+from xbackend.selection import Run
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Runs that differ in nothing but when they ran, and gave the same bits."""
+
+    backend: str
+    version: str
+    platform: str
+    particulars: tuple[str, ...]
+    """What else tells these runs from others of the section, such as `threads=2`."""
+    ids: tuple[str, ...]
+    classes: tuple[int | None, ...]
+    """The class of the outputs for each sample, from 1; None where it was not computed."""
+    bits: int | None
+    """Mantissa bits shared with class 1: the minimum over samples and outputs."""
+    taps_neutral: bool | None
+    """Whether the outputs had the same bits with taps; None without taps."""
+
+
+@dataclass(frozen=True)
+class TapSummary:
+    """One tensor over all samples of a section."""
+
+    tap: str
+    layer: int | None
+    operator: str | None
+    is_output: bool
+    eqc_count: int
+    """The most classes that it falls into on any sample."""
+    metrics: Metrics
+    """The worst over the samples; `deviating_fraction` is the mean."""
+    run_count: int
+    """The most runs that have it."""
+    taps_not_neutral: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A section: one model, one precision, one set of inputs."""
+
+    section: Section
+    inputs: tuple[str, ...]
+    """The samples' names."""
+    rows: tuple[Agreement, ...]
+    eqcs: Classes
+    """Runs with the same bits in all outputs of all samples."""
+    metrics: Metrics
+    """The worst over all outputs and samples."""
+    mantissa_bits: int | None
+    """Of the outputs' format; None for integers."""
+    first: TapComparison | None
+    """The earliest tensor in graph order that differs on any sample."""
+    flipped: tuple[str, ...]
+    """Ids of runs of which a label is not the first run's, on any sample."""
+    taps: tuple[TapSummary, ...]
+    """In graph order, outputs among them."""
+    unsteady: tuple[Agreement, ...]
+    """Rows of runs that gave other bits than a repeat of themselves."""
+
+    @property
+    def run_count(self) -> int:
+        """The number of runs that gave outputs."""
+        return len(self.section.runs)
+
+    @property
+    def shares_layers(self) -> bool:
+        """Whether any layer was recorded by two runs or more."""
+        return any(not tap.is_output and tap.run_count > 1 for tap in self.taps)
+
+    @property
+    def taps_not_neutral(self) -> tuple[str, ...]:
+        """Ids of runs whose taps changed the bits of their outputs."""
+        return tuple(name for row in self.rows if row.taps_neutral is False for name in row.ids)
+
+    def document(self) -> Record:
+        """Return JSON values: an entry of `sections`."""
+        return {
+            "group": self.section.group,
+            "model": self.section.model,
+            "inputs_digest": self.section.inputs_digest,
+            "inputs": list(self.inputs),
+            "runs": [run.id for run in self.section.runs],
+            "eqcs": [list(ids) for ids in self.eqcs],
+            "eqc_count": len(self.eqcs),
+            **vars(self.metrics),
+            "first_tap": None if self.first is None else self.first.tap,
+            "label_flips": len(self.flipped),
+            "taps_not_neutral": list(self.taps_not_neutral),
+            "not_deterministic": [list(row.ids) for row in self.unsteady],
+        }
+
+
+def summaries(comparison: Comparison) -> list[Summary]:
+    """Return the summary of each section."""
+    return [_summarise(samples) for samples in comparison.sections.values()]
+
+
+def _summarise(samples: Sequence[SampleComparison]) -> Summary:
+    section = samples[0].section
+    outputs = [output for sample in samples for output in sample.outputs]
+    rows = _rows(section, samples)
+    dtype = outputs[0].dtype if outputs else ""
+    return Summary(
+        section=section,
+        inputs=tuple(sample.input for sample in samples),
+        rows=rows,
+        eqcs=_joint_classes(section, samples),
+        metrics=worst([output.metrics for output in outputs]),
+        mantissa_bits=identical(dtype).remaining_precision,
+        first=_earliest(samples),
+        flipped=_flipped(section, outputs),
+        taps=_summarise_taps(samples),
+        unsteady=_unsteady(section, rows),
+    )
+
+
+def worst(metrics: Sequence[Metrics]) -> Metrics:
+    """Return the worst of each metric; None, which is worse than any number, stays None.
+
+    `deviating_fraction` is the mean, `not_finite` the sum.
+    """
+    kept = [each.remaining_precision for each in metrics]
+    shares = [each.deviating_fraction for each in metrics]
+    known = [share for share in shares if share is not None]
+    return Metrics(
+        remaining_precision=_extreme(min, kept),
+        max_ulp=_extreme(max, [each.max_ulp for each in metrics]),
+        max_abs=_extreme(max, [each.max_abs for each in metrics]),
+        deviating_fraction=sum(known) / len(known) if known and known == shares else None,
+        not_finite=sum(each.not_finite for each in metrics),
+    )
+
+
+def _extreme(choose: Any, values: Sequence[Any]) -> Any:
+    return choose(values) if values and None not in values else None
+
+
+def _numbers(eqcs: Classes) -> dict[str, int]:
+    """Return each run's class, from 1."""
+    return {name: number for number, ids in enumerate(eqcs, 1) for name in ids}
+
+
+def _joint_classes(section: Section, samples: Sequence[SampleComparison]) -> Classes:
+    numbers = [_numbers(sample.eqcs) for sample in samples]
+    ids = [run.id for run in section.runs]
+    found = classes(tuple(of.get(name) for of in numbers) for name in ids)
+    return tuple(tuple(ids[place] for place in places) for places in found)
+
+
+def _earliest(samples: Iterable[SampleComparison]) -> TapComparison | None:
+    """Return the first divergence of the sample that diverges first."""
+    found = [first for sample in samples if (first := sample.first_divergence) is not None]
+    far = float("inf")
+    return min(found, key=lambda tap: far if tap.layer is None else tap.layer, default=None)
+
+
+def _flipped(section: Section, outputs: Iterable[TapComparison]) -> tuple[str, ...]:
+    flipped = {
+        name
+        for output in outputs
+        for ids, flips in zip(output.eqcs, output.flips, strict=True)
+        if flips
+        for name in ids
+    }
+    return tuple(run.id for run in section.runs if run.id in flipped)
+
+
+def _rows(section: Section, samples: Sequence[SampleComparison]) -> tuple[Agreement, ...]:
+    """Fold runs that differ in nothing but when they ran into one row."""
+    numbers = [_numbers(sample.eqcs) for sample in samples]
+    bits = _bits_to_first(samples)
+    varying = _varying(section.runs)
+    found: dict[str, list[Run]] = {}
+    for run in section.runs:
+        places = [of.get(run.id) for of in numbers]
+        key = json.dumps([_identity(run), places, run.row["taps_neutral"]], sort_keys=True)
+        found.setdefault(key, []).append(run)
+    return tuple(
+        _row(runs, tuple(of.get(runs[0].id) for of in numbers), bits, varying)
+        for runs in found.values()
+    )
+
+
+def _row(
+    runs: Sequence[Run],
+    places: tuple[int | None, ...],
+    bits: Mapping[str, int | None],
+    varying: Mapping[str, set[str]],
+) -> Agreement:
+    first = runs[0].row
+    shown = {key: _text(value) for key, value in _particulars(runs[0]).items()}
+    return Agreement(
+        backend=str(first["backend"]),
+        version=str(first["backend_version"] or "?"),
+        platform=str(first["platform"]),
+        particulars=tuple(
+            f"{key}={shown[key]}" for key in shown if key in varying[first["backend"]]
+        ),
+        ids=tuple(run.id for run in runs),
+        classes=places,
+        bits=bits.get(runs[0].id),
+        taps_neutral=first["taps_neutral"],
+    )
+
+
+def _bits_to_first(samples: Iterable[SampleComparison]) -> dict[str, int | None]:
+    """Return for each run the least bits that an output of it shares with class 1."""
+    shared: dict[str, list[int | None]] = {}
+    for output in (output for sample in samples for output in sample.outputs):
+        for ids, bits in zip(output.eqcs, output.remaining_to_first, strict=True):
+            for name in ids:
+                shared.setdefault(name, []).append(bits)
+    return {name: _extreme(min, bits) for name, bits in shared.items()}
+
+
+def _unsteady(section: Section, rows: Sequence[Agreement]) -> tuple[Agreement, ...]:
+    """Return the rows that a repeat of the same run contradicts."""
+    runs = {run.id: run for run in section.runs}
+    heads = [json.dumps(_identity(runs[row.ids[0]]), sort_keys=True) for row in rows]
+    given: dict[str, set[tuple[int | None, ...]]] = {}
+    for head, row in zip(heads, rows, strict=True):
+        given.setdefault(head, set()).add(row.classes)
+    return tuple(row for head, row in zip(heads, rows, strict=True) if len(given[head]) > 1)
+
+
+def _identity(run: Run) -> Record:
+    """Return all that a run was, but for when it ran and what it gave."""
+    keys = ("backend", "backend_version", "platform", "settings", "hardware", "software")
+    extra = {key: run.row.get(key) for key in ("versions", "artifact", "worker")}
+    return {**{key: run.row[key] for key in keys}, **extra}
+
+
+def _particulars(run: Run) -> Record:
+    """Return what may tell a run from another of its backend, under the names to show."""
+    artifact, software = run.row.get("artifact") or {}, run.row.get("software") or {}
+    return {
+        **run.row["settings"],
+        "device": run.row["hardware"]["device"],
+        "python": software.get("python"),
+        "artifact": str(artifact.get("digest"))[:8],
+    }
+
+
+def _varying(runs: Iterable[Run]) -> dict[str, set[str]]:
+    """Return for each backend the particulars in which its runs differ."""
+    seen: dict[str, dict[str, set[str]]] = {}
+    for run in runs:
+        of_backend = seen.setdefault(str(run.row["backend"]), {})
+        for key, value in _particulars(run).items():
+            of_backend.setdefault(key, set()).add(_text(value))
+    return {
+        backend: {key for key, values in keys.items() if len(values) > 1}
+        for backend, keys in seen.items()
+    }
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _summarise_taps(samples: Sequence[SampleComparison]) -> tuple[TapSummary, ...]:
+    found: dict[str, list[TapComparison]] = {}
+    for sample in samples:
+        for tap in sample.taps:
+            found.setdefault(tap.tap, []).append(tap)
+    return tuple(_summarise_tap(taps) for taps in found.values())
+
+
+def _summarise_tap(taps: Sequence[TapComparison]) -> TapSummary:
+    first = taps[0]
+    names = dict.fromkeys(name for tap in taps for name in tap.taps_not_neutral)
+    return TapSummary(
+        tap=first.tap,
+        layer=first.layer,
+        operator=first.operator,
+        is_output=first.is_output,
+        eqc_count=max(tap.eqc_count for tap in taps),
+        metrics=worst([tap.metrics for tap in taps]),
+        run_count=max(sum(map(len, tap.eqcs)) for tap in taps),
+        taps_not_neutral=tuple(names),
+    )
