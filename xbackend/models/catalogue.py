@@ -154,10 +154,11 @@ def details(model: BuiltinModel) -> list[tuple[str, str]]:
         ("trained on", training["data"]),
         ("accuracy", f"{training['accuracy']:.1%} of {training['held_out']} held-out images"),
         ("samples", str(model.samples)),
+        ("labels", _labels(model)),
     ]
-    pairs += [(f"sample {name}", model.classes[label]) for name, label in _samples(model)]
     return pairs + [(file.format, str(file.path)) for file in model.files.values()]
 
 
-def _samples(model: BuiltinModel) -> list[tuple[str, int]]:
-    return list(zip(model.sample_names, model.labels, strict=True))
+def _labels(model: BuiltinModel) -> str:
+    pairs = zip(model.sample_names, model.labels, strict=True)
+    return ", ".join(f"{name} {model.classes[label]}" for name, label in pairs)

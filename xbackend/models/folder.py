@@ -146,8 +146,9 @@ def _file(path: Path) -> dict[str, Any]:
 
 def _provenance(step: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a conversion's record that a reader needs to make the file again."""
-    kept = ("converter", "revision", "packages", "options", "weights", "notes")
-    return {"made_from": step["from"], **{key: step[key] for key in kept}}
+    kept = ("converter", "revision", "options", "weights", "notes")
+    packages = {name: version for name, version in step["packages"].items() if version}
+    return {"made_from": step["from"], **{key: step[key] for key in kept}, "packages": packages}
 
 
 def choose_samples(outputs: Array, labels: Array) -> dict[str, int]:
