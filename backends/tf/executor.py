@@ -1,0 +1,123 @@
+"""Walks the ONNX graph: one entry of the table of operators for each node."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence, Tuple
+
+import tensorflow as tf
+
+from xbackend.worker.contract import Unsupported
+
+from .operators import OPERATORS
+from .operators.refusals import check
+from .value import Value, constant, first
+
+if TYPE_CHECKING:
+    from typing import Iterator
+
+    from xbackend.worker.graph import Graph, Node
+
+Tensor = Any
+
+LACKING = (tf.errors.UnimplementedError, tf.errors.NotFoundError)
+"""What TensorFlow raises where it has no kernel for a format or a form."""
+
+LACKING_WORDS = ("allowed values", "support")
+"""What it says where it raises something more general instead."""
+
+
+class Executor:
+    """A graph whose weights are TensorFlow's; it holds no state of an inference."""
+
+    def __init__(self, graph: Graph) -> None:
+        check(graph, OPERATORS)
+        self.graph = graph
+        self.constants = {name: constant(bits) for name, bits in graph.constants.items()}
+        self._last_readers = _last_readers(graph)
+
+    def walk(self, inputs: Mapping[str, Tensor]) -> Iterator[Tuple[str, Value]]:
+        """Compute node by node and yield every value by name; each is let go after its last reader.
+
+        Inputs that are outputs too, and constants that are, come before the first node.
+        """
+        held = {**self.constants, **{name: Value(tensor) for name, tensor in inputs.items()}}
+        for output in self.graph.outputs:
+            if output.name in held:
+                yield output.name, held[output.name]
+        for index, node in enumerate(self.graph.nodes):
+            for name, value in _compute(node, held):
+                held[name] = value
+                yield name, value
+            for name in self._last_readers.get(index, ()):
+                del held[name]
+
+    def outputs(self, inputs: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+        """Return the outputs by name, in ONNX layout."""
+        return self.chosen(inputs, [output.name for output in self.graph.outputs])
+
+    def chosen(self, inputs: Mapping[str, Tensor], names: Sequence[str]) -> Dict[str, Tensor]:
+        """Return values by name, in this order and in ONNX layout, from one inference."""
+        wanted = set(names)
+        found = {name: first(value) for name, value in self.walk(inputs) if name in wanted}
+        return {name: found[name] for name in names}
+
+
+def _last_readers(graph: Graph) -> Dict[int, List[str]]:
+    """Tell for each node which computed values nobody reads after it."""
+    reader = {name: index for index, node in enumerate(graph.nodes) for name in node.outputs}
+    for index, node in enumerate(graph.nodes):
+        reader.update((name, index) for name in node.inputs if name in reader)
+    readers: Dict[int, List[str]] = {}
+    for name, index in reader.items():
+        if name:
+            readers.setdefault(index, []).append(name)
+    return readers
+
+
+def _compute(node: Node, held: Mapping[str, Value]) -> Iterator[Tuple[str, Value]]:
+    values = [held[name] if name else None for name in node.inputs]
+    try:
+        with _scope(node, values):
+            results = OPERATORS[node.operator](node, *values)
+    except LACKING as error:
+        raise _unsupported(node, values, error) from error
+    except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
+        if not any(word in str(error) for word in LACKING_WORDS):
+            raise
+        raise _unsupported(node, values, error) from error
+    several = results if isinstance(results, (list, tuple)) else [results]
+    return ((name, value) for name, value in zip(node.outputs, several) if name)
+
+
+@contextmanager
+def _scope(node: Node, values: List[Any]) -> Iterator[None]:
+    """Name what a graph gets after the node's output; compute at once what hangs on no input."""
+    if tf.executing_eagerly():
+        yield
+    elif all(value is None or hasattr(value.tensor, "numpy") for value in values):
+        with tf.init_scope():
+            yield
+    else:
+        with tf.name_scope(scope_name(node.outputs[0])):
+            yield
+
+
+def scope_name(name: str) -> str:
+    """Return a value's name with the characters that TensorFlow allows.
+
+    >>> scope_name("/conv1/Conv_output_0:0")
+    'conv1/Conv_output_0_0'
+    """
+    return re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", name).lstrip("_\\/->.") or "value"
+
+
+def _unsupported(node: Node, values: List[Any], error: Exception) -> Unsupported:
+    said = str(getattr(error, "message", error)).strip().splitlines()[0]
+    said = re.sub(r"^\{\{.*?\}\} ?", "", said)
+    dtypes = ", ".join(v.tensor.dtype.name for v in values if v is not None)
+    return Unsupported(
+        f"TensorFlow {tf.__version__} cannot compute {node.operator} '{node.outputs[0]}' on "
+        f"{dtypes or 'nothing'}: {said[:300]}"
+    )

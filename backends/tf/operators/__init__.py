@@ -1,0 +1,37 @@
+"""The table of operators: what each ONNX operator is in TensorFlow."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict
+
+from . import (
+    activation,
+    convolution,
+    elementwise,
+    linear,
+    normalise,
+    pooling,
+    quantise,
+    reduce,
+    resize,
+    select,
+    shape,
+)
+
+Operator = Callable[..., Any]
+"""Takes the node and its inputs, None for one that is left out; gives a Value or several."""
+
+OPERATORS: Dict[str, Operator] = {
+    **activation.OPERATORS,
+    **convolution.OPERATORS,
+    **elementwise.OPERATORS,
+    **linear.OPERATORS,
+    **normalise.OPERATORS,
+    **pooling.OPERATORS,
+    **quantise.OPERATORS,
+    **reduce.OPERATORS,
+    **resize.OPERATORS,
+    **select.OPERATORS,
+    **shape.OPERATORS,
+}
+"""By the operator's name; ONNX's own domain only."""

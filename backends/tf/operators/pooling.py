@@ -1,0 +1,122 @@
+"""Pooling: maxima and means of windows, and of all that an image has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, Dict, Tuple, Union
+
+import tensorflow as tf
+
+from ..value import Value, last
+from .reduce import mean_of
+from .window import Pads, Window, explicit, padded, strided, window
+
+if TYPE_CHECKING:
+    from xbackend.worker.graph import Node
+
+Tensor = Any
+
+
+def max_pool(node: Node, x: Value) -> Union[Value, Tuple[Value, ...]]:
+    """Return the maximum of each window, and its index in ONNX's order where that is asked for."""
+    view = window(node, x.shape[2:], node.attributes["kernel_shape"])
+    if len(node.outputs) > 1 and node.outputs[1]:
+        return _with_indices(node, x, view)
+    return Value(_maxima(last(x), view), channels_last=True)
+
+
+def _maxima(x: Tensor, view: Window) -> Tensor:
+    padding = view.padding()
+    if isinstance(padding, list):
+        x, padding = _bordered(x, view), "VALID"
+    if max(view.dilations) == 1:
+        return tf.nn.max_pool(x, view.kernel, view.strides, padding)
+    y = tf.nn.pool(x, view.kernel, "MAX", padding=padding, dilations=view.dilations)
+    return strided(y, view.strides)
+
+
+def _bordered(x: Tensor, view: Window) -> Tensor:
+    """Put a border around that changes no maximum.
+
+    A mirrored border of at most half a kernel repeats what the same windows see inside. Unlike
+    minus infinity it stays within the range of an integer format.
+    """
+    limits = zip(view.all_pads, view.kernel, view.dilations, view.extents)
+    if all(2 * max(pads) <= k and d == 1 and max(pads) <= n for pads, k, d, n in limits):
+        return tf.pad(x, explicit(view.all_pads), "SYMMETRIC")
+    return padded(x, view.all_pads, lowest(x.dtype))
+
+
+def lowest(dtype: Any) -> float:
+    """Return minus infinity, or the least integer of a format."""
+    return float("-inf") if dtype.is_floating else dtype.min
+
+
+def _with_indices(node: Node, x: Value, view: Window) -> Tuple[Value, Value]:
+    """Find each maximum's place in a picture that is bordered, and count it again without."""
+    batch, channels = x.shape[:2]
+    extents = [*view.extents, *[1] * (2 - view.rank)]
+    pads: Pads = (*view.all_pads, *[(0, 0)] * (2 - view.rank))
+    kernel, strides = (
+        [1, *sizes, *[1] * (2 - view.rank), 1] for sizes in (view.kernel, view.strides)
+    )
+    picture = tf.reshape(last(x), [batch, *extents, channels])
+    picture = padded(picture, pads, lowest(x.tensor.dtype))
+    y, places = tf.nn.max_pool_with_argmax(picture, kernel, strides, "VALID", output_dtype=tf.int64)
+    columns = picture.shape[2]
+    place, channel = places // channels, places % channels
+    row, column = place // columns - pads[0][0], place % columns - pads[1][0]
+    image = tf.reshape(tf.range(batch, dtype=tf.int64), [batch, 1, 1, 1]) * channels + channel
+    if node.attributes.get("storage_order"):
+        inner = column * extents[0] + row
+    else:
+        inner = row * extents[1] + column
+    indices = image * (extents[0] * extents[1]) + inner
+    shape = [batch, *y.shape[1 : 1 + view.rank], channels]
+    return tuple(Value(tf.reshape(t, shape), channels_last=True) for t in (y, indices))  # type: ignore[return-value]
+
+
+def average_pool(node: Node, x: Value) -> Value:
+    """Return the mean of each window, over what it has of the input or of the padded input."""
+    view = window(node, x.shape[2:], node.attributes["kernel_shape"])
+    counts_pads = bool(node.attributes.get("count_include_pad"))
+    padding = view.padding()
+    if padding == "VALID" or (padding == "SAME" and not counts_pads):
+        return Value(_means(last(x), view, padding), channels_last=True)
+    inside = tf.ones([1, *view.extents, 1], x.tensor.dtype)
+    if counts_pads:
+        inside = padded(inside, view.pads, 1)
+        outside: Pads = tuple((0, surplus) for surplus in view.surplus)
+    else:
+        outside = view.all_pads
+    shares = _means(padded(inside, outside), view, "VALID")
+    y = _means(padded(last(x), view.all_pads), view, "VALID")
+    return Value(y / shares, channels_last=True)
+
+
+def _means(x: Tensor, view: Window, padding: Union[str, Any]) -> Tensor:
+    if max(view.dilations) == 1:
+        return tf.nn.avg_pool(x, view.kernel, view.strides, padding)
+    y = tf.nn.pool(x, view.kernel, "AVG", padding=padding, dilations=view.dilations)
+    return strided(y, view.strides)
+
+
+def global_average_pool(node: Node, x: Value) -> Value:
+    """Return the mean of each channel, reduced with channels last."""
+    return Value(mean_of(last(x), _spatial(x), keepdims=True), channels_last=True)
+
+
+def global_max_pool(node: Node, x: Value) -> Value:
+    """Return the maximum of each channel."""
+    return Value(tf.reduce_max(last(x), _spatial(x), keepdims=True), channels_last=True)
+
+
+def _spatial(x: Value) -> Any:
+    return list(range(1, x.rank - 1))
+
+
+OPERATORS: Dict[str, Callable[..., Any]] = {
+    "AveragePool": average_pool,
+    "GlobalAveragePool": global_average_pool,
+    "GlobalMaxPool": global_max_pool,
+    "MaxPool": max_pool,
+}
