@@ -45,7 +45,10 @@ def render(comparison: Comparison) -> str:
     """Lay out a comparison as one HTML page, with every name escaped."""
     parts = [part for summary in summaries(comparison) for part in _section(summary)]
     if comparison.stopped:
-        parts += ["<h2>Nothing to compare</h2>", _lay_out(stopped_table(comparison.stopped))]
+        parts += [
+            "<h2>Runs that gave nothing to compare</h2>",
+            _lay_out(stopped_table(comparison.stopped)),
+        ]
     return PAGE.format(style=STYLE, body="\n".join(parts))
 
 

@@ -16,7 +16,10 @@ def render(comparison: Comparison) -> str:
     """Lay out a comparison as Markdown, with every name escaped."""
     parts = [part for summary in summaries(comparison) for part in _section(summary)]
     if comparison.stopped:
-        parts += ["## Nothing to compare", _lay_out(stopped_table(comparison.stopped))]
+        parts += [
+            "## Runs that gave nothing to compare",
+            _lay_out(stopped_table(comparison.stopped)),
+        ]
     return "\n\n".join(parts) + "\n"
 
 

@@ -31,7 +31,7 @@ class Table:
 def agreement_table(summary: Summary, by_input: bool = True) -> Table:
     """Return one row for runs that are alike: classes by input, bits shared with class 1."""
     by_input = by_input and len(summary.inputs) <= MOST_INPUTS
-    inputs = [printable(name) for name in summary.inputs] if by_input else ["class"]
+    inputs = list(map(_name_input, summary.inputs)) if by_input else ["class"]
     headers = ("run", *inputs, "bits", "taps")
     joint = {name: str(place) for place, ids in enumerate(summary.eqcs, 1) for name in ids}
     rows = []
@@ -39,6 +39,10 @@ def agreement_table(summary: Summary, by_input: bool = True) -> Table:
         classes = map(number, row.classes) if by_input else [joint[row.ids[0]]]
         rows.append((name_row(row), *classes, number(row.bits), _taps(row)))
     return Table(headers, tuple(rows), (False, *(True for _ in inputs), True, False))
+
+
+def _name_input(name: str) -> str:
+    return f"input {name}" if name.isdigit() else printable(name)
 
 
 def _taps(row: Agreement) -> str:

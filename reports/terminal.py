@@ -16,7 +16,7 @@ from .tables import Table, agreement_table, layer_table, shows_layers, starred, 
 from .wording import heading, notes, shorten, verdict
 
 NARROWEST = 40
-"""Columns that the layout needs; a narrower terminal wraps."""
+"""Text is never wrapped to less. The table of layers needs 76 columns, and is cut for no less."""
 PADDING = 2
 """What tabulate adds to a header that is longer than its column's cells."""
 LEGEND = (
@@ -42,8 +42,12 @@ def _section(summary: Summary, width: int) -> str:
     parts = [f"{title}\n{'=' * len(title)}", _agreement(summary, width)]
     if shows_layers(summary):
         parts.append(_layers(summary, width))
-    parts.append("\n".join(_wrap(text, width) for text in [verdict(summary), *notes(summary)]))
+    parts.append("\n".join(_wrap(text, width) for text in _sentences(summary)))
     return "\n\n".join(parts)
+
+
+def _sentences(summary: Summary) -> list[str]:
+    return [verdict(summary), *(f"Note: {note}" for note in notes(summary))]
 
 
 def _agreement(summary: Summary, width: int) -> str:
@@ -98,7 +102,7 @@ def _stopped(runs: Iterable[Run], width: int) -> str:
         )
         for name, status, stage, symptom, message in table.rows
     ]
-    return "\n".join(["Nothing to compare from:", *lines])
+    return "\n".join(["Runs that gave nothing to compare:", *lines])
 
 
 def _wrap(text: str, width: int) -> str:

@@ -15,6 +15,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from xbackend.testing.bench import Bench
+
 ENTRY_POINTS = """\
 [xbackend.backends]
 good = fakes_for_tests:GOOD
@@ -253,3 +255,9 @@ def make_model(*nodes: onnx.NodeProto, width: int = 4) -> onnx.ModelProto:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, width))],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """A store to write runs into by hand."""
+    return Bench(tmp_path / "bench")
