@@ -218,8 +218,6 @@ def finish(
         record.update(status="failed", error=error)
     resolved = record.get("facts", {}).get("settings", {})
     record["settings"] = {**launch.record["settings"], **resolved}
-    if launch.platform.cpu is not None:
-        record["hardware"] = _emulated(record.get("hardware", {}), launch.platform.cpu)
     return record
 
 
@@ -246,15 +244,3 @@ def _cannot_start(launch: Launch, error: OSError) -> Record:
     message = f"Cannot start '{command}': {error.strerror or error}."
     failure = {"stage": "start", "symptom": type(error).__name__, "message": message}
     return {**launch.record, "status": "failed", "error": failure}
-
-
-def _emulated(hardware: Record, cpu: str) -> Record:
-    """Return the hardware of an emulated platform; /proc tells the host's, which only emulates."""
-    return {
-        **hardware,
-        "vendor": "emulated",
-        "device": f"QEMU {cpu}",
-        "microarchitecture": cpu.partition(",")[0],
-        "flags": [],
-        "host": hardware,
-    }

@@ -235,6 +235,7 @@ class _Planner:
                 taps=self.order.taps,
                 store=str(self.store.folder.absolute()),
                 missing=registry.install_hint(variant.spec),
+                emulator=platform.emulator,
             )
             record = self._record(variant, platform, threads, repeat)
             record["artifact"] = {"digest": artifact.digest, "format": artifact.format}

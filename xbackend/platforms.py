@@ -12,6 +12,10 @@ from pathlib import Path
 from xbackend.errors import UsageError
 
 
+TCG = "TCGTCGTCGTCG"
+"""QEMU's emulator in CPUID leaf 0x40000000 (qemu, target/i386/cpu.c)."""
+
+
 @dataclass(frozen=True)
 class Platform:
     """How to start a worker."""
@@ -22,8 +26,8 @@ class Platform:
     """The command that is put before Python."""
     python: str = field(default_factory=lambda: os.path.abspath(sys.executable))
     """The interpreter, by its absolute path: emulators cannot find it otherwise."""
-    cpu: str | None = None
-    """The emulated processor, None where the real one computes."""
+    emulator: str = ""
+    """What CPUID names as hypervisor under an emulator; empty where the real processor computes."""
 
     def command(self, worker: Path) -> list[str]:
         """Return the command line of a worker."""
@@ -102,7 +106,7 @@ def _qemu(platform: Platform, value: str) -> Platform:
     if not value:
         raise UsageError("The platform 'qemu:' needs a processor, such as qemu:Haswell.")
     emulator = _find("qemu-x86_64", f"qemu:{value}", "qemu-user")
-    return replace(platform, prefix=(*platform.prefix, emulator, "-cpu", value), cpu=value)
+    return replace(platform, prefix=(*platform.prefix, emulator, "-cpu", value), emulator=TCG)
 
 
 PARTS: dict[str, Callable[[Platform, str], Platform]] = {

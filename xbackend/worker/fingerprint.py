@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, Dict, List
+from typing import Any, Dict, Sequence
+
+from xbackend.worker.cpuid import Processor, read_processor
 
 BIT_CHANGING = (
     "ATEN_CPU_CAPABILITY",
@@ -56,16 +58,39 @@ INTEL_6 = {
 """Intel's family 6: model numbers by microarchitecture (Intel SDM volume 4, table 2-1)."""
 
 
+ARM_IMPLEMENTERS = {"0x41": "ARM", "0x4e": "NVIDIA", "0x61": "Apple", "0xc0": "Ampere"}
+ARM_PARTS = {
+    ("ARM", 0xD03): "Cortex-A53",
+    ("ARM", 0xD07): "Cortex-A57",
+    ("ARM", 0xD08): "Cortex-A72",
+    ("ARM", 0xD0B): "Cortex-A76",
+    ("ARM", 0xD0C): "Neoverse N1",
+    ("ARM", 0xD40): "Neoverse V1",
+    ("ARM", 0xD49): "Neoverse N2",
+    ("ARM", 0xD4F): "Neoverse V2",
+}
+"""Implementer and part number of MIDR_EL1 (Linux, arch/arm64/include/asm/cputype.h)."""
+
+
 def hardware() -> Dict[str, Any]:
-    """Return vendor, device, microarchitecture, cores, memory in bytes and sorted CPU flags."""
-    cpu = _cpuinfo()
+    """Return what computes: the processor as CPUID shows it to this process, cores, memory.
+
+    Where there is no CPUID, /proc/cpuinfo is all there is. `hypervisor` is the signature of what
+    stands between: `TCGTCGTCGTCG` for QEMU's emulator.
+    """
+    seen = read_processor() or _from_proc()
     return {
-        "vendor": VENDORS.get(cpu.get("vendor_id", ""), cpu.get("vendor_id", "unknown")),
-        "device": cpu.get("model name", os.uname().machine),
-        "microarchitecture": microarchitecture(cpu),
+        "vendor": VENDORS.get(seen.vendor_id, seen.vendor_id or "unknown"),
+        "device": seen.brand or os.uname().machine,
+        "microarchitecture": microarchitecture(seen),
+        "family": seen.family,
+        "model": seen.model,
+        "stepping": seen.stepping,
         "cores": _cores(),
         "memory_bytes": _memory(),
-        "flags": sorted(set(cpu.get("flags", cpu.get("Features", "")).split())),
+        "flags": list(seen.flags),
+        "caches": seen.caches,
+        "hypervisor": seen.hypervisor,
         "machine": os.uname().machine,
     }
 
@@ -81,23 +106,16 @@ def software() -> Dict[str, Any]:
     }
 
 
-def microarchitecture(cpu: Dict[str, str]) -> str:
-    """Name the microarchitecture from the fields of /proc/cpuinfo; `unknown` if not listed.
-
-    >>> microarchitecture({"vendor_id": "GenuineIntel", "cpu family": "6", "model": "63"})
-    'Haswell'
-    >>> microarchitecture({"vendor_id": "AuthenticAMD", "cpu family": "25", "model": "17"})
-    'Zen 4'
-    """
-    family, model = int(cpu.get("cpu family", 0)), int(cpu.get("model", 0))
-    if cpu.get("vendor_id") == "GenuineIntel" and family == 6:
-        return _intel(model, cpu.get("flags", "").split())
-    if cpu.get("vendor_id") == "AuthenticAMD":
-        return _amd(family, model)
-    return "unknown"
+def microarchitecture(cpu: Processor) -> str:
+    """Name the microarchitecture from family, model and flags; `unknown` if it is not listed."""
+    if cpu.vendor_id == "GenuineIntel" and cpu.family == 6:
+        return _intel(cpu.model, cpu.flags)
+    if cpu.vendor_id == "AuthenticAMD":
+        return _amd(cpu.family, cpu.model)
+    return ARM_PARTS.get((cpu.vendor_id, cpu.model), "unknown")
 
 
-def _intel(model: int, flags: List[str]) -> str:
+def _intel(model: int, flags: Sequence[str]) -> str:
     name = next((name for name, models in INTEL_6.items() if model in models), "unknown")
     if model == 0x55 and "avx512_bf16" in flags:
         return "Cooper Lake"
@@ -112,6 +130,22 @@ def _amd(family: int, model: int) -> str:
     if family == 0x19:
         return "Zen 4" if 0x10 <= model < 0x20 or 0x60 <= model < 0xB0 else "Zen 3"
     return {0x15: "Bulldozer", 0x1A: "Zen 5"}.get(family, "unknown")
+
+
+def _from_proc() -> Processor:
+    """Return what /proc/cpuinfo says of the first processor, in ARM's words or in x86's."""
+    fields = _cpuinfo()
+    implementer = fields.get("CPU implementer", "")
+    return Processor(
+        vendor_id=fields.get("vendor_id", ARM_IMPLEMENTERS.get(implementer, implementer)),
+        brand=fields.get("model name", ""),
+        family=int(fields.get("cpu family", fields.get("CPU architecture", "0"))),
+        model=int(fields.get("model", fields.get("CPU part", "0")), 0),
+        stepping=int(fields.get("stepping", fields.get("CPU revision", "0"))),
+        flags=tuple(sorted(set(fields.get("flags", fields.get("Features", "")).split()))),
+        caches={},
+        hypervisor="",
+    )
 
 
 def _cpuinfo() -> Dict[str, str]:

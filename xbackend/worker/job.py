@@ -52,6 +52,8 @@ class Job:
     """The store's folder, under which `objects/` is written."""
     missing: str
     """The sentence to say if the framework cannot be imported."""
+    emulator: str = ""
+    """The hypervisor's signature that CPUID must show, for the platform's label to be believed."""
 
     def to_json(self) -> str:
         """Return the job as one JSON document."""

@@ -53,10 +53,25 @@ def main() -> None:
     job = read_job(sys.stdin.read())
     for name, value in job.environment.items():
         os.environ[name] = value
-    channel.send(partial={"hardware": fingerprint.hardware(), "software": fingerprint.software()})
-    channel.send(result=execute(job, channel))
+    hardware = fingerprint.hardware()
+    channel.send(partial={"hardware": hardware, "software": fingerprint.software()})
+    channel.send(result=_mislabelled(job, hardware) or execute(job, channel))
     sys.stderr.flush()
     os._exit(0)
+
+
+def _mislabelled(job: Job, hardware: Record) -> Record | None:
+    """Return a failure if the platform's label says emulated and CPUID does not, or None.
+
+    A program that an emulated one starts runs on the real processor, silently.
+    """
+    if not job.emulator or hardware["hypervisor"] == job.emulator:
+        return None
+    message = (
+        f"The platform is an emulated processor, but this worker runs on {hardware['device']}. "
+        "Give Python itself, not a script or launcher that starts it."
+    )
+    return _stopped("failed", "start", "not-emulated", message)
 
 
 def execute(job: Job, channel: Channel) -> Record:
