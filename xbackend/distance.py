@@ -14,6 +14,10 @@ from xbackend.floats import FORMATS, FloatFormat
 Array = np.ndarray[Any, Any]
 
 
+FEW = 256
+"""How many elements are looked up one by one rather than all computed."""
+
+
 @dataclass(frozen=True)
 class Buffers:
     """Arrays as long as a block, which every block is computed in."""
@@ -55,6 +59,8 @@ class Distances:
     max_abs: float = 0.0
     nan: int = 0
     """Elements with a NaN in one tensor and a number in another."""
+    narrow_peak: float = 0.0
+    """The largest absolute difference of float32 numbers, rounded to float32."""
     infinite: int = 0
     """Elements with infinity in one tensor and another number in another."""
 
@@ -94,12 +100,34 @@ class Distances:
         else:
             _find_extremes(blocks, buffers, self.signed)
         one, two = _ends(blocks, buffers, self.signed, crossing=crossing)
-        _find_gap(layout, one, two, buffers.gap)
-        peak = float(buffers.gap.max())
+        peak = self._find_peak(layout, one, two, buffers.gap)
         if not np.isfinite(peak):
+            _find_gap(layout, one, two, buffers.gap)
             peak = self._set_aside(layout, blocks, buffers)
         self.max_abs = max(self.max_abs, peak)
         self._add_steps(buffers)
+
+    def _find_peak(self, layout: FloatFormat, one: Bits, two: Bits, gap: Array) -> float:
+        """Return the largest absolute difference, or at most `max_abs` where none is larger.
+
+        For float32 it is sought in float32, at twice the speed, and rounded to float64 only where
+        that found the largest. Rounding keeps the order, so the largest is among these.
+        """
+        if layout.name != "float32":
+            return _widest(layout, one, two, gap)
+        first, second = one.view(np.float32), two.view(np.float32)
+        narrow = gap.view(np.float32)[: one.size]
+        np.subtract(first, second, out=narrow)
+        np.absolute(narrow, out=narrow)
+        peak = float(narrow.max())
+        if not np.isfinite(peak) or peak < self.narrow_peak:
+            return peak
+        self.narrow_peak = peak
+        largest = narrow == np.float32(peak)
+        if np.count_nonzero(largest) > FEW:
+            return _widest(layout, one, two, gap)
+        places = np.flatnonzero(largest)
+        return _widest(layout, one[places], two[places], np.empty(places.size))
 
     def _add_steps(self, buffers: Buffers) -> None:
         np.subtract(buffers.high, buffers.low, out=buffers.high)
@@ -177,6 +205,11 @@ def _ends(
     _flip_negative(buffers.high.view(order), buffers.deviating.view(order))
     _flip_negative(buffers.low.view(order), buffers.scratch.view(order))
     return buffers.deviating, buffers.scratch
+
+
+def _widest(layout: FloatFormat, one: Bits, two: Bits, gap: Array) -> float:
+    _find_gap(layout, one, two, gap)
+    return float(gap.max())
 
 
 def _find_gap(layout: FloatFormat, one: Bits, two: Bits, gap: Array) -> None:
