@@ -1,0 +1,107 @@
+"""Writes a frozen TensorFlow function as a TensorFlow Lite file, in float32 or calibrated int8."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xbackend.errors import InputError, ModelError
+from xbackend.worker.artifact import ValueInfo
+
+Array = np.ndarray[Any, Any]
+Samples = list[list[Array]]
+"""For each sample one array for each input."""
+
+LACKING = re.compile(r"(?:TF Select|Flex|Custom) ops?: ([\w, ]+)")
+"""Where the converter lists the operations that TensorFlow Lite lacks."""
+
+
+def flat_bytes(function: Any, samples: Samples, path: Path) -> bytes:
+    """Convert a concrete function; with samples, quantize it after what they give.
+
+    Its weights are frozen first: the converter leaves them out otherwise. Raises ModelError in
+    the name of the model at `path`.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    frozen = convert_variables_to_constants_v2(function)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], None)
+    if samples:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: iter(samples)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    try:
+        data: bytes = converter.convert()
+    except Exception as error:  # the converter raises anything
+        raise ModelError(_sentence(error, path)) from error
+    return data
+
+
+def _sentence(error: Exception, path: Path) -> str:
+    said = str(error)
+    lacking = sorted({name for found in LACKING.findall(said) for name in found.split(", ")})
+    if lacking:
+        return f"{path} has operations that TensorFlow Lite lacks: {', '.join(lacking)}."
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    first = lines[0][:300] if lines else type(error).__name__
+    return f"TensorFlow Lite's converter cannot convert {path}: {first}"
+
+
+def read_samples(path: Path | None, values: Sequence[ValueInfo]) -> Samples:
+    """Return sample inputs from an .npz, each with a batch of one if axis 0 only counts them.
+
+    Raises InputError where an input has no array, or one that does not fit its shape.
+    """
+    if path is None:
+        return []
+    with np.load(path, allow_pickle=False) as archive:
+        columns = [_column(archive, value, len(values)) for value in values]
+    return [list(row) for row in zip(*columns, strict=False)]
+
+
+def _column(archive: Mapping[str, Array], value: ValueInfo, inputs: int) -> list[Array]:
+    names = list(archive)
+    if value.name not in names and not inputs == len(names) == 1:
+        raise InputError(f"The sample inputs hold no array '{value.name}'.")
+    array = archive[value.name if value.name in names else names[0]]
+    rank = array.ndim if value.shape is None else len(value.shape)
+    rows = array if array.ndim > rank else array[:, None]
+    if not len(rows) or not _fits(rows[0].shape, value):
+        raise InputError(
+            f"The samples of input '{value.name}' have the shape {array.shape}, which does not "
+            f"give {value.shape}."
+        )
+    return [row.astype(value.dtype) for row in rows]
+
+
+def _fits(shape: tuple[int, ...], value: ValueInfo) -> bool:
+    if value.shape is None:
+        return True
+    each = zip(shape, value.shape, strict=False)
+    return len(shape) == len(value.shape) and all(e in (n, None) for n, e in each)
+
+
+def calibration(samples: Samples) -> dict[str, Any]:
+    """Return what decided a quantization, for the artifact's record; empty without samples."""
+    if not samples:
+        return {}
+    digest = hashlib.sha256()
+    for array in _arrays(samples):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return {
+        "calibration": {"samples": len(samples), "sha256": digest.hexdigest()},
+        "quantization": "int8 weights per channel and activations, float32 inputs and outputs",
+    }
+
+
+def _arrays(samples: Samples) -> Iterator[Array]:
+    for row in samples:
+        yield from row
