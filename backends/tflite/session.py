@@ -187,25 +187,61 @@ def _explained(error: Exception, runtime: Runtime) -> Exception:
 
 
 def _fit(interpreter: Any, arrays: Mapping[int, np.ndarray[Any, Any]]) -> None:
-    """Give the graph's inputs the shapes of the arrays, where they differ."""
-    now = {d["index"]: tuple(d["shape"].tolist()) for d in interpreter.get_input_details()}
-    changed = {i: array.shape for i, array in arrays.items() if now.get(i) != array.shape}
-    for index, shape in changed.items():
-        interpreter.resize_tensor_input(index, shape)
+    """Give the graph's inputs the shapes of the arrays, where they differ.
+
+    A graph that was converted for one shape can be resized along axis 0 only. Along others a
+    fully connected layer would read what is not its own, without a word.
+    """
+    details = {d["index"]: d for d in interpreter.get_input_details()}
+    changed = [i for i, array in arrays.items() if _shape(details[i]) != array.shape]
     if not changed:
         return
+    before = _batches(interpreter)
+    for index in changed:
+        _refuse_other_axes(details[index], arrays[index].shape)
+        interpreter.resize_tensor_input(index, arrays[index].shape)
+    problem = _allocate(interpreter)
+    if not problem and _batches(interpreter) != before:
+        problem = "its outputs do not follow."
+    if problem:
+        raise _cannot_resize(details[changed[0]], arrays[changed[0]].shape, problem)
+
+
+def _refuse_other_axes(detail: Dict[str, Any], wanted: Tuple[int, ...]) -> None:
+    now, free = _shape(detail), [int(extent) < 0 for extent in detail["shape_signature"]]
+    axes = [axis for axis, (have, want) in enumerate(zip(now, wanted)) if have != want]
+    if len(now) != len(wanted) or any(axis > 0 and not free[axis] for axis in axes):
+        raise _cannot_resize(detail, wanted, "it was converted for that shape.")
+
+
+def _allocate(interpreter: Any) -> str:
+    """Return what the runtime says against the shapes, nothing if it takes them."""
     try:
         interpreter.allocate_tensors()
     except RuntimeError as error:
-        shapes = ", ".join(f"{now.get(i)} to {shape}" for i, shape in changed.items())
-        said = " ".join(str(error).split())
-        raise Unsupported(
-            f"This TensorFlow Lite graph cannot be resized from {shapes}: {said[:200]}"
-        ) from error
+        return " ".join(str(error).split())[:200]
+    return ""
 
 
-def _placement(interpreter: Any) -> Dict[str, int]:
-    """Count the operations of the graph, and those that a delegate took over.
+def _batches(interpreter: Any) -> List[float]:
+    """Return how many rows each output has for one row of the first input."""
+    details = [interpreter.get_input_details()[0], *interpreter.get_output_details()]
+    first, *rest = [(_shape(detail) or (1,))[0] for detail in details]
+    return [rows / max(first, 1) for rows in rest]
+
+
+def _cannot_resize(detail: Dict[str, Any], wanted: Tuple[int, ...], why: str) -> Unsupported:
+    return Unsupported(
+        f"This TensorFlow Lite graph cannot be resized from {_shape(detail)} to {wanted}: {why}"
+    )
+
+
+def _shape(detail: Dict[str, Any]) -> Tuple[int, ...]:
+    return tuple(int(extent) for extent in detail["shape"])
+
+
+def _placement(interpreter: Any) -> Dict[str, Any]:
+    """Count the operations of the graph and those that a delegate took over, and name these.
 
     With a delegate the runtime lists the replaced operations first and one `DELEGATE` for each
     part of the graph after them; what lies between its inputs and outputs was replaced.
@@ -218,7 +254,8 @@ def _placement(interpreter: Any) -> Dict[str, int]:
     taken = set()
     for delegate in delegates:
         taken |= _between(delegate, producers, reads)
-    return {"count": len(own), "delegated": len(taken)}
+    kinds = sorted({str(op["op_name"]) for op in own if op["index"] in taken})
+    return {"count": len(own), "delegated": len(taken), "delegated_kinds": kinds}
 
 
 def _between(
@@ -238,7 +275,7 @@ def _between(
     return found
 
 
-def _resolved(delegate: str, placement: Dict[str, int]) -> str:
+def _resolved(delegate: str, placement: Dict[str, Any]) -> str:
     """Return the kernels that computed: XNNPACK that took nothing is no delegate at all."""
     if delegate == "xnnpack" and not placement["delegated"]:
         return "none"

@@ -59,9 +59,7 @@ def flatten(tmp_path: Path) -> Flatten:
         output = tmp_path / f"{name}-flat"
         output.mkdir()
         hub = None if model is None else make_artifact(model, tmp_path).folder
-        request = Request(
-            Path(path), f"tflite{precision}", f"flat{precision}", output, inputs, hub
-        )
+        request = Request(Path(path), f"tflite{precision}", f"flat{precision}", output, inputs, hub)
         return _artifact(convert(request), request)
 
     return made

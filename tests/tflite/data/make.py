@@ -6,6 +6,7 @@ from a fixed seed; the bytes depend on TensorFlow's version, what the tests expe
     contract.tflite       the CNN of the contract, input NCHW as in its ONNX form
     contract-int8.tflite  the same, quantized, float32 outside
     free-batch.tflite     the same with a free first axis that no operation fixes
+    plain-int8.tflite     one quantized convolution, without any operation that moves elements
     dynamic-range.tflite  a Dense layer with int8 weights and float32 activations, whose version of
                           FULLY_CONNECTED is newer than tflite-runtime 2.14
     foreign.tflite        the CNN with Softmax replaced by the custom operation NoSuchOperator
@@ -33,6 +34,8 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from xbackend.converter import Request
 from xbackend.converters import keras_to_onnx, keras_to_tflite
 from xbackend.testing import small_models
+
+Samples = Callable[[], Iterator[list[np.ndarray[Any, Any]]]]
 
 HERE = Path(__file__).parent
 SEED = 5
@@ -64,10 +67,15 @@ def samples() -> Iterator[list[np.ndarray[Any, Any]]]:
         yield [generator.uniform(-1, 1, (1, 2, 8, 8)).astype(np.float32)]
 
 
-def quantized(converter: tf.lite.TFLiteConverter) -> bytes:
+def channels_last() -> Iterator[list[np.ndarray[Any, Any]]]:
+    """Yield the same, turned."""
+    yield from ([array.transpose(0, 2, 3, 1)] for (array,) in samples())
+
+
+def quantized(converter: tf.lite.TFLiteConverter, calibration: Samples = samples) -> bytes:
     """Quantize to int8 inside."""
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = samples
+    converter.representative_dataset = calibration
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     return bytes(converter.convert())
 
@@ -145,6 +153,9 @@ def main() -> None:
     files = {
         "contract": contract,
         "contract-int8": quantized(converter_of(cnn, nchw)),
+        "plain-int8": quantized(
+            converter_of(free_batch, tf.TensorSpec((1, 8, 8, 2), name="x")), channels_last
+        ),
         "free-batch": bytes(converter_of(free_batch, tf.TensorSpec((None, 8, 8, 2))).convert()),
         "dynamic-range": dynamic_range(),
         "foreign": foreign(contract),
