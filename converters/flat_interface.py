@@ -116,7 +116,8 @@ def feeds(ports: Sequence[Port], path: Path | None, noise: bool) -> list[dict[st
     used = min(count, SAMPLES - 1 if noise else SAMPLES)
     trials = [{name: rows[index] for name, rows in given.items()} for index in range(used)]
     if noise or not trials:
-        trials.append({port.value.name: _noise(port, given[port.value.name]) for port in ports})
+        noises = [_noise(port, given[port.value.name], seed) for seed, port in enumerate(ports)]
+        trials.append(dict(zip(given, noises, strict=True)))
     return trials
 
 
@@ -208,9 +209,9 @@ def _grouped(array: Array, shape: tuple[int, ...]) -> Array:
     return array[: count * rows].reshape(count, rows, *array.shape[1:])
 
 
-def _noise(port: Port, samples: Sequence[Array]) -> Array:
-    """Return reals within the samples' range from a fixed seed; for integers, a sample."""
-    generator = np.random.Generator(np.random.PCG64(0))
+def _noise(port: Port, samples: Sequence[Array], seed: int) -> Array:
+    """Return reals within the samples' range, the same each time; for integers, a sample."""
+    generator = np.random.Generator(np.random.PCG64(seed))
     dtype = np.dtype(port.value.dtype)
     if dtype.kind != "f":
         return samples[0] if samples else generator.integers(0, 2, port.shape).astype(dtype)
