@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
 import torch
@@ -29,13 +30,29 @@ class Compiler:
         """
         shapes = self._shapes(inputs)
         known = {**self.program.constants, **inputs, **shapes}
+        values = {name: known[name] for name in wanted if name in known}
         computed = tuple(name for name in wanted if name not in known)
-        function = self._function(inputs, shapes, computed)
-        results = function(*(inputs[name] for name in self.program.inputs))
-        return {
-            **{name: known[name] for name in wanted if name in known},
-            **dict(zip(computed, results)),
-        }
+        if computed:
+            function = self._function(inputs, shapes, computed)
+            values.update(zip(computed, self._call(function, inputs)))
+        return {name: values[name] for name in wanted}
+
+    def _call(
+        self, function: Compiled, inputs: Mapping[str, torch.Tensor]
+    ) -> Tuple[torch.Tensor, ...]:
+        from torch._dynamo.exc import TorchDynamoException
+
+        try:
+            return function(*(inputs[name] for name in self.program.inputs))
+        except TorchDynamoException as error:
+            raise Unsupported(
+                f"torch.mode=compiled cannot make one graph of this model ({_first(error)}). "
+                "Set torch.mode=eager."
+            ) from error
+
+    def facts(self) -> Dict[str, Any]:
+        """Return how many functions were compiled: each is one graph, nothing runs outside."""
+        return {"functions": len(self.compiled)}
 
     def _shapes(self, inputs: Mapping[str, torch.Tensor]) -> Values:
         key = _signature(inputs)
@@ -53,8 +70,8 @@ class Compiler:
         key = (_signature(inputs), wanted)
         if key not in self.compiled:
             steps = specialise(self.program, shapes)
-            walked = _walked(steps, self.program.inputs, wanted)
-            self.compiled[key] = torch.compile(walked, dynamic=False)
+            walked = _own_code(_walked(steps, self.program.inputs, wanted))
+            self.compiled[key] = torch.compile(walked, dynamic=False, fullgraph=True)
         return self.compiled[key]
 
 
@@ -71,6 +88,15 @@ def _walked(steps: Tuple[Step, ...], names: Tuple[str, ...], wanted: Tuple[str, 
         return tuple(values[name] for name in wanted)
 
     return walked
+
+
+def _own_code(function: Compiled) -> Compiled:
+    """Give a closure code of its own: torch.compile counts recompilations by code.
+
+    Beyond its limit it would run eagerly, with no more than a warning.
+    """
+    code, names = function.__code__.replace(), function.__globals__
+    return FunctionType(code, names, function.__name__, None, function.__closure__)
 
 
 def require_compiler(device: torch.device) -> None:
@@ -92,17 +118,3 @@ def _tool(device: torch.device) -> str:
 def _first(error: BaseException) -> str:
     lines: List[str] = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0].rstrip(".") if lines else type(error).__name__
-
-
-def graph_breaks() -> Dict[str, Any]:
-    """Tell how many graphs torch.compile made and why it split them, in this process so far."""
-    from torch._dynamo.utils import counters
-
-    return {
-        "graphs": int(counters["stats"]["unique_graphs"]),
-        "graph_breaks": {_line(why): int(n) for why, n in counters["graph_break"].items()},
-    }
-
-
-def _line(why: object) -> str:
-    return str(why).strip().split("\n", 1)[0][:200]

@@ -23,7 +23,9 @@ def turn(settings: Settings) -> torch.device:
     _turn_cuda(settings, device)
     if settings["deterministic_algorithms"] and device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(bool(settings["deterministic_algorithms"]))
+    deterministic = bool(settings["deterministic_algorithms"])
+    if deterministic != torch.are_deterministic_algorithms_enabled():  # the call takes a second
+        torch.use_deterministic_algorithms(deterministic)
     torch._C._set_mkldnn_enabled(bool(settings["mkldnn"]))
     _compare(settings, read())
     return device

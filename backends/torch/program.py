@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Callable, Collection, Dict, List, Mapping
 
 import torch
 
+from xbackend.worker import tensor as bits
 from xbackend.worker.contract import Unsupported
 from xbackend.worker.graph import Graph, Node
 
@@ -14,8 +15,6 @@ from .exchange import DTYPES, to_torch
 from .operators import TABLE
 
 if TYPE_CHECKING:
-    from xbackend.worker import tensor as bits
-
     from .operators.operator import Operator
 
 HOST = torch.device("cpu")
@@ -91,10 +90,10 @@ def prepare_program(graph: Graph, device: torch.device) -> Program:
     """Bind constants and place every node. Raises Unsupported that names all that is missing."""
     graph = _without_idle_masks(graph)
     constants = {**graph.constants, **_constant_nodes(graph)}
-    nodes = [_dated(node, graph.opset) for node in graph.nodes if not _is_constant(node)]
+    nodes = [node for node in graph.nodes if not _is_constant(node)]
     _refuse_missing(nodes, constants, graph)
     outputs = tuple(value.name for value in graph.outputs)
-    steps = _steps(nodes, constants, device)
+    steps = _steps(nodes, constants, device, graph.opset)
     shown = {*outputs, *graph.values} & constants.keys()
     return Program(
         inputs=tuple(value.name for value in graph.inputs),
@@ -154,10 +153,6 @@ def _without_idle_mask(node: Node, read: Set[str]) -> Node:
     return replace(node, outputs=node.outputs[:1])
 
 
-def _dated(node: Node, opset: int) -> Node:
-    return replace(node, attributes={**node.attributes, "opset": opset})
-
-
 def _is_constant(node: Node) -> bool:
     return node.operator == "Constant" and not node.domain and "value" in node.attributes
 
@@ -188,7 +183,10 @@ def _full_name(node: Node) -> str:
 
 
 def _steps(
-    nodes: Collection[Node], constants: Mapping[str, bits.Tensor], device: torch.device
+    nodes: Collection[Node],
+    constants: Mapping[str, bits.Tensor],
+    device: torch.device,
+    opset: int,
 ) -> List[Step]:
     shapes = {name for name, tensor in constants.items() if _is_shape(tensor)}
     copies = _Copies(constants)
@@ -198,8 +196,17 @@ def _steps(
         if host:
             shapes.update(node.outputs)
         where = HOST if host and node.operator not in SHAPE_OPERATORS else device
-        steps.append(_step(node, copies, where, host))
+        steps.append(_step(_ready(node, opset), copies, where, host))
     return steps
+
+
+def _ready(node: Node, opset: int) -> Node:
+    """Give a node the opset, and its tensors to PyTorch."""
+    attributes = {
+        key: to_torch(value) if isinstance(value, bits.Tensor) else value
+        for key, value in node.attributes.items()
+    }
+    return replace(node, attributes={**attributes, "opset": opset})
 
 
 def _is_shape(tensor: bits.Tensor) -> bool:

@@ -10,7 +10,7 @@ import torch
 from xbackend.worker.contract import Session, Unsupported
 
 from . import dials
-from .compiler import Compiler, graph_breaks
+from .compiler import Compiler
 from .exchange import from_torch, to_torch
 from .kernels import seen_kernels
 from .program import Program, Values, release, walk
@@ -52,7 +52,7 @@ class TorchSession(Session):
         """Return the switches as they are, the device, and on a GPU the kernels of a last run."""
         facts = {**self.about, "switches": dials.read()}
         if self.compiler is not None:
-            facts["compiled"] = graph_breaks()
+            facts["compiled"] = self.compiler.facts()
         if self.program.device.type == "cuda" and self.last:
             facts["kernels"] = self._kernels()
         return facts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Callable
 
 import numpy as np
@@ -67,8 +68,7 @@ def _over_axis(function: Callable[[Tensor, int], Tensor]) -> Callable[..., Tenso
         if not node.attributes.get("coerce_2d"):
             return function(value, axis)
         axis = axis % value.dim() if value.dim() else 0
-        rows = int(np.prod(value.shape[:axis], dtype=np.int64))
-        columns = int(np.prod(value.shape[axis:], dtype=np.int64))
+        rows, columns = prod(value.shape[:axis]), prod(value.shape[axis:])
         return function(value.reshape(rows, columns), 1).reshape(value.shape)
 
     return compute

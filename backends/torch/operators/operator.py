@@ -20,7 +20,7 @@ class Operator:
     compute: Callable[..., Any]
     """Takes the node, then its inputs, None where one is left out; returns a tensor or several.
 
-    The graph's opset is among the node's attributes, under `opset`.
+    The graph's opset is among the node's attributes, under `opset`; tensors there are PyTorch's.
     """
     python: Tuple[int, ...] = ()
     """Positions of inputs that arrive as Python numbers or lists: shapes, axes, scales."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, List, Optional
 import torch
 from torch import Tensor
 
-from ..exchange import to_torch
 from .operator import Operator, ignoring_node
 
 if TYPE_CHECKING:
@@ -84,8 +83,7 @@ def _size(node: Node, value: Tensor) -> Tensor:
 
 def _constant_of_shape(node: Node, shape: List[int]) -> Tensor:
     """Fill a shape with the node's one element."""
-    element = to_torch(node.attributes["value"])
-    return element.reshape(()).expand(shape).contiguous()
+    return node.attributes["value"].reshape(()).expand(shape).contiguous()
 
 
 def _range(node: Node, start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
