@@ -165,6 +165,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add("--taps", metavar="WHAT", default="layers", help=TAPS_HELP + " (default: layers)")
     add("--set", metavar="WORD.KEY=VALUE", action="append", help="see 'xbackend backends'")
     add("--repeats", metavar="N", type=int, default=1, help="fresh processes each (default: 1)")
+    add("--fresh", action="store_true", help="repeat runs that the store has already")
     add("--timeout", metavar="S", type=float, default=600.0, help="per worker (default: 600)")
     add("--jobs", metavar="N", type=int, help="workers at once (default: one for each core)")
     add("--allow-nonfinite", action="store_true", help="accept NaN and infinities in the inputs")

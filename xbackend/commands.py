@@ -33,12 +33,14 @@ def run(options: argparse.Namespace) -> int:
     store = open_store(options.store)
     with progress(sys.stderr) as display:
         plan = make_plan(order, store, display.tell)
+        if plan.kept:
+            display.tell(f"{len(plan.kept)} runs are in the store already; --fresh repeats them")
         display.start(len(plan.launches))
         for record in plan.stillborn:
             store.write_run(record)
             display.ended(record)
         records = run_all(plan.launches, store, jobs, options.timeout, display.begun, display.ended)
-    records = sorted([*plan.stillborn, *records], key=lambda record: str(record["id"]))
+    records = sorted([*plan.stillborn, *plan.kept, *records], key=lambda r: str(r["id"]))
     print(json.dumps(records) if options.json else summary(records, store))
     return 3 if any(record["status"] == "failed" for record in records) else 0
 
@@ -56,6 +58,7 @@ def _order(options: argparse.Namespace) -> Order:
         taps=options.taps,
         settings=tuple(options.set or ()),
         repeats=_positive("--repeats", options.repeats),
+        fresh=options.fresh,
         allow_nonfinite=options.allow_nonfinite,
     )
 

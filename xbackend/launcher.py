@@ -40,6 +40,8 @@ class Launch:
     job: Job
     platform: Platform
     worker: Path
+    key: str = ""
+    """Digest of all that decides the bits, under which a run that is sound is remembered."""
 
 
 @dataclass
@@ -122,6 +124,8 @@ class _Pool:
         if self.stopped:
             return
         self.store.write_run(record)
+        if launch.key and record["status"] == "ok":
+            self.store.remember(launch.key, record["id"])
         with self.lock:
             self.records.append(record)
             self.ended(record)

@@ -16,6 +16,7 @@ import xbackend
 from xbackend import registry
 from xbackend.conversion import MissingPackages, Workshop
 from xbackend.errors import ConversionError, InputError, ModelError, UsageError
+from xbackend.identity import run_key
 from xbackend.inputs import InputSet, given_inputs, made_inputs, shipped_inputs
 from xbackend.launcher import Launch
 from xbackend.model import DEFAULT, Model, find_model
@@ -46,6 +47,8 @@ class Order:
     settings: tuple[str, ...] = ()
     """Texts such as `ort.optimization=basic`."""
     repeats: int = 1
+    fresh: bool = False
+    """Whether runs that the store has already are repeated."""
     allow_nonfinite: bool = False
 
 
@@ -56,6 +59,8 @@ class Plan:
     launches: tuple[Launch, ...]
     stillborn: tuple[Record, ...]
     """Records of runs that are skipped or failed before any worker starts."""
+    kept: tuple[Record, ...]
+    """Records of the same runs that the store has already."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ def make_plan(order: Order, store: Store, tell: Callable[[str], None]) -> Plan:
     for spec in specs:
         for precision in order.precisions or (spec.default_precision,):
             planner.add(Variant(spec, precision, settings[spec.word]))
-    return Plan(tuple(planner.launches), tuple(planner.stillborn))
+    return Plan(tuple(planner.launches), tuple(planner.stillborn), tuple(planner.kept))
 
 
 def _specs(order: Order, platforms: Sequence[Platform]) -> list[BackendSpec]:
@@ -189,6 +194,7 @@ class _Planner:
     platforms: Sequence[Platform]
     launches: list[Launch] = field(default_factory=list)
     stillborn: list[Record] = field(default_factory=list)
+    kept: list[Record] = field(default_factory=list)
     serial: Iterator[int] = field(default_factory=itertools.count)
     began: str = field(default_factory=lambda: _stamp())
 
@@ -223,6 +229,7 @@ class _Planner:
     def _launch(self, variant: Variant, artifact: Artifact) -> None:
         samples = self.inputs.samples(artifact.inputs)
         worker = worker_file(variant.spec, self.store)
+        digests = {"inputs": self.inputs.digest, "artifact": artifact.digest, "worker": worker.stem}
         for platform, threads, repeat in self._grid():
             settings = {**variant.settings, "threads": threads}
             job = Job(
@@ -237,11 +244,16 @@ class _Planner:
                 missing=registry.install_hint(variant.spec),
                 emulator=platform.emulator,
             )
+            key = run_key(variant.spec, job, platform, digests, repeat)
+            known = None if self.order.fresh else self.store.recall(key)
+            if known is not None:
+                self.kept.append(known)
+                continue
             record = self._record(variant, platform, threads, repeat)
             record["artifact"] = {"digest": artifact.digest, "format": artifact.format}
             record["layers"] = [vars(layer) for layer in artifact.layers]
             record["worker"] = worker.name
-            self.launches.append(Launch(record, job, platform, worker))
+            self.launches.append(Launch(record, job, platform, worker, key))
 
     def _give_up(
         self, variant: Variant, status: str, stage: str, symptom: str, message: str

@@ -5,6 +5,7 @@ runs/<id>.json          one record for each run
 artifacts/<digest>/…    converted models
 inputs/<digest>.npy     sample inputs that were given or made
 workers/<digest>.pyz    the program that ran on the platform
+keys/<key>              which run has this digest of all that decides its bits
 logs/<id>.txt           what the worker's framework printed
 """
 
@@ -55,6 +56,18 @@ class Store:
             write_whole(str(path), data)
         except OSError as error:
             raise StoreError(_cannot("write", path, error)) from error
+
+    def remember(self, key: str, run: str) -> None:
+        """Keep which run has a key, see `xbackend.identity`."""
+        self.write_file(self.folder / "keys" / key, run.encode())
+
+    def recall(self, key: str) -> Record | None:
+        """Return the record of the run with a key, None where there is none that is sound."""
+        try:
+            run = (self.folder / "keys" / key).read_text(encoding="ascii")
+            return self._read_run(self.folder / "runs" / f"{run}.json")
+        except (OSError, ValueError, StoreError):
+            return None
 
     def runs(self) -> Iterator[Record]:
         """Yield all records in the order of their ids, which is that in which they were planned.
