@@ -66,10 +66,10 @@ def records(stranger: Path, tmp_path_factory: pytest.TempPathFactory) -> list[di
     """The runs of the built-in model with each order of summation."""
     folder = tmp_path_factory.mktemp("runs")
     for order in ("forward", "backward"):
-        setting = ("--set", f"plain.order={order}")
-        done = run(stranger, "-c", XBACKEND, "run", "--backends", "plain", *setting, cwd=folder)
+        words = ("run", "--backends", "plain", "--set", f"plain.order={order}", "--store", "store")
+        done = run(stranger, "-c", XBACKEND, *words, cwd=folder)
         assert done.returncode == 0, done.stderr
-    paths = sorted((folder / ".xbackend" / "runs").glob("*.json"))
+    paths = sorted((folder / "store" / "runs").glob("*.json"))
     return [{**json.loads(path.read_text()), "store": path.parents[1]} for path in paths]
 
 
