@@ -249,6 +249,7 @@ def _quantize(
     quantizer = _quantizer(model, _tensors_data(ranges), options)
     try:
         quantizer.quantize_model()
+        quantizer.model.topological_sort()
     except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConversionError(f"ONNX Runtime cannot quantize the model: {_first(error)}") from error
     quantized: onnx.ModelProto = quantizer.model.model

@@ -29,6 +29,10 @@ OPERATORS = {
 }
 """What computes the operator of each domain and name."""
 
+REVISION = "1"
+"""Version of the arithmetic, raised whenever a result's bits can change. NumPy's is none: the bits
+are the same with any."""
+
 DTYPES = frozenset(
     "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64".split(),
 )
@@ -41,8 +45,8 @@ class Adapter(Backend):
     spec = SPEC
 
     def versions(self) -> Dict[str, str]:
-        """Return NumPy's version; the arithmetic does not depend on it."""
-        return {"fixed": np.__version__, "numpy": np.__version__}
+        """Return the version of the arithmetic, and NumPy's, on which it does not depend."""
+        return {"fixed": REVISION, "numpy": np.__version__}
 
     def prepare(self, artifact: Artifact, settings: Settings) -> Session:
         """Read the graph and refuse what cannot be computed in integers, before anything runs."""
