@@ -1,0 +1,1 @@
+"""Speed as ratios: this project and a peer, interleaved in one run."""
