@@ -9,6 +9,8 @@ import torch
 
 from xbackend.worker.contract import Settings, Unsupported
 
+from . import SPEC
+
 TF32_CAPABILITY = (8, 0)
 """The first NVIDIA GPUs with TensorFloat-32."""
 
@@ -18,6 +20,7 @@ def turn(settings: Settings) -> torch.device:
 
     Raises Unsupported where a setting cannot take effect. The switches are the process's own.
     """
+    _refuse_unknown(settings)
     device = _device(str(settings["device"]))
     _turn_threads(int(settings["threads"]))
     _turn_cuda(settings, device)
@@ -44,6 +47,16 @@ def read() -> Dict[str, Any]:
         "mkldnn": bool(torch._C._get_mkldnn_enabled()),
         "mkldnn_available": bool(torch.backends.mkldnn.is_available()),
     }
+
+
+def _refuse_unknown(settings: Settings) -> None:
+    for setting in SPEC.settings:
+        value = settings[setting.key]
+        if setting.choices and value not in setting.choices:
+            known = ", ".join(str(choice) for choice in setting.choices)
+            raise Unsupported(
+                f"torch.{setting.key}={value} is none of the choices; set one of {known}."
+            )
 
 
 def _device(name: str) -> torch.device:

@@ -1,0 +1,229 @@
+"""PyTorch to ONNX with nothing folded: an exported program, or a module that a function makes."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xbackend import weights
+from xbackend.converter import ConverterSpec, Request, Result
+from xbackend.errors import ConversionError, ModelError
+
+from .pt2_archive import rewrite
+
+SPEC = ConverterSpec(
+    name="torch_to_onnx",
+    arrows=(("pt2", "onnx"), ("callable", "onnx")),
+    convert="xbackend.converters.torch_to_onnx:convert",
+    modules=("torch", "onnxscript", "onnx"),
+    extra="torch",
+    distributions=("torch", "onnxscript", "onnx"),
+)
+
+MODULE_OPSET = 17
+PROGRAM_OPSET = 18
+"""The oldest that PyTorch's exporter of programs writes."""
+
+FILE = "model.onnx"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a user's function makes."""
+
+    module: Any
+    """A `torch.nn.Module`, or an exported program."""
+    examples: tuple[Any, ...] | None
+    """Inputs to trace it with, None where none are given."""
+
+
+def convert(request: Request) -> Result:
+    """Write `model.onnx`, with every weight as it is."""
+    import torch
+
+    if request.source_format == "pt2":
+        return _convert_program(load_program(request.source), request)
+    made = make(str(request.source))
+    if isinstance(made.module, torch.export.ExportedProgram):
+        return _convert_program(made.module, request)
+    return _convert_module(made, request)
+
+
+def load_program(source: Path) -> Any:
+    """Load an exported program without unpickling or executing anything of the file."""
+    import torch
+
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "model.pt2"
+        rewrite(source, copy)
+        try:
+            return torch.export.load(copy)
+        except Exception as error:  # a broken graph raises anything
+            raise ModelError(
+                f"torch {torch.__version__} cannot read {source}: {_first(error)}. "
+                "Save it again with this version."
+            ) from error
+
+
+def make(text: str) -> Made:
+    """Call the function that a user names as `module:callable`, with nothing."""
+    import onnxscript  # noqa: F401 - before the current folder can shadow what it imports
+    import torch
+
+    module, _, name = text.partition(":")
+    with _current_folder_importable():
+        try:
+            function = getattr(importlib.import_module(module), name)
+            made = function if isinstance(function, torch.nn.Module) else function()
+        except Exception as error:  # the user's own code raises anything
+            raise ModelError(f"'{text}' cannot be called: {_first(error)}.") from error
+    module_or_program, examples = made if isinstance(made, tuple) else (made, None)
+    if not isinstance(module_or_program, (torch.nn.Module, torch.export.ExportedProgram)):
+        raise ModelError(
+            f"'{text}' gives a {type(module_or_program).__name__}. Make it return a "
+            "torch.nn.Module, or a pair of module and example inputs."
+        )
+    if examples is None:
+        examples = getattr(module_or_program, "example_inputs", None)
+    if examples is None:
+        examples = getattr(function, "example_inputs", None)
+    return Made(module_or_program, None if examples is None else _several(examples))
+
+
+def _several(examples: Any) -> tuple[Any, ...]:
+    return tuple(examples) if isinstance(examples, (tuple, list)) else (examples,)
+
+
+@contextmanager
+def _current_folder_importable() -> Iterator[None]:
+    sys.path.insert(0, "")
+    try:
+        yield
+    finally:
+        sys.path.remove("")
+
+
+def _convert_program(program: Any, request: Request) -> Result:
+    """Export by PyTorch's exporter of programs, whose optimiser folds and is left out."""
+    import torch
+
+    def export(path: Path) -> None:
+        torch.onnx.export(
+            program,
+            (),
+            path,
+            dynamo=True,
+            optimize=False,
+            opset_version=PROGRAM_OPSET,
+            external_data=False,
+            verbose=False,
+        )
+
+    state = {**program.state_dict, **program.constants}
+    return _exported(export, state, request, {"exporter": "dynamo", "opset": PROGRAM_OPSET})
+
+
+def _convert_module(made: Made, request: Request) -> Result:
+    """Export by tracing, in inference, with the folding of constants and normalisations off."""
+    import torch
+
+    module = made.module.eval()
+    names = list(inspect.signature(module.forward).parameters)
+    examples = made.examples or _given(request, names)
+
+    def export(path: Path) -> None:
+        torch.onnx.export(
+            module,
+            examples,
+            path,
+            dynamo=False,
+            opset_version=MODULE_OPSET,
+            training=torch.onnx.TrainingMode.PRESERVE,
+            do_constant_folding=False,
+            input_names=names[: len(examples)],
+            output_names=_output_names(module, examples),
+        )
+
+    notes = {"exporter": "trace", "opset": MODULE_OPSET, "mode": "eval"}
+    return _exported(export, module.state_dict(), request, notes)
+
+
+def _output_names(module: Any, examples: tuple[Any, ...]) -> list[str]:
+    """Name the outputs `output`, or `output_0` and so on; as many as an inference gives."""
+    import torch
+    from torch.utils._pytree import tree_leaves
+
+    with torch.no_grad():
+        count = len(tree_leaves(module(*examples)))
+    return ["output"] if count == 1 else [f"output_{index}" for index in range(count)]
+
+
+def _given(request: Request, names: list[str]) -> tuple[Any, ...]:
+    """Return the first of the sample inputs, a batch of one."""
+    import torch
+
+    if request.inputs is None:
+        raise ModelError(
+            f"'{request.source}' gives no example inputs to trace the module with. Make it return "
+            "(module, example_inputs), or give the module an attribute example_inputs."
+        )
+    with np.load(request.inputs, allow_pickle=False) as samples:
+        order = [name for name in names if name in samples.files] or samples.files
+        return tuple(torch.from_numpy(samples[name][:1]) for name in order)
+
+
+def _exported(
+    export: Callable[[Path], None], state: dict[str, Any], request: Request, notes: dict[str, Any]
+) -> Result:
+    """Run an exporter and tell which weights kept their bits."""
+    import onnx
+    from onnx.numpy_helper import to_array
+
+    path = request.output / FILE
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            export(path)
+    except Exception as error:  # an exporter raises anything
+        raise ConversionError(
+            f"PyTorch cannot export {request.source} to ONNX: {_first(error)}."
+        ) from error
+    held = [_bits(to_array(tensor)) for tensor in onnx.load(path).graph.initializer]
+    source = {name: _array(value) for name, value in state.items() if not _is_counter(name)}
+    return Result(model=FILE, weights=weights.report(source, held), notes=notes)
+
+
+def _is_counter(name: str) -> bool:
+    """Tell whether a value only counts batches of training, which no exporter keeps."""
+    return name.rpartition(".")[2] == "num_batches_tracked"
+
+
+def _array(value: Any) -> np.ndarray[Any, Any]:
+    """Return a weight's bits, bfloat16 as uint16."""
+    import torch
+
+    value = value.detach().cpu().contiguous()
+    if value.dtype == torch.bfloat16:
+        bits: np.ndarray[Any, Any] = value.view(torch.int16).numpy().view(np.uint16)
+        return bits
+    array: np.ndarray[Any, Any] = value.numpy()
+    return array
+
+
+def _bits(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return array.view(np.uint16) if array.dtype.name == "bfloat16" else array
+
+
+def _first(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".")[:300] if lines else type(error).__name__
