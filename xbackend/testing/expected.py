@@ -20,7 +20,7 @@ class ExpectedFailure:
     """A test that is known to fail, and must."""
 
     pattern: str
-    """The test's name, `*` standing for anything: every test that it matches must fail."""
+    """The test's name, or a glob of names: every test that it matches must fail."""
     kind: FailureKind
     """How it fails: `unsupported`, `wrong value`, `crash`, or `not converted` to an artifact."""
     reason: str
@@ -56,7 +56,16 @@ def load_expected(test_file: str) -> tuple[ExpectedFailure, ...]:
 
 def expectation(name: str, expected: Iterable[ExpectedFailure]) -> ExpectedFailure | None:
     """Return the first entry whose pattern matches a test's name."""
-    return next((entry for entry in expected if fnmatchcase(name, entry.pattern)), None)
+    return next((entry for entry in expected if matches(name, entry.pattern)), None)
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Tell whether a pattern means a test: it is its whole name, brackets and all, or a glob of it.
+
+    >>> matches("test_it[int8]", "test_it[int8]"), matches("test_it[int8]", "test_it*")
+    (True, True)
+    """
+    return name == pattern or fnmatchcase(name, pattern)
 
 
 def complaint(name: str, outcome: Outcome, expected: Iterable[ExpectedFailure]) -> str | None:
@@ -85,5 +94,5 @@ def unused(names: Sequence[str], expected: Iterable[ExpectedFailure]) -> tuple[s
     return tuple(
         entry.pattern
         for entry in expected
-        if not any(fnmatchcase(name, entry.pattern) for name in names)
+        if not any(matches(name, entry.pattern) for name in names)
     )
