@@ -26,6 +26,9 @@ OUTSIDE_CLASSES = frozenset({"TFSMLayer"})
 VOCABULARY_CLASSES = frozenset({"StringLookup", "IntegerLookup", "TextVectorization"})
 """What reads a vocabulary from the file that the configuration names, if it names one."""
 
+FUNCTION_MODULES = ("keras.activations", "keras.ops", "keras.src.activations", "keras.src.ops")
+"""Where a function that a layer calls may come from: others read files or change settings."""
+
 WEIGHTS = "model.weights.h5"
 
 
@@ -98,18 +101,31 @@ def _refuse_class(kind: str, entry: dict[str, Any], path: Path) -> None:
             f"{path} reads a vocabulary from {vocabulary!r}, outside of the model. "
             "Save the model with its vocabulary."
         )
-    module = entry.get("module")
-    if module is not None and module != "keras" and not str(module).startswith("keras."):
+    if _is_custom(entry):
         raise ModelError(
-            f"{path} holds the custom object '{_full(module, kind, inner)}', whose Python code "
+            f"{path} holds the custom object '{_full(kind, entry)}', whose Python code "
             "is not in the file and is not loaded. Use Keras's own layers, or export to ONNX."
         )
 
 
-def _full(module: Any, kind: str, inner: Any) -> str:
-    return (
-        f"{module}.{inner}" if kind == "function" and isinstance(inner, str) else f"{module}.{kind}"
-    )
+def _is_custom(entry: dict[str, Any]) -> bool:
+    """Tell whether an object is of a module or a registered package that is not Keras's."""
+    module, registered = entry.get("module"), str(entry.get("registered_name") or "")
+    if module is not None and entry["class_name"] == "function":
+        return not str(module).startswith(FUNCTION_MODULES)
+    if module is not None:
+        return module != "keras" and not str(module).startswith("keras.")
+    package, mark, _ = registered.partition(">")
+    return bool(mark) and package.lower() != "keras"
+
+
+def _full(kind: str, entry: dict[str, Any]) -> str:
+    """Return the whole name of a custom object, for a message."""
+    if entry.get("module") is None:
+        return str(entry["registered_name"])
+    inner = entry.get("config")
+    named = inner if kind == "function" and isinstance(inner, str) else kind
+    return f"{entry['module']}.{named}"
 
 
 def _code_sentence(path: Path, what: str, name: str) -> str:
