@@ -13,6 +13,11 @@ from xbackend.selection import Run
 
 Record = dict[str, Any]
 
+FEW = 2
+"""Up to so many particulars that vary are shown in every row."""
+IMPLIED = frozenset({"processor", "python"})
+"""Particulars that a platform's name usually implies."""
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -185,13 +190,19 @@ def _rows(section: Section, samples: Sequence[SampleComparison]) -> tuple[Agreem
     numbers = [_numbers(sample.eqcs) for sample in samples]
     bits = _bits_to_first(samples)
     varying = _varying(section.runs)
+    baseline = {str(run.row["backend"]): _shown(run) for run in reversed(section.runs)}
     found: dict[str, list[Run]] = {}
     for run in section.runs:
         places = [of.get(run.id) for of in numbers]
         key = json.dumps([_identity(run), places, run.row["taps_neutral"]], sort_keys=True)
         found.setdefault(key, []).append(run)
     return tuple(
-        _row(runs, tuple(of.get(runs[0].id) for of in numbers), bits, varying)
+        _row(
+            runs,
+            tuple(of.get(runs[0].id) for of in numbers),
+            bits,
+            _told(runs[0], varying, baseline),
+        )
         for runs in found.values()
     )
 
@@ -200,17 +211,14 @@ def _row(
     runs: Sequence[Run],
     places: tuple[int | None, ...],
     bits: Mapping[str, int | None],
-    varying: Mapping[str, set[str]],
+    particulars: tuple[str, ...],
 ) -> Agreement:
     first = runs[0].row
-    shown = {key: _text(value) for key, value in _particulars(runs[0]).items()}
     return Agreement(
         backend=str(first["backend"]),
         version=str(first["backend_version"] or "?"),
         platform=str(first["platform"]),
-        particulars=tuple(
-            f"{key}={shown[key]}" for key in shown if key in varying[first["backend"]]
-        ),
+        particulars=particulars,
         ids=tuple(run.id for run in runs),
         classes=places,
         bits=bits.get(runs[0].id),
@@ -250,23 +258,49 @@ def _particulars(run: Run) -> Record:
     artifact, software = run.row.get("artifact") or {}, run.row.get("software") or {}
     return {
         **run.row["settings"],
-        "device": run.row["hardware"]["device"],
+        "processor": run.row["hardware"].get("device"),
         "python": software.get("python"),
         "artifact": str(artifact.get("digest"))[:8],
     }
 
 
+def _told(
+    run: Run, varying: Mapping[str, set[str]], baseline: Mapping[str, Mapping[str, str]]
+) -> tuple[str, ...]:
+    """Return what to show: what varies, or where that is much, what differs from the first run."""
+    backend = str(run.row["backend"])
+    shown, first = _shown(run), baseline[backend]
+    keys = [key for key in shown if key in varying[backend]]
+    if len(keys) > FEW:
+        keys = [key for key in keys if shown[key] != first.get(key)]
+    return tuple(f"{key}={shown[key]}" for key in keys)
+
+
+def _shown(run: Run) -> dict[str, str]:
+    return {key: _text(value) for key, value in _particulars(run).items()}
+
+
 def _varying(runs: Iterable[Run]) -> dict[str, set[str]]:
-    """Return for each backend the particulars in which its runs differ."""
-    seen: dict[str, dict[str, set[str]]] = {}
+    """Return for each backend the particulars in which its runs differ.
+
+    Processor and Python count only where a platform's name does not imply them.
+    """
+    seen: dict[str, dict[str, set[tuple[str, str]]]] = {}
     for run in runs:
         of_backend = seen.setdefault(str(run.row["backend"]), {})
-        for key, value in _particulars(run).items():
-            of_backend.setdefault(key, set()).add(_text(value))
+        for key, value in _shown(run).items():
+            where = str(run.row["platform"]) if key in IMPLIED else ""
+            of_backend.setdefault(key, set()).add((where, value))
     return {
-        backend: {key for key, values in keys.items() if len(values) > 1}
+        backend: {key for key, pairs in keys.items() if _differ(pairs)}
         for backend, keys in seen.items()
     }
+
+
+def _differ(pairs: Iterable[tuple[str, str]]) -> bool:
+    """Tell whether one place has two values."""
+    places = [where for where, _ in pairs]
+    return len(places) > len(set(places))
 
 
 def _text(value: Any) -> str:
