@@ -150,7 +150,11 @@ def _through(function: Callable[[Array], Array], inputs: Inputs) -> Array:
 
 
 def qlinear_softmax(node: Node, inputs: Inputs) -> List[Array]:
-    """QLinearSoftmax: a table of exponentials, their float32 sum in order, one division each."""
+    """QLinearSoftmax: a table of exponentials, their float32 sum in order, one division each.
+
+    ONNX Runtime multiplies before it divides, which overflows where it sums over one element.
+    There the division comes first, so that the share is 1.
+    """
     values = need(inputs, 0)
     target = scale_of(inputs, 3, values.dtype.name)
     opset = int(node.attributes.get("opset", 13))
@@ -159,10 +163,17 @@ def qlinear_softmax(node: Node, inputs: Inputs) -> List[Array]:
     table = tables.softmax_exponentials(float(need(inputs, 1).reshape(())), rows.shape[1])
     ordinals = rows.astype(np.int64)
     powers = table[255 - ordinals.max(axis=1, keepdims=True) + ordinals]
-    shares = powers * np.floor(np.float32(1) / target.scale) / _running_sum(powers)
+    shares = _shares(powers, np.floor(np.float32(1) / target.scale))
     integers = np.rint(shares).astype(np.int64) + target.zero_point.astype(np.int64)
     limits = np.iinfo(target.dtype)
     return [restore(np.clip(integers, limits.min, limits.max).astype(target.dtype))]
+
+
+def _shares(powers: Array, factor: Array) -> Array:
+    total = _running_sum(powers)
+    with np.errstate(over="ignore"):
+        scaled = powers * factor
+    return np.where(np.isfinite(scaled), scaled / total, powers / total * factor)
 
 
 def _rows(values: Array, axis: int, coerce: bool) -> Tuple[Array, Callable[[Array], Array]]:

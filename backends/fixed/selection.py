@@ -61,8 +61,20 @@ def arg_max(node: Node, inputs: Inputs) -> List[Array]:
 
 def cast(node: Node, inputs: Inputs) -> List[Array]:
     """Cast: between integers modulo the width, to floats by one rounding, from them truncated."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return [need(inputs, 0).astype(node.attributes["to"])]
+    x, target = need(inputs, 0), np.dtype(node.attributes["to"])
+    if x.dtype.kind == "f" and target.kind in "iu":
+        return [_truncate(x, target)]
+    with np.errstate(over="ignore"):
+        return [x.astype(target)]
+
+
+def _truncate(values: Array, target: np.dtype[Any]) -> Array:
+    """Cut off what is behind the point; clamp what is too large, which CPUs do in several ways."""
+    whole = np.trunc(values)
+    low, high = (np.array(end, target) for end in (np.iinfo(target).min, np.iinfo(target).max))
+    above, below = whole >= high.astype(values.dtype), whole <= low.astype(values.dtype)
+    inside = np.where(above | below | np.isnan(whole), 0, whole).astype(target)
+    return np.where(above, high, np.where(below, low, inside))
 
 
 def _fold(function: Binary) -> Callable[[Node, Inputs], List[Array]]:

@@ -141,6 +141,11 @@ def test_a_softmax_with_one_winner_saturates(compute: Any) -> None:
         assert got.tolist() == [[limits.min, limits.max, limits.min]]
 
 
+def test_a_softmax_of_one_element_is_one(compute: Any) -> None:
+    inputs = [np.uint8([[7], [0]]), np.float32(0.1), np.uint8(0), np.float32(1 / 256), np.uint8(0)]
+    assert compute("QLinearSoftmax", inputs, opset=13, axis=1).tolist() == [[255], [255]]
+
+
 def test_a_softmax_sums_over_one_axis_or_before_opset_13_over_all_from_it_on(compute: Any) -> None:
     x, zero = np.zeros((2, 2, 4), np.uint8), np.uint8(0)
     inputs = [x, np.float32(0.1), zero, np.float32(1 / 256), zero]
@@ -168,3 +173,12 @@ def test_a_scale_per_axis_is_that_of_each_channel(compute: Any) -> None:
     assert compute("QuantizeLinear", [x, scale, zero], axis=1).tolist() == [[2, 14], [4, 18]]
     back = compute("DequantizeLinear", [np.uint8([[2, 14]]), scale, zero], axis=1)
     assert back.tolist() == [[1.0, 1.0]]
+
+
+def test_a_float_is_cut_and_clamped_into_an_integer(compute: Any) -> None:
+    x = np.float32([2.9, -2.9, 300, -300, np.inf, -np.inf, np.nan, 127, -128])
+    got = compute("Cast", [x], to="int8")
+    assert got.tolist() == [2, -2, 127, -128, 127, -128, 0, 127, -128]
+    assert compute("Cast", [np.float32([3e9, -1])], to="uint32").tolist() == [3_000_000_000, 0]
+    ends = compute("Cast", [np.float64([1e19, -1e19, 2.0**62])], to="int64").tolist()
+    assert ends == [2**63 - 1, -(2**63), 2**62]
