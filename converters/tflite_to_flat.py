@@ -40,6 +40,9 @@ SPEC = ConverterSpec(
     takes_hub=True,
 )
 
+ROUNDING = "QUANTIZE"
+"""What makes integers of the numbers that another tensor holds: no value of the float graph."""
+
 NOT_THE_SAME = 1e-2
 """Distance of float outputs from which the two graphs are not the same model."""
 
@@ -118,7 +121,7 @@ def _named_after(hub: Path, flat: FlatGraph, request: Request) -> Named:
     fixed = {port.index: port for port in trial.outputs}
     names = {port.value.name for port in trial.outputs}
     matches = align(
-        [s for index, s in series.items() if index not in fixed],
+        [s for index, s in series.items() if index not in fixed and s.operator != ROUNDING],
         [value for value in trial.values if value.name not in names],
         quantized,
     )

@@ -78,6 +78,26 @@ def test_a_quantized_graph_is_named_within_a_stated_tolerance(contract_int8: Art
     assert notes["tolerance"] == {"value": 0.1, "of": "root mean square"}
 
 
+def test_an_input_rounded_to_integers_is_no_value_of_the_float_graph(flatten: Any) -> None:
+    """QUANTIZE gives what a Transpose of the input gives, but for the rounding."""
+    weight = small_model().model.graph.initializer[0]
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["turned"], perm=TURNED),
+        helper.make_node("Conv", ["turned", weight.name], ["conv"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["conv"], ["relu"]),
+        helper.make_node("Transpose", ["relu"], ["y"], perm=[0, 2, 3, 1]),
+    ]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 8, 8, channels])
+        for name, channels in (("x", 2), ("y", 3))
+    ]
+    graph = helper.make_graph(nodes, "turned", values[:1], values[1:], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    samples = {"x": np.random.default_rng(0).uniform(-1, 1, (2, 8, 8, 2)).astype(np.float32)}
+    artifact = flatten("plain-int8", model, samples, precision="-int8")
+    assert taps(artifact) == [("relu", TURNED), ("y", None)]
+
+
 def test_fused_branches_and_two_outputs_are_told_apart(flatten: Any, data: Path) -> None:
     """What is fused away has no tap: normalization into convolutions, bias and ReLU after them."""
     model = onnx.load(data / "branches.onnx")
