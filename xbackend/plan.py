@@ -20,7 +20,7 @@ from xbackend.identity import run_key
 from xbackend.inputs import InputSet, given_inputs, made_inputs, shipped_inputs
 from xbackend.launcher import Launch
 from xbackend.model import DEFAULT, Model, find_model
-from xbackend.platforms import Platform, parse_platform
+from xbackend.platforms import Platform, expand_platforms, parse_platform
 from xbackend.settings import parse_settings
 from xbackend.shipment import worker_file
 from xbackend.store import Store
@@ -78,7 +78,7 @@ def make_plan(order: Order, store: Store, tell: Callable[[str], None]) -> Plan:
 
     Raises UsageError for a wrong order, ModelError for a model that nothing can run.
     """
-    platforms = [parse_platform(text) for text in order.platforms]
+    platforms = [parse_platform(text) for text in expand_platforms(order.platforms)]
     specs = _specs(order, platforms)
     _check_precisions(order.precisions)
     settings = parse_settings(order.settings, specs)

@@ -86,10 +86,12 @@ def test_amds_caches_come_from_their_own_leaves():
     ("signature", "leaf7", "name"),
     [
         (0x206A7, (0, 0, 0, 0), "Sandy Bridge"),
-        (0x50654, (0, 0, 0, 0), "Skylake"),
-        (0x50657, (0, 0, 1 << 11, 0), "Cascade Lake"),
-        (0x606A6, (0, 0, 0, 0), "Ice Lake"),
-        (0xC06F2, (0, 0, 0, 0), "Emerald Rapids"),
+        (0x50654, (0, 1 << 16, 0, 0), "Skylake"),
+        (0x50654, (0, 0, 0, 0), "Skylake without AVX-512"),
+        (0x506E3, (0, 0, 0, 0), "Skylake"),
+        (0x50657, (0, 1 << 16, 1 << 11, 0), "Cascade Lake"),
+        (0x606A6, (0, 1 << 16, 0, 0), "Ice Lake"),
+        (0xC06F2, (0, 1 << 16, 0, 0), "Emerald Rapids"),
         (0x00F12, (0, 0, 0, 0), "unknown"),
     ],
 )

@@ -58,6 +58,9 @@ INTEL_6 = {
 """Intel's family 6: model numbers by microarchitecture (Intel SDM volume 4, table 2-1)."""
 
 
+BORN_WITH_AVX512 = (0x55, 0x6A, 0x6C, 0x7D, 0x7E, 0x8C, 0x8D, 0x8F, 0xCF, 0xAD, 0xAE)
+"""Models of family 6 whose chips all have AVX-512, so that an emulator without it is told."""
+
 ARM_IMPLEMENTERS = {"0x41": "ARM", "0x4e": "NVIDIA", "0x61": "Apple", "0xc0": "Ampere"}
 ARM_PARTS = {
     ("ARM", 0xD03): "Cortex-A53",
@@ -121,6 +124,8 @@ def _intel(model: int, flags: Sequence[str]) -> str:
         return "Cooper Lake"
     if model == 0x55 and "avx512_vnni" in flags:
         return "Cascade Lake"
+    if model in BORN_WITH_AVX512 and "avx512f" not in flags:
+        return f"{name} without AVX-512"
     return name
 
 

@@ -1,0 +1,80 @@
+"""Where a worker runs: `native`, `cores:4`, `qemu:Haswell`, `python:/path`, joined with `+`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from xbackend.errors import UsageError
+from xbackend.platforms import emulated, local
+from xbackend.platforms.platform import Platform
+
+__all__ = ["KINDS", "Platform", "expand_platforms", "parse_platform"]
+
+KINDS: dict[str, str] = {
+    "native": "this machine as it is",
+    "cores:N": "the first N of the cores that this process may use",
+    "qemu:CPU[,+flag][,-flag]": "an emulated x86 processor; needs qemu-user",
+    "fleet:x86": "emulated processors, one for each behaviour that is known",
+    "python:PATH": "another Python, with whatever frameworks it has",
+}
+"""The forms of a platform and what each is, for `xbackend platforms`."""
+
+PARTS: dict[str, Callable[[Platform, str], Platform]] = {
+    "native": local.native,
+    "cores": local.cores,
+    "python": local.python,
+    "qemu": emulated.qemu,
+}
+"""A kind to what it adds to a platform."""
+
+
+def expand_platforms(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Replace each fleet by its platforms, and keep each platform once.
+
+    >>> expand_platforms(("native", "fleet:x86", "native"))[:2]
+    ('native', 'qemu:Nehalem')
+    """
+    found: list[str] = []
+    for text in texts:
+        head, colon, name = text.partition("fleet:")
+        fleet, plus, rest = name.partition("+")
+        if not colon:
+            found.append(text)
+            continue
+        if fleet not in emulated.FLEETS:
+            raise UsageError(
+                f"There is no fleet '{fleet}'. Fleets: {', '.join(sorted(emulated.FLEETS))}."
+            )
+        found += [f"{head}{member}{plus}{rest}" for member in emulated.FLEETS[fleet]]
+    return tuple(dict.fromkeys(found))
+
+
+def parse_platform(text: str) -> Platform:
+    """Return the platform that a text names; parts joined with `+` apply from left to right.
+
+    Raises UsageError for an unknown kind, or a command or interpreter that is not there.
+
+    >>> parse_platform("native").prefix
+    ()
+    """
+    platform = Platform(spec=text)
+    for part in _split(text):
+        kind, _, value = part.partition(":")
+        if kind not in PARTS:
+            raise UsageError(
+                f"There is no platform '{part}'. Known: {', '.join(KINDS)}; joined with '+'."
+            )
+        platform = PARTS[kind](platform, value)
+    return platform
+
+
+def _split(text: str) -> list[str]:
+    """Split at each `+` that begins a kind, not at those that switch a processor's flag on."""
+    parts = text.split("+")
+    joined = [parts[0]]
+    for part in parts[1:]:
+        if part.partition(":")[0] in PARTS:
+            joined.append(part)
+        else:
+            joined[-1] += f"+{part}"
+    return joined

@@ -1,0 +1,140 @@
+"""Emulated x86 processors through QEMU's user mode, and the files that hide the host from them.
+
+What was measured: libraries dispatch on the emulated CPUID and the arithmetic is IEEE-exact, so
+the bits are those of that kind of processor; but /proc/cpuinfo and the list of cores show the
+host's, unless files of the same path lie under a folder given with `-L`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from xbackend.errors import UsageError
+from xbackend.installed import cache_folder
+from xbackend.platforms.platform import TCG, Platform, find_command
+from xbackend.worker.objects import write_whole
+
+FLEETS = {
+    "x86": (
+        "qemu:Nehalem",
+        "qemu:SandyBridge",
+        "qemu:Opteron_G4",
+        "qemu:Haswell",
+        "qemu:EPYC",
+        "qemu:EPYC-Rome",
+    ),
+}
+"""One processor for each behaviour that was seen: SSE4.2; AVX of Intel and of AMD; AVX2 with FMA
+of Intel, of AMD's first Zen (XNNPACK has kernels of its own for it) and of its later ones."""
+
+PROBE = (
+    "import sys, json; sys.path.insert(0, sys.argv[1]); "
+    "from xbackend.worker.fingerprint import hardware; print(json.dumps(hardware()))"
+)
+
+
+def qemu(platform: Platform, value: str) -> Platform:
+    """Emulate a processor, named and changed as QEMU's option `-cpu` does."""
+    if not value:
+        raise UsageError("The platform 'qemu:' needs a processor, such as qemu:Haswell.")
+    emulator = find_command("qemu-x86_64", f"qemu:{value}", "qemu-user")
+    overlay = make_overlay(emulator, value, platform.cores)
+    prefix = (*platform.prefix, emulator, "-L", str(overlay), "-cpu", value)
+    return replace(platform, prefix=prefix, emulator=TCG)
+
+
+def make_overlay(emulator: str, cpu: str, cores: int) -> Path:
+    """Return a folder with /proc/cpuinfo and the list of cores as the emulated machine has them.
+
+    It is made once for each processor and kept in the user's cache folder.
+    """
+    processor = probe(emulator, cpu)
+    text = cpuinfo(processor, cores)
+    digest = hashlib.sha256(f"{cores}\n{text}".encode()).hexdigest()[:32]
+    folder = cache_folder() / "overlays" / digest
+    listed = "0" if cores == 1 else f"0-{cores - 1}"
+    system = folder / "sys" / "devices" / "system" / "cpu"
+    files = {system / name: f"{listed}\n" for name in ("online", "possible", "present")}
+    files[folder / "proc" / "cpuinfo"] = text
+    for path, content in files.items():
+        if not path.exists():
+            write_whole(str(path), content.encode())
+    return folder
+
+
+@functools.cache
+def probe(emulator: str, cpu: str) -> dict[str, Any]:
+    """Return what a worker sees of an emulated processor. Raises UsageError if there is none.
+
+    Asked once for each version of the emulator, and kept in the user's cache folder.
+    """
+    path = cache_folder() / "processors" / f"{_probe_digest(emulator, cpu)}.json"
+    try:
+        known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return known
+    except (OSError, ValueError):
+        seen = _ask(emulator, cpu)
+    write_whole(str(path), json.dumps(seen).encode())
+    return seen
+
+
+def _ask(emulator: str, cpu: str) -> dict[str, Any]:
+    root = str(Path(__file__).parents[2])
+    command = [emulator, "-cpu", cpu, _real_python(), "-S", "-c", PROBE, root]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode or not done.stdout.strip():
+        lines = [
+            line for line in done.stderr.splitlines() if "warning" not in line and line.strip()
+        ]
+        raise UsageError(
+            f"There is no platform 'qemu:{cpu}': {lines[-1].strip() if lines else 'it crashed'}. "
+            f"'{emulator} -cpu help' lists the processors."
+        )
+    seen: dict[str, Any] = json.loads(done.stdout)
+    return seen
+
+
+def _real_python() -> str:
+    return str(Path(sys.executable).resolve())
+
+
+def _probe_digest(emulator: str, cpu: str) -> str:
+    stat = Path(emulator).resolve().stat()
+    source = Path(__file__).parents[1] / "worker"
+    digest = hashlib.sha256(f"{cpu}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+    for name in ("cpuid.py", "fingerprint.py"):
+        digest.update((source / name).read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def cpuinfo(processor: dict[str, Any], cores: int) -> str:
+    """Return /proc/cpuinfo of an emulated machine, in Linux's words for x86."""
+    vendor = {"Intel": "GenuineIntel", "AMD": "AuthenticAMD"}
+    caches = processor["caches"]
+    shared = {
+        "vendor_id": vendor.get(processor["vendor"], processor["vendor"]),
+        "cpu family": processor["family"],
+        "model": processor["model"],
+        "model name": processor["device"],
+        "stepping": processor["stepping"],
+        "cache size": f"{caches.get('L3', caches.get('L2', 0)) >> 10} KB",
+        "physical id": 0,
+        "siblings": cores,
+        "cpu cores": cores,
+        "fpu": "yes",
+        "flags": " ".join(flag for flag in processor["flags"] if flag != "osxsave"),
+        "clflush size": 64,
+        "address sizes": "40 bits physical, 48 bits virtual",
+    }
+    blocks = []
+    for core in range(cores):
+        fields = {"processor": core, **shared, "core id": core, "apicid": core}
+        blocks.append("".join(f"{key}\t: {value}\n" for key, value in fields.items()))
+    return "\n".join(blocks) + "\n"

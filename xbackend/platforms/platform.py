@@ -1,0 +1,45 @@
+"""A platform as a value: how to start a worker there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xbackend.errors import UsageError
+
+TCG = "TCGTCGTCGTCG"
+"""QEMU's emulator in CPUID leaf 0x40000000 (qemu, target/i386/cpu.c)."""
+
+
+@dataclass(frozen=True)
+class Platform:
+    """How to start a worker."""
+
+    spec: str
+    """What the user wrote, part of the run's record."""
+    prefix: tuple[str, ...] = ()
+    """The command that is put before Python."""
+    python: str = field(default_factory=lambda: os.path.abspath(sys.executable))
+    """The interpreter, by its absolute path: emulators cannot find it otherwise."""
+    emulator: str = ""
+    """What CPUID names as hypervisor under an emulator; empty where the real processor computes."""
+    cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    """How many cores the worker may use."""
+
+    def command(self, worker: Path) -> list[str]:
+        """Return the command line of a worker."""
+        return [*self.prefix, self.python, str(worker)]
+
+
+def find_command(command: str, part: str, package: str) -> str:
+    """Return a command's path. Raises UsageError, which names Debian's package."""
+    path = shutil.which(command)
+    if path is None:
+        raise UsageError(
+            f"The platform '{part}' needs the command {command}. "
+            f"Install it with: apt install {package}"
+        )
+    return path
