@@ -18,8 +18,8 @@ PACKAGES: Dict[str, Tuple[str, str]] = {
 }
 """Value of the setting `runtime` to import name and distribution, in the order of `auto`."""
 
-NUMPY_1_ONLY = (2, 14)
-"""The last tflite-runtime on the package index, built for NumPy 1."""
+LAST_TFLITE = (2, 14)
+"""The last tflite-runtime on the package index, built for the interface of NumPy 1.23."""
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,14 @@ def _is_installed(name: str) -> bool:
 
 def _numpy_conflict(name: str) -> str:
     """Return the sentence that says why a runtime cannot load under this NumPy, or nothing."""
-    if name != "tflite-runtime" or _numbers(np.__version__) < (2,):
+    numpy = _numbers(np.__version__)
+    if name != "tflite-runtime" or _numbers(version(name))[:2] != LAST_TFLITE:
         return ""
-    if _numbers(version(name))[:2] > NUMPY_1_ONLY:
+    if (1, 23) <= numpy < (2,):
         return ""
     return (
-        f"tflite-runtime {version(name)} needs NumPy below 2, this environment has "
-        f"{np.__version__}. Use --set tflite.runtime=litert, or pip install 'numpy<2'."
+        f"tflite-runtime {version(name)} needs NumPy from 1.23 to below 2, this environment has "
+        f"{np.__version__}. Use --set tflite.runtime=litert, or pip install 'numpy>=1.23,<2'."
     )
 
 

@@ -150,17 +150,18 @@ def test_auto_takes_the_newer_runtime_under_numpy_2(
         assert session.facts()["settings"]["runtime"] == "litert"
 
 
-def test_the_older_runtime_under_numpy_2_is_refused_with_the_cure(
-    prepare: Any, contract: Artifact, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("numpy", ["1.19.5", "2.1.3"])
+def test_the_older_runtime_under_another_numpy_is_refused_with_the_cure(
+    prepare: Any, contract: Artifact, monkeypatch: pytest.MonkeyPatch, numpy: str
 ) -> None:
     pytest.importorskip("tflite_runtime")
-    monkeypatch.setattr("numpy.__version__", "2.1.3")
+    monkeypatch.setattr("numpy.__version__", numpy)
     with pytest.raises(Unsupported) as caught:
         prepare(contract, runtime="tflite-runtime")
     version = importlib.metadata.version("tflite-runtime")
     assert str(caught.value) == (
-        f"tflite-runtime {version} needs NumPy below 2, this environment has 2.1.3. "
-        "Use --set tflite.runtime=litert, or pip install 'numpy<2'."
+        f"tflite-runtime {version} needs NumPy from 1.23 to below 2, this environment has {numpy}. "
+        "Use --set tflite.runtime=litert, or pip install 'numpy>=1.23,<2'."
     )
 
 
