@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         _parser().print_help()
         return 0
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         status: int = _COMMANDS[options.command](options)
         sys.stdout.flush()
@@ -61,8 +63,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("xbackend: interrupted; what was done is kept.", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
+    except OSError as error:
+        where = error.filename or "standard output"
+        print(
+            f"xbackend: Cannot use {where}: {error.strerror or error}. Free space there, or give "
+            "this user the right to it.",
+            file=sys.stderr,
+        )
+        _drop_output()
+        return XbackendError.exit_status
+
+
+def _drop_output() -> None:
+    """Send what is still to be printed nowhere, so that leaving does not fail over it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _terminate(number: int, frame: object) -> None:
+    """Leave as after Ctrl-C: workers are ended, what is done is kept."""
+    raise SystemExit(128 + number)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -49,7 +49,7 @@ def _order(options: argparse.Namespace) -> Order:
     from xbackend.plan import Order
 
     return Order(
-        model=options.model or Order.model,
+        model=Order.model if options.model is None else options.model,
         backends=_words(options.backends),
         platforms=tuple(options.platform or Order.platforms),
         inputs=Path(options.inputs) if options.inputs else None,

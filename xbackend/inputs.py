@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
+DAMAGES = (ValueError, EOFError, RuntimeError, OverflowError, MemoryError)
+"""What NumPy raises for a file that is not whole, besides what zip files raise."""
+
 MADE_SAMPLES = 3
 """How many random samples are made where none are given."""
 
@@ -127,16 +130,17 @@ def made_inputs(interface: Sequence[ValueInfo], store: Store, seed: int = 0) -> 
 
 def _read_arrays(path: Path, interface: Sequence[ValueInfo]) -> dict[str, Array]:
     import zipfile
+    import zlib
 
     import numpy as np
 
     names = [value.name for value in interface]
     try:
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        found = {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+        found = {"": loaded} if isinstance(loaded, np.ndarray) else _members(loaded)
     except OSError as error:
         raise InputError(f"Cannot read the inputs {path}: {error.strerror or error}.") from error
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (*DAMAGES, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
             f"{path} is not a whole .npy or .npz file of numbers ({_short(error)}). "
             "Save the inputs with numpy.save."
@@ -151,6 +155,16 @@ def _read_arrays(path: Path, interface: Sequence[ValueInfo]) -> dict[str, Array]
             f"{path} holds {shown}, but the model's inputs are "
             f"{', '.join(repr(name) for name in names)}. Save them by these names with numpy.savez."
         )
+    return found
+
+
+def _members(archive: Any) -> dict[str, Array]:
+    import numpy as np
+
+    found = dict(archive)
+    for name, member in found.items():
+        if not isinstance(member, np.ndarray):
+            raise ValueError(f"'{name}' in it is no array")
     return found
 
 

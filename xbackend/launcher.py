@@ -63,8 +63,8 @@ def run_all(
 ) -> list[Record]:
     """Run workers, `jobs` at once, and keep each record as soon as its worker ends.
 
-    `begun` and `ended` are called from several threads, one at a time. On KeyboardInterrupt the
-    workers are killed; what has ended is kept.
+    `begun` and `ended` are called from several threads, one at a time. On KeyboardInterrupt or
+    SystemExit the workers are killed; what has ended is kept.
     """
     waiting: queue.SimpleQueue[Launch] = queue.SimpleQueue()
     for launch in launches:
@@ -79,7 +79,7 @@ def run_all(
     try:
         for thread in threads:
             thread.join()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         pool.stop()
         raise
     if pool.error is not None:

@@ -15,7 +15,7 @@ from xbackend.worker.contract import BackendSpec
 
 def print_backends(options: argparse.Namespace) -> int:
     """List every known backend, whether it is installed, its precisions and its settings."""
-    rows = [_backend(registry.backend(word)) for word in registry.known_backends()]
+    rows = [_backend(spec) for spec in registry.backends()]
     if options.json:
         print(json.dumps({"schema_version": 1, "backends": rows}))
         return 0

@@ -42,9 +42,23 @@ def is_available(spec: BackendSpec) -> bool:
     return not spec.modules or any(importable(module) for module in spec.modules)
 
 
+def backends() -> list[BackendSpec]:
+    """Return all backends, installed or not.
+
+    One whose plugin is broken is named on standard error and passed over: others may do.
+    """
+    found = []
+    for word in known_backends():
+        try:
+            found.append(backend(word))
+        except UsageError as error:
+            print(f"xbackend: {error}", file=sys.stderr)
+    return found
+
+
 def available_backends() -> list[str]:
     """Return the words of the backends whose framework is installed in this Python."""
-    return [word for word in known_backends() if is_available(backend(word))]
+    return [spec.word for spec in backends() if is_available(spec)]
 
 
 def install_hint(spec: BackendSpec) -> str:
@@ -83,14 +97,21 @@ def converter_state() -> str:
 
     As long as it stays the same, a converter gives what it gave, so none has to be imported.
     """
-    from importlib.util import find_spec
-
     state = hashlib.sha256(json.dumps(sorted(installed().versions.items())).encode())
     for name, path in sorted(installed().entry_points["xbackend.converters"].items()):
-        spec = find_spec(path.partition(":")[0])
-        changed = os.stat(spec.origin).st_mtime_ns if spec and spec.origin else 0
-        state.update(f"{name} {path} {changed}\n".encode())
+        state.update(f"{name} {path} {_changed(path.partition(':')[0])}\n".encode())
     return state.hexdigest()
+
+
+def _changed(module: str) -> int:
+    """Return when a module's file was changed last, 0 for one that is not there."""
+    from importlib.util import find_spec
+
+    try:
+        spec = find_spec(module)
+        return os.stat(spec.origin).st_mtime_ns if spec and spec.origin else 0
+    except Exception:  # finding it imports the packages around it, which raise anything
+        return 0
 
 
 def report_formats() -> list[str]:
@@ -118,5 +139,9 @@ def _load(group: str, name: str) -> Any:
     path = installed().entry_points[group][name]
     try:
         return load_object(path)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"The plugin '{name}' ({path}) cannot be loaded: {error}.") from error
+    except (Exception, SystemExit) as error:  # a stranger's module raises anything
+        said = " ".join(str(error).split())[:300].rstrip(".") or "it says nothing"
+        raise UsageError(
+            f"The plugin '{name}' ({path}) cannot be loaded ({type(error).__name__}: {said}). "
+            "Mend or uninstall the package that brings it."
+        ) from error

@@ -75,13 +75,20 @@ def _zip(sources: dict[str, bytes]) -> bytes:
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for name, data in sources.items():
             archive.writestr(zipfile.ZipInfo(name, CLOCK), data)
-            if name != "__main__.py":
-                archive.writestr(zipfile.ZipInfo(f"{name}c", CLOCK), _bytecode(name, data))
+            bytecode = _bytecode(name, data) if name != "__main__.py" else b""
+            if bytecode:
+                archive.writestr(zipfile.ZipInfo(f"{name}c", CLOCK), bytecode)
     return stream.getvalue()
 
 
 def _bytecode(name: str, source: bytes) -> bytes:
-    """Compile to an unchecked hash-based .pyc (PEP 552), which another Python passes over."""
-    code = compile(source, name, "exec", dont_inherit=True)
+    """Compile to an unchecked hash-based .pyc (PEP 552), which another Python passes over.
+
+    Nothing where the source does not compile: the worker says so if it comes to import it.
+    """
+    try:
+        code = compile(source, name, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return b""
     unchecked = (1).to_bytes(4, "little")
     return MAGIC_NUMBER + unchecked + source_hash(source) + marshal.dumps(code)
