@@ -33,7 +33,7 @@ def facts_about(session: Any, model: Path, options: Options) -> Dict[str, Any]:
 def nodes_by_provider(session: Any) -> Dict[str, List[str]]:
     """Return provider to nodes, as `Conv conv1`, after the hardware-independent optimisations.
 
-    Where ONNX Runtime cannot tell (before 1.24) and there is one provider, that has them all.
+    Older releases cannot tell: there an only provider has them all (`*`), of several none is said.
     """
     placed = getattr(session, "get_provider_graph_assignment_info", None)
     if placed is None:
