@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from xbackend.carry import Errand, Unreachable, carry
 from xbackend.platforms import Platform
 from xbackend.store import Store
 from xbackend.worker.job import Job
@@ -140,27 +141,34 @@ class _Pool:
     def _launch(self, launch: Launch) -> Record:
         started = time.perf_counter()
         log = self.store.folder / "logs" / f"{launch.record['id']}.txt"
-        with log.open("w", encoding="utf-8") as stream:
-            try:
-                process = subprocess.Popen(
-                    launch.platform.command(launch.worker),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=stream,
-                    text=True,
-                    errors="replace",
-                )
-            except OSError as error:
-                return _cannot_start(launch, error)
-            with self.lock:
-                self.processes.add(process)
-            answer, timed_out = _converse(process, launch.job.to_json(), self.timeout)
-            with self.lock:
-                self.processes.discard(process)
+        try:
+            with (
+                log.open("w", encoding="utf-8") as stream,
+                carry(launch.platform, launch.worker, launch.job) as errand,
+            ):
+                process, answer, timed_out = self._converse(errand, stream)
+        except (OSError, Unreachable) as error:
+            return _cannot_start(launch, error)
         seconds = time.perf_counter() - started
         if not log.stat().st_size:
             log.unlink()
         return finish(launch, answer, process.returncode, timed_out, self.timeout, seconds)
+
+    def _converse(self, errand: Errand, log: TextIO) -> tuple[subprocess.Popen[str], _Answer, bool]:
+        process = subprocess.Popen(
+            errand.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            errors="replace",
+        )
+        with self.lock:
+            self.processes.add(process)
+        answer, timed_out = _converse(process, errand.job.to_json(), self.timeout)
+        with self.lock:
+            self.processes.discard(process)
+        return process, answer, timed_out
 
 
 def _converse(process: subprocess.Popen[str], job: str, timeout: float) -> tuple[_Answer, bool]:
@@ -243,8 +251,10 @@ def _end(
     return f"exit {status}", f"{who} {what}; {where}."
 
 
-def _cannot_start(launch: Launch, error: OSError) -> Record:
-    command = launch.platform.command(launch.worker)[0]
-    message = f"Cannot start '{command}': {error.strerror or error}."
+def _cannot_start(launch: Launch, error: OSError | Unreachable) -> Record:
+    message = str(error)
+    if isinstance(error, OSError):
+        what = error.filename or launch.platform.command(launch.worker)[0]
+        message = f"Cannot start '{what}': {error.strerror or error}."
     failure = {"stage": "start", "symptom": type(error).__name__, "message": message}
     return {**launch.record, "status": "failed", "error": failure}

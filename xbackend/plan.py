@@ -245,7 +245,8 @@ class _Planner:
                 emulator=platform.emulator,
             )
             key = run_key(variant.spec, job, platform, digests, repeat)
-            known = None if self.order.fresh else self.store.recall(key)
+            repeatable = not (self.order.fresh or platform.carrier)
+            known = self.store.recall(key) if repeatable else None
             if known is not None:
                 self.kept.append(known)
                 continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from xbackend.errors import UsageError
-from xbackend.platforms import emulated, local
+from xbackend.platforms import emulated, local, remote
 from xbackend.platforms.platform import Platform
 
 __all__ = ["KINDS", "Platform", "expand_platforms", "parse_platform"]
@@ -15,6 +15,8 @@ KINDS: dict[str, str] = {
     "cores:N": "the first N of the cores that this process may use",
     "qemu:CPU[,+flag][,-flag]": "an emulated x86 processor; needs qemu-user",
     "fleet:x86": "emulated processors, one for each behaviour that is known",
+    "ssh:HOST": "another machine, reached by ssh without a question; nothing is installed there",
+    "docker:IMAGE": "a container of an image with Python, NumPy and the framework",
     "python:PATH": "another Python, with whatever frameworks it has",
 }
 """The forms of a platform and what each is, for `xbackend platforms`."""
@@ -24,6 +26,8 @@ PARTS: dict[str, Callable[[Platform, str], Platform]] = {
     "cores": local.cores,
     "python": local.python,
     "qemu": emulated.qemu,
+    "ssh": remote.ssh,
+    "docker": remote.docker,
 }
 """A kind to what it adds to a platform."""
 

@@ -44,6 +44,8 @@ def qemu(platform: Platform, value: str) -> Platform:
     """Emulate a processor, named and changed as QEMU's option `-cpu` does."""
     if not value:
         raise UsageError("The platform 'qemu:' needs a processor, such as qemu:Haswell.")
+    if platform.carrier:
+        raise UsageError(f"'qemu:{value}' cannot be joined with '{platform.carrier}'.")
     emulator = find_command("qemu-x86_64", f"qemu:{value}", "qemu-user")
     overlay = make_overlay(emulator, value, platform.cores)
     prefix = (*platform.prefix, emulator, "-L", str(overlay), "-cpu", value)

@@ -19,6 +19,8 @@ def native(platform: Platform, value: str) -> Platform:
 
 def cores(platform: Platform, value: str) -> Platform:
     """Restrict a worker to the first cores of those that this process may use."""
+    if platform.carrier:
+        raise UsageError(f"'cores:{value}' cannot be joined with '{platform.carrier}'.")
     allowed = sorted(os.sched_getaffinity(0))
     if not value.isdigit() or not 1 <= int(value) <= len(allowed):
         raise UsageError(
@@ -33,6 +35,8 @@ def cores(platform: Platform, value: str) -> Platform:
 
 def python(platform: Platform, value: str) -> Platform:
     """Use another interpreter, with whatever is installed for it."""
+    if platform.carrier and value:
+        return replace(platform, python=value)
     path = Path(value).expanduser().absolute()
     if not value or not path.is_file() or not os.access(path, os.X_OK):
         raise UsageError(

@@ -26,6 +26,8 @@ class Platform:
     """The interpreter, by its absolute path: emulators cannot find it otherwise."""
     emulator: str = ""
     """What CPUID names as hypervisor under an emulator; empty where the real processor computes."""
+    carrier: str = ""
+    """`ssh:HOST` or `docker:IMAGE` where the worker runs elsewhere, see `xbackend.carry`."""
     cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     """How many cores the worker may use."""
 

@@ -1,0 +1,159 @@
+"""Takes a worker, its artifact and its inputs to where they run, and brings the objects back."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import shlex
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from xbackend.errors import XbackendError
+from xbackend.platforms.platform import Platform
+from xbackend.worker.job import Job, Sample
+from xbackend.worker.objects import write_object
+
+OBJECT = re.compile(r"(?:\./)?([0-9a-f]{2})/([0-9a-f]{62})")
+FOLDER = re.compile(r"/[\w./-]+")
+
+
+class Unreachable(XbackendError):
+    """A platform elsewhere did not take or give back what belongs to a run."""
+
+
+@dataclass(frozen=True)
+class Errand:
+    """What to start, and the job as the worker's own machine has to read it."""
+
+    command: list[str]
+    job: Job
+
+
+@contextmanager
+def carry(platform: Platform, worker: Path, job: Job) -> Iterator[Errand]:
+    """Prepare a platform for one worker; afterwards its objects are in the store.
+
+    Raises Unreachable where the platform cannot be reached.
+    """
+    kind, _, value = platform.carrier.partition(":")
+    if kind == "ssh":
+        with _over_ssh(value, platform, worker, job) as errand:
+            yield errand
+    elif kind == "docker":
+        yield Errand(_docker_command(value, platform, worker, job), job)
+    else:
+        yield Errand(platform.command(worker), job)
+
+
+def _docker_command(image: str, platform: Platform, worker: Path, job: Job) -> list[str]:
+    """Return a command that shows the container what the job names, at the same places."""
+    places = {str(worker.parent), job.artifact}
+    places |= {str(Path(s.file).parent) for sample in job.samples for s in sample.inputs.values()}
+    shown = [f"--volume={place}:{place}:ro" for place in sorted(places)]
+    objects = os.path.join(job.store, "objects")
+    user = f"--user={os.getuid()}:{os.getgid()}"
+    return [
+        *("docker", "run", "--rm", "--interactive", "--network=none", "--env=HOME=/tmp", user),
+        *shown,
+        f"--volume={objects}:{objects}",
+        "--entrypoint=",
+        image,
+        *platform.command(worker),
+    ]
+
+
+@contextmanager
+def _over_ssh(host: str, platform: Platform, worker: Path, job: Job) -> Iterator[Errand]:
+    folder = _push(host, worker, job)
+    try:
+        command = shlex.join(platform.command(Path(folder, worker.name)))
+        yield Errand([*_ssh(), host, f"cd {folder} && exec {command}"], _moved(job, folder))
+        _pull(host, folder, job.store)
+    finally:
+        subprocess.run(
+            [*_ssh(), host, f"rm -rf {folder}"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+
+
+def _ssh() -> list[str]:
+    """Return the command `ssh`, or what `$XBACKEND_SSH` says instead, which never asks."""
+    command = shlex.split(os.environ.get("XBACKEND_SSH", "ssh"))
+    return [*command, "-o", "BatchMode=yes", "-o", "ConnectTimeout=20"]
+
+
+def _push(host: str, worker: Path, job: Job) -> str:
+    """Copy all that the job needs into a new folder of the host, and return its path."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        archive.add(worker, worker.name)
+        archive.add(job.artifact, "artifact")
+        for place, name in _input_names(job).items():
+            archive.add(place, name)
+    script = 'set -e; d=$(mktemp -d); cd "$d"; tar xf -; mkdir out; echo "$d"'
+    done = subprocess.run(
+        [*_ssh(), host, script], input=stream.getvalue(), capture_output=True, check=False
+    )
+    lines = done.stdout.decode("utf-8", "replace").split()
+    if done.returncode or not lines or not FOLDER.fullmatch(lines[-1]):
+        raise Unreachable(f"Cannot take the worker to '{host}' over SSH: {_last(done.stderr)}")
+    return lines[-1]
+
+
+def _input_names(job: Job) -> dict[str, str]:
+    """Return each input file's place here and its name there."""
+    files = {slice_.file for sample in job.samples for slice_ in sample.inputs.values()}
+    return {file: f"inputs/{index}.npy" for index, file in enumerate(sorted(files))}
+
+
+def _moved(job: Job, folder: str) -> Job:
+    """Return the job with the places of the other machine."""
+    names = _input_names(job)
+    samples = tuple(
+        Sample(
+            sample.name,
+            {
+                key: replace(slice_, file=f"{folder}/{names[slice_.file]}")
+                for key, slice_ in sample.inputs.items()
+            },
+        )
+        for sample in job.samples
+    )
+    return replace(job, artifact=f"{folder}/artifact", store=f"{folder}/out", samples=samples)
+
+
+def _pull(host: str, folder: str, store: str) -> None:
+    """Bring the objects back, each checked against its name; nothing else is taken."""
+    script = f"cd {folder}/out && if [ -d objects ]; then cd objects && tar cf - .; fi"
+    done = subprocess.run(
+        [*_ssh(), host, script], stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    if done.returncode:
+        raise Unreachable(f"Cannot bring the results back from '{host}': {_last(done.stderr)}")
+    if not done.stdout:
+        return
+    with tarfile.open(fileobj=io.BytesIO(done.stdout), mode="r:") as archive:
+        for member in archive:
+            name = OBJECT.fullmatch(member.name)
+            content = archive.extractfile(member) if name and member.isfile() else None
+            if name is None or content is None:
+                continue
+            data = content.read()
+            if hashlib.sha256(data).hexdigest() != name[1] + name[2]:
+                raise Unreachable(f"'{host}' sent bytes that do not match their digest.")
+            write_object(store, data)
+
+
+def _last(stderr: bytes) -> str:
+    lines = [
+        line.strip() for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()
+    ]
+    return f"{lines[-1].rstrip('.')}." if lines else "it gave no answer."
