@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
     from .runtime import Runtime
 
-MISSING_OPERATION = ("Didn't find op", "unresolved custom op", "Unsupported data type", "Flex")
+MISSING = (
+    re.compile(r"Didn't find op for builtin opcode '(\w+)' version '(\d+)'"),
+    re.compile(r"Encountered unresolved custom op: (\w+)"),
+)
 """What a runtime says of an operation, or a version of one, that it does not have."""
 
 
@@ -176,13 +180,16 @@ def _load(runtime: Runtime, kernels: Kernels, path: str, preserve: bool) -> Any:
 def _explained(error: Exception, runtime: Runtime) -> Exception:
     """Return `Unsupported` with the cure where an operation is missing, else the error itself."""
     said = " ".join(str(error).split())
-    if not any(sign in said for sign in MISSING_OPERATION):
+    found = next((match for sign in MISSING if (match := sign.search(said))), None)
+    if found is None:
         return error
-    cure = ""
+    operation = " version ".join(found.groups())
+    cure = "Convert the model with built-in operations only."
     if runtime.word == "tflite-runtime":
-        cure = " Use the newer runtime with --set tflite.runtime=litert."
+        cure = "Use the newer runtime with --set tflite.runtime=litert."
     return Unsupported(
-        f"{runtime.word} {runtime.version} cannot run this model: {said[:300]}{cure}"
+        f"{runtime.word} {runtime.version} does not have the operation {operation}, which this "
+        f"model uses. {cure}"
     )
 
 
