@@ -42,6 +42,9 @@ FLAGS: Dict[Tuple[int, int, int], str] = {
 }
 """Leaf, subleaf and register to names and bits."""
 
+_pages: List[ctypes.c_char] = []
+"""What keeps the pages of code alive as long as they may be called."""
+
 
 @dataclass(frozen=True)
 class Processor:
@@ -98,6 +101,7 @@ def _functions() -> Tuple[Cpuid, Callable[[], int]]:
     page = mmap.mmap(-1, mmap.PAGESIZE, prot=protection)
     page.write(CODE + b"\x90" * (64 - len(CODE)) + XGETBV)
     held = ctypes.c_char.from_buffer(page)
+    _pages.append(held)
     address = ctypes.addressof(held)
     call = ctypes.CFUNCTYPE(None, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_void_p)(address)
     ask = ctypes.CFUNCTYPE(ctypes.c_uint32)(address + 64)
@@ -109,8 +113,7 @@ def _functions() -> Tuple[Cpuid, Callable[[], int]]:
         return eax, ebx, ecx, edx
 
     def xgetbv() -> int:
-        # Naming `held` keeps the page of code alive as long as its callers.
-        return int(ask()) if held else 0
+        return int(ask())
 
     return cpuid, xgetbv
 
