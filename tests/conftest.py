@@ -10,6 +10,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 TREES = ("xbackend/", "backends/", "converters/", "reports/")
+OWN = {
+    "fixed": frozenset[str](),
+    "ort": frozenset({"onnxruntime"}),
+    "tf": frozenset({"keras", "ml_dtypes", "tensorflow"}),
+    "tflite": frozenset({"ai_edge_litert", "tflite_runtime"}),
+    "torch": frozenset({"torch"}),
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,6 +57,12 @@ def texts() -> dict[str, str]:
 def trees(texts: dict[str, str]) -> dict[str, ast.Module]:
     """Every Python file of the project, parsed, by its path with slashes."""
     return {name: ast.parse(text) for name, text in texts.items() if name.endswith(".py")}
+
+
+@pytest.fixture(scope="session")
+def own() -> dict[str, frozenset[str]]:
+    """What each backend's folder may import besides NumPy."""
+    return OWN
 
 
 @pytest.fixture(scope="session")
