@@ -21,9 +21,12 @@ LACKS = (
     "is not a registered function/op",
     "No Op registered",
     "Unsupported model IR version",
-    "ONNX Runtime only *guarantees* support",
+    "is newer than what it reads",
 )
 """Parts of messages which say that ONNX Runtime lacks something, not that the model is broken."""
+
+NEWER = re.compile(r"Opset (\d+) is under development.*till opset (\d+)")
+"""What it says, in four sentences, of an opset that it does not read yet."""
 
 UNTYPED = re.compile(r"^Type Error: Type 'tensor\((?:double|float16|bfloat16)\)'")
 """What it says of a float format that an operator did not have in the model's opset."""
@@ -50,4 +53,10 @@ def sentence(message: str) -> str:
     text = next((line for line in message.splitlines() if line.strip()), "it gives no reason")
     for prefix in PREFIXES:
         text = prefix.sub("", text)
+    newer = NEWER.search(text)
+    if newer:
+        return (
+            f"Opset {newer[1]} is newer than what it reads, up to {newer[2]}. "
+            "Convert the model with onnx.version_converter."
+        )
     return text.strip().rstrip(".") + "."

@@ -35,6 +35,15 @@ def test_a_version_that_is_too_new_is_unsupported() -> None:
     assert isinstance(refusal(RuntimeError(OPSET), "float32"), Unsupported)
 
 
+def test_an_opset_that_is_too_new_is_told_with_the_cure(prepare: Prepare, tmp_path: Path) -> None:
+    model = small_model().model
+    artifact = make_artifact(model, tmp_path)
+    model.opset_import[0].version = 99
+    (artifact.folder / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(Unsupported, match=r"Opset 99 is newer than what it reads, up to \d+\. Con"):
+        prepare(artifact)
+
+
 def test_a_broken_model_is_a_failure_of_the_same_class() -> None:
     error = refusal(KeyError("INVALID_PROTOBUF : protobuf parsing failed"), "float32")
     assert type(error) is KeyError
