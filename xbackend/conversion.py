@@ -21,7 +21,7 @@ from xbackend.errors import ConversionError, ModelError, StoreError, XbackendErr
 from xbackend.installed import importable, version
 from xbackend.model import Model
 from xbackend.store import Store
-from xbackend.worker.artifact import MANIFEST
+from xbackend.worker.artifact import MANIFEST, read_artifact
 
 HUB = "graph"
 """The prepared format whose values name the taps of every backend."""
@@ -91,10 +91,9 @@ class Workshop:
         """Return what was made under the same circumstances, without importing a converter."""
         try:
             folder = self.store.folder / "artifacts" / memo.read_text(encoding="ascii")
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return Made(folder, folder.name, folder / manifest["model"])
+        return _made(folder) if (folder / MANIFEST).is_file() else None
 
     def _memo(self, target: str) -> Path:
         """Return the file that remembers which artifact these circumstances gave."""
@@ -122,8 +121,7 @@ class Workshop:
         folder = self.store.folder / "artifacts" / digest
         if not (folder / MANIFEST).is_file():
             self._run(step, source, hub, key, folder)
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return Made(folder, digest, folder / manifest["model"])
+        return _made(folder)
 
     def _key(self, step: Step, source: Made, hub: Made | None) -> dict[str, Any]:
         """Return all that decides what the step gives."""
@@ -200,6 +198,17 @@ def _cannot_write(folder: Path, error: OSError) -> StoreError:
         f"Cannot write {folder}: {error.strerror or error}. Free space or permissions there, or "
         "name another store with --store."
     )
+
+
+def _made(folder: Path) -> Made:
+    """Return what an artifact's folder holds. Raises StoreError where that is damaged."""
+    try:
+        artifact = read_artifact(folder)
+        return Made(folder, folder.name, folder / artifact.manifest["model"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{folder / MANIFEST} is damaged. Remove the folder {folder}, and it is made again."
+        ) from error
 
 
 def _publish(scratch: Path, folder: Path) -> None:

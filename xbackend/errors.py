@@ -29,3 +29,7 @@ class StoreError(XbackendError):
 
 class ConversionError(XbackendError):
     """A converter failed."""
+
+
+class PluginError(XbackendError):
+    """A backend's adapter cannot be found."""

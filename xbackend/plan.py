@@ -15,7 +15,7 @@ from typing import Any
 import xbackend
 from xbackend import registry
 from xbackend.conversion import MissingPackages, Workshop
-from xbackend.errors import ConversionError, InputError, ModelError, UsageError
+from xbackend.errors import ConversionError, InputError, ModelError, PluginError, UsageError
 from xbackend.identity import run_key
 from xbackend.inputs import InputSet, given_inputs, made_inputs, shipped_inputs
 from xbackend.launcher import Launch
@@ -96,10 +96,7 @@ def _specs(order: Order, platforms: Sequence[Platform]) -> list[BackendSpec]:
     """Return the backends to run. Raises UsageError for an unknown one, or one not installed."""
     foreign = any(platform.python != Platform("").python for platform in platforms)
     if not order.backends:
-        words = registry.available_backends()
-        if foreign:
-            return [registry.backend(word) for word in registry.known_backends()]
-        return [registry.backend(word) for word in words]
+        return [spec for spec in registry.backends() if foreign or registry.is_available(spec)]
     specs = [registry.backend(word) for word in dict.fromkeys(order.backends)]
     for spec in specs:
         if not foreign and not registry.is_available(spec):
@@ -208,13 +205,14 @@ class _Planner:
             return
         try:
             artifact = read_artifact(self.workshop.make(spec.formats[precision]).folder)
+            worker = worker_file(spec, self.store)
         except MissingPackages as error:
             self._give_up(variant, "skipped", "convert", "not-installed", str(error))
-        except (ConversionError, ModelError) as error:
+        except (ConversionError, ModelError, PluginError) as error:
             self._give_up(variant, "failed", "convert", type(error).__name__, str(error))
         else:
             self._check_taps(artifact)
-            self._launch(variant, artifact)
+            self._launch(variant, artifact, worker)
 
     def _check_taps(self, artifact: Artifact) -> None:
         names = tuple(layer.tap for layer in artifact.layers)
@@ -226,9 +224,8 @@ class _Planner:
                 f"such as {', '.join(names[:3])}."
             )
 
-    def _launch(self, variant: Variant, artifact: Artifact) -> None:
+    def _launch(self, variant: Variant, artifact: Artifact, worker: Path) -> None:
         samples = self.inputs.samples(artifact.inputs)
-        worker = worker_file(variant.spec, self.store)
         digests = {"inputs": self.inputs.digest, "artifact": artifact.digest, "worker": worker.stem}
         for platform, threads, repeat in self._grid():
             settings = {**variant.settings, "threads": threads}

@@ -13,7 +13,7 @@ import zipfile
 from importlib.util import MAGIC_NUMBER, find_spec, source_hash
 from pathlib import Path
 
-from xbackend.errors import UsageError
+from xbackend.errors import PluginError
 from xbackend.store import Store
 from xbackend.worker.contract import BackendSpec
 
@@ -55,9 +55,16 @@ def _package(spec: BackendSpec) -> str:
 
 
 def _package_files(package: str) -> dict[str, bytes]:
-    found = find_spec(package)
+    try:
+        found = find_spec(package)
+    except Exception as error:  # finding it imports the packages around it, which raise anything
+        raise PluginError(
+            f"The adapter's package '{package}' cannot be imported: {error}"
+        ) from error
     if found is None or found.origin is None:
-        raise UsageError(f"The adapter's package '{package}' cannot be found.")
+        raise PluginError(
+            f"The adapter's package '{package}' cannot be found. Install what brings it again."
+        )
     origin = Path(found.origin)
     inside = package.replace(".", "/")
     if origin.name != "__init__.py":
