@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Tuple
 
-from xbackend.worker.contract import Backend
+from xbackend.worker.contract import Backend, Unsupported
 from xbackend.worker.graph import read_graph
 
 from . import SPEC
@@ -31,6 +31,7 @@ class Adapter(Backend):
     def prepare(self, artifact: Artifact, settings: Settings) -> Session:
         """Start TensorFlow, read the graph and refuse it if an operator is missing."""
         chosen = {**SPEC.defaults(), "threads": 1, **settings}
+        _refuse_unknown(chosen)
         placement = start(chosen)
         from .executor import Executor
         from .session import EagerSession, FunctionSession
@@ -63,6 +64,14 @@ class Adapter(Backend):
             for value in graph.inputs
         ]
         return tf.function(compute, autograph=False).get_concrete_function(*signature)
+
+
+def _refuse_unknown(settings: Settings) -> None:
+    for setting in SPEC.settings:
+        value = settings[setting.key]
+        if setting.choices and value not in setting.choices:
+            choices = ", ".join(str(choice) for choice in setting.choices)
+            raise Unsupported(f"tf.{setting.key} cannot be '{value}': use one of {choices}.")
 
 
 def _installed() -> str:

@@ -113,10 +113,7 @@ class FunctionSession(TensorflowSession):
 
     def run(self, inputs: Mapping[str, Bits]) -> Dict[str, Bits]:
         """Run the function whose results are the outputs and nothing else."""
-        with collected_operations() as collected:
-            outputs = self._call(self._function, inputs)
-        self._operations.update(collected)
-        return outputs
+        return self._call(self._function, inputs, self._operations)
 
     def tap(
         self, inputs: Mapping[str, Bits], wanted: Collection[str]
@@ -126,11 +123,11 @@ class FunctionSession(TensorflowSession):
         names = [name for name in self.taps if name in wanted or name in outputs]
         names += [name for name in outputs if name not in names]
         function = self._tapping.setdefault(tuple(names), self._made(names))
-        found = self._call(function, inputs)
+        found = self._call(function, inputs, {})
         yield from ((name, found[name]) for name in names if name in wanted)
 
     def placed(self) -> Dict[str, Any]:
-        """Count the operations of the graph that TensorFlow made of the function, by device."""
+        """Count the operations of the graph after TensorFlow's own rewriting, by device."""
         return dict(self._operations)
 
     def _made(self, names: List[str]) -> Function:
@@ -143,18 +140,31 @@ class FunctionSession(TensorflowSession):
         function: Function = tf.function(compute, autograph=False, **options)
         return function
 
-    def _call(self, function: Function, inputs: Mapping[str, Bits]) -> Dict[str, Bits]:
+    def _call(
+        self, function: Any, inputs: Mapping[str, Bits], operations: Dict[str, int]
+    ) -> Dict[str, Bits]:
+        """Make the graph first, so that `operations` counts what runs and not what prepares."""
         try:
             with self.placement.scope():
-                results = function(self._inputs(inputs))
+                tensors = self._inputs(inputs)
+                made = function.get_concrete_function(tensors)
+                with collected_operations() as collected:
+                    results = function(tensors)
         except REFUSED as error:
             raise Unsupported(_refusal(error, self.xla)) from error
+        operations.update(_compiled(made, results) if self.xla else collected)
         return {name: bits_of(tensor) for name, tensor in results.items()}
 
     def close(self) -> None:
         """Let go of the weights and the functions."""
         self.executor.constants.clear()
         self._tapping.clear()
+
+
+def _compiled(made: Any, results: Mapping[str, Tensor]) -> Dict[str, int]:
+    """Count the functions that XLA compiled as a whole, which it must or fail, by device."""
+    must = int(made.function_def.attr["_XlaMustCompile"].b)
+    return {f"{short_name(tensor.device)} compiled by XLA": must for tensor in results.values()}
 
 
 def _refusal(error: Exception, xla: bool) -> str:
