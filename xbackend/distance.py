@@ -95,17 +95,28 @@ class Distances:
         self, layout: FloatFormat, blocks: Sequence[Bits], buffers: Buffers, lost: int
     ) -> None:
         crossing = bool(lost & layout.sign_mask)
-        if crossing:
-            _find_extremes_across_zero(blocks, buffers, self.signed)
-        else:
-            _find_extremes(blocks, buffers, self.signed)
+        find_extremes = _find_extremes_across_zero if crossing else _find_extremes
+        far = self._may_be_farther(lost) or len(blocks) > 2
+        if far:
+            find_extremes(blocks, buffers, self.signed)
         one, two = _ends(blocks, buffers, self.signed, crossing=crossing)
         peak = self._find_peak(layout, one, two, buffers.gap)
         if not np.isfinite(peak):
             _find_gap(layout, one, two, buffers.gap)
+            if not far:
+                find_extremes(blocks, buffers, self.signed)
             peak = self._set_aside(layout, blocks, buffers)
         self.max_abs = max(self.max_abs, peak)
-        self._add_steps(buffers)
+        if far:
+            self._add_steps(buffers)
+
+    def _may_be_farther(self, lost: int) -> bool:
+        """Tell whether numbers that differ in these bits can be more than `max_ulp` apart.
+
+        Those of one sign are at most as far apart as if all bits up to the highest one differed.
+        Those of two signs have lost the highest bit of all, so there the answer is yes.
+        """
+        return (1 << lost.bit_length()) - 1 > self.max_ulp
 
     def _find_peak(self, layout: FloatFormat, one: Bits, two: Bits, gap: Array) -> float:
         """Return the largest absolute difference, or at most `max_abs` where none is larger.
@@ -175,11 +186,12 @@ def _find_extremes_across_zero(
 ) -> None:
     high, low, place = (each.view(order) for each in (buffers.high, buffers.low, buffers.scratch))
     _flip_negative(blocks[0].view(order), high)
-    np.copyto(low, high)
+    lowest = high
     for block in blocks[1:]:
         _flip_negative(block.view(order), place)
+        np.minimum(lowest, place, out=low)
         np.maximum(high, place, out=high)
-        np.minimum(low, place, out=low)
+        lowest = low
 
 
 def _flip_negative(bits: Array, out: Array) -> None:

@@ -203,6 +203,27 @@ def test_the_blocked_pass_gives_what_the_scalar_oracle_gives(
 
 
 @settings(max_examples=100, deadline=None)
+@given(
+    name=st.sampled_from(sorted(floats.FORMATS)),
+    start=st.integers(0, 1 << 16),
+    masks=st.lists(st.integers(0, 63), min_size=24, max_size=24),
+    extra=st.lists(st.sampled_from([0, 1, 3]), min_size=24, max_size=24),
+)
+def test_blocks_that_cannot_be_farther_apart_change_nothing(
+    name: str, start: int, masks: list[int], extra: list[int]
+) -> None:
+    base = (floats.FORMATS[name].infinity >> 1) + 64 * start % floats.FORMATS[name].infinity // 4
+    first = [base + 64 * place for place in range(24)]
+    second = [bits ^ mask for bits, mask in zip(first, masks, strict=True)]
+    third = [bits ^ mask for bits, mask in zip(second, extra, strict=True)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(differ, "BLOCK_BYTES", 16)
+        for rows in ([first, second], [first, second, third]):
+            found = measure([from_bits(name, *row) for row in rows])
+            assert found == expected_metrics(name, rows)
+
+
+@settings(max_examples=100, deadline=None)
 @given(data=st.data(), dtype=st.sampled_from(["int8", "uint8", "int16", "int32", "int64"]))
 def test_integers_are_apart_by_their_highest_and_lowest(data: st.DataObject, dtype: str) -> None:
     info = np.iinfo(dtype)
