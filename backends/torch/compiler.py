@@ -100,8 +100,11 @@ def _own_code(function: Compiled) -> Compiled:
 
 
 def require_compiler(device: torch.device) -> None:
-    """Compile one addition. Raises Unsupported where this machine cannot compile."""
+    """Compile one negation. Raises Unsupported where this machine cannot compile."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
     try:
+        get_cpp_compiler()  # for what is compiled already, a cache would do
         probe = torch.compile(torch.neg, dynamic=False)
         probe(torch.ones(2, device=device))
     except Exception as error:  # whatever a missing tool raises, the answer is the same

@@ -188,13 +188,11 @@ def _steps(
     device: torch.device,
     opset: int,
 ) -> List[Step]:
-    shapes = {name for name, tensor in constants.items() if _is_shape(tensor)}
+    known = _Known(constants)
     copies = _Copies(constants)
     steps = []
     for node in nodes:
-        host = _on_host(node, shapes)
-        if host:
-            shapes.update(node.outputs)
+        host = known.is_about_shapes(node)
         where = HOST if host and node.operator not in SHAPE_OPERATORS else device
         steps.append(_step(_ready(node, opset), copies, where, host))
     return steps
@@ -214,13 +212,32 @@ def _is_shape(tensor: bits.Tensor) -> bool:
     return tensor.array.dtype.kind in "iub" and tensor.dtype != "bfloat16" and tensor.array.ndim < 2
 
 
-def _on_host(node: Node, shapes: Set[str]) -> bool:
-    """Tell whether a node computes with shapes only, wherever the model runs."""
-    if node.operator in SHAPE_OPERATORS:
-        return True
-    if node.operator == "ConstantOfShape" and not _is_shape(node.attributes["value"]):
-        return False
-    return all(name in shapes for name in node.inputs if name)
+class _Known:
+    """Which values are known from shapes and constants, and so belong on the host.
+
+    A node whose inputs are all integer constants does; so does one of which some inputs come from
+    shapes and the rest are short constants, such as the scales that a resized shape is made with.
+    """
+
+    def __init__(self, constants: Mapping[str, bits.Tensor]) -> None:
+        self.short = {name for name, tensor in constants.items() if tensor.array.ndim < 2}
+        self.whole = {name for name in self.short if _is_shape(constants[name])}
+        self.derived: Set[str] = set()
+
+    def is_about_shapes(self, node: Node) -> bool:
+        """Tell whether a node computes on the host, and remember its outputs if so."""
+        found = node.operator in SHAPE_OPERATORS or self._is_known(node)
+        if found:
+            self.derived.update(name for name in node.outputs if name)
+        return found
+
+    def _is_known(self, node: Node) -> bool:
+        if node.operator == "ConstantOfShape" and not _is_shape(node.attributes["value"]):
+            return False
+        names = {name for name in node.inputs if name}
+        if names <= self.whole | self.derived:
+            return True
+        return names <= self.short | self.derived and bool(names & self.derived)
 
 
 class _Copies:

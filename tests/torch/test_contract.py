@@ -1,0 +1,10 @@
+"""PyTorch keeps the contract of a backend."""
+
+from xbackend import registry
+from xbackend.testing.contract import BackendContract
+
+
+class TestTorch(BackendContract):
+    """The adapter, on the CPU, node by node."""
+
+    spec = registry.backend("torch")

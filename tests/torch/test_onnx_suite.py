@@ -1,0 +1,11 @@
+"""The public ONNX tests through PyTorch."""
+
+from xbackend import registry
+from xbackend.testing.onnx_suite import OnnxSuite, load_expected
+
+
+class TestOnnxSuite(OnnxSuite):
+    """The float32 tests of the hub's operators, on the CPU, node by node."""
+
+    spec = registry.backend("torch")
+    expected = load_expected(__file__)
