@@ -17,6 +17,15 @@ from xbackend.converter import ConverterSpec, Request, Result
 from xbackend.errors import ConversionError, InputError
 
 from .onnx_source import own_opset, read_model
+from .quantizable import (
+    add_for_sum,
+    array_of,
+    at_least_opset,
+    drop_initializer_inputs,
+    first_line,
+    fold_batch_norms,
+    materialize_constants,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -72,10 +81,12 @@ def convert(request: Request) -> Result:
     """Quantize a model and say from what: options, samples, opset, folded nodes."""
     options = read_options(request.options)
     model = read_model(request.source)
-    source = {t.name: _array(t) for t in model.graph.initializer}
+    source = {t.name: array_of(t) for t in model.graph.initializer}
     opset = own_opset(model)
-    model = _at_least_opset(model, request.source)
-    _drop_initializer_inputs(model)
+    model = at_least_opset(model, OPSET, request.source)
+    drop_initializer_inputs(model)
+    materialized = materialize_constants(model)
+    renamed = add_for_sum(model)
     folded = fold_batch_norms(model) if options.fold_batch_norm else []
     samples, calibration = read_samples(request.inputs, model)
     with _scratch(request.output) as scratch:
@@ -84,11 +95,13 @@ def convert(request: Request) -> Result:
     _save(model, request.output / "model.onnx")
     return Result(
         model="model.onnx",
-        weights=weights.report(source, (_array(t) for t in model.graph.initializer)),
+        weights=weights.report(source, (array_of(t) for t in model.graph.initializer)),
         notes={
             "options": asdict(options),
             "calibration": calibration,
             "opset": {"source": opset, "target": own_opset(model)},
+            "materialized_constants": materialized,
+            "sums_as_adds": renamed,
             "folded_batch_norms": folded,
         },
     )
@@ -208,7 +221,7 @@ def _watching_session(model: onnx.ModelProto, scratch: Path) -> Any:
             str(scratch / "watched.onnx"), settings, providers=["CPUExecutionProvider"]
         )
     except Exception as error:
-        raise ConversionError(f"ONNX Runtime cannot load the model: {_first(error)}") from error
+        raise ConversionError(f"ONNX Runtime cannot load the model: {first_line(error)}") from error
 
 
 def _run(session: Any, sample: dict[str, Array]) -> list[Any]:
@@ -216,7 +229,7 @@ def _run(session: Any, sample: dict[str, Array]) -> list[Any]:
         return list(session.run(None, sample))
     except Exception as error:
         raise ConversionError(
-            f"ONNX Runtime cannot compute the calibration samples: {_first(error)}"
+            f"ONNX Runtime cannot compute the calibration samples: {first_line(error)}"
         ) from error
 
 
@@ -251,7 +264,9 @@ def _quantize(
         quantizer.quantize_model()
         quantizer.model.topological_sort()
     except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ConversionError(f"ONNX Runtime cannot quantize the model: {_first(error)}") from error
+        raise ConversionError(
+            f"ONNX Runtime cannot quantize the model: {first_line(error)}"
+        ) from error
     quantized: onnx.ModelProto = quantizer.model.model
     del quantized.graph.value_info[:]
     del quantized.metadata_props[:]
@@ -283,68 +298,6 @@ def _tensors_data(ranges: Mapping[str, tuple[np.float32, np.float32]]) -> Any:
     return TensorsData(CalibrationMethod.MinMax, pairs)
 
 
-def fold_batch_norms(model: onnx.ModelProto) -> list[str]:
-    """Put each BatchNormalization into the Conv before it; return the folded nodes' outputs.
-
-    Computed in float64 and rounded once, so that the bits are the same on every machine.
-    """
-    graph = model.graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    conv_of = {node.output[0]: node for node in graph.node if node.op_type == "Conv"}
-    readers = [name for node in graph.node for name in node.input]
-    readers += [value.name for value in graph.output]
-    folded = []
-    for norm in [node for node in graph.node if node.op_type == "BatchNormalization"]:
-        conv = conv_of.get(norm.input[0])
-        if conv is None or readers.count(norm.input[0]) > 1 or len(norm.output) > 1:
-            continue
-        if not all(name in constants for name in (*conv.input[1:], *norm.input[1:])):
-            continue
-        _fold(graph, conv, norm, constants)
-        graph.node.remove(norm)
-        folded.append(norm.output[0])
-    return folded
-
-
-def _fold(graph: Any, conv: Any, norm: Any, constants: Mapping[str, onnx.TensorProto]) -> None:
-    from onnx import numpy_helper
-
-    gamma, beta, mean, variance = (_array(constants[n]).astype(np.float64) for n in norm.input[1:])
-    epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), float(np.float32(1e-5)))
-    kernel = _array(constants[conv.input[1]]).astype(np.float64)
-    bias = _array(constants[conv.input[2]]).astype(np.float64) if len(conv.input) > 2 else 0.0
-    factor = gamma / np.sqrt(variance + epsilon)
-    kernel = kernel * factor.reshape(-1, *[1] * (kernel.ndim - 1))
-    name = norm.output[0]
-    new = {f"{name}/kernel": kernel, f"{name}/bias": (bias - mean) * factor + beta}
-    for key, array in new.items():
-        graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), key))
-    conv.input[:] = [conv.input[0], *new]
-    conv.output[0] = name
-
-
-def _at_least_opset(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    from onnx import version_converter
-
-    if own_opset(model) >= OPSET:
-        return model
-    try:
-        return version_converter.convert_version(model, OPSET)
-    except (RuntimeError, ValueError) as error:
-        raise ConversionError(
-            f"Quantizing {path} needs opset {OPSET}, and onnx cannot convert it from opset "
-            f"{own_opset(model)}: {_first(error)} Export the model with opset {OPSET} or newer."
-        ) from error
-
-
-def _drop_initializer_inputs(model: onnx.ModelProto) -> None:
-    constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
-    del model.graph.input[:]
-    model.graph.input.extend(inputs)
-    model.ir_version = max(model.ir_version, 7)
-
-
 @contextmanager
 def _scratch(output: Path) -> Iterator[Path]:
     """Send every temporary file, the quantizer's among them, into a folder that is removed."""
@@ -359,13 +312,3 @@ def _scratch(output: Path) -> Iterator[Path]:
 
 def _save(model: onnx.ModelProto, path: Path) -> None:
     path.write_bytes(model.SerializeToString(deterministic=True))
-
-
-def _array(tensor: onnx.TensorProto) -> Array:
-    from onnx import numpy_helper
-
-    return np.asarray(numpy_helper.to_array(tensor))
-
-
-def _first(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

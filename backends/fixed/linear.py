@@ -49,19 +49,17 @@ def _convolve(node: Node, x: Array, x_zero: Array, w: Array, w_zero: Array) -> A
 def qlinear_matmul(node: Node, inputs: Inputs) -> List[Array]:
     """QLinearMatMul; scales and zero points may be per row of the left, per column of the right."""
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = (need(inputs, i) for i in range(8))
-    left = products.centred(a, per_row(a_zero))
-    right = products.centred(b, per_column(b_zero))
     scale = per_row(a_scale) * per_column(b_scale) / per_row(y_scale)
-    total = arithmetic.int32(products.matmul(left, right))
+    total = arithmetic.int32(products.matmul(a, per_row(a_zero), b, per_column(b_zero)))
     return [arithmetic.requantize(total, scale, per_row(y_zero), y_zero.dtype.name)]
 
 
 def matmul_integer(node: Node, inputs: Inputs) -> List[Array]:
     """MatMulInteger: the int32 accumulators themselves."""
     a, b = need(inputs, 0), need(inputs, 1)
-    left = products.centred(a, per_row(zero_or(given(inputs, 2), a.dtype.name)))
-    right = products.centred(b, per_column(zero_or(given(inputs, 3), b.dtype.name)))
-    return [arithmetic.int32(products.matmul(left, right))]
+    a_zero = per_row(zero_or(given(inputs, 2), a.dtype.name))
+    b_zero = per_column(zero_or(given(inputs, 3), b.dtype.name))
+    return [arithmetic.int32(products.matmul(a, a_zero, b, b_zero))]
 
 
 def qgemm(node: Node, inputs: Inputs) -> List[Array]:
@@ -78,10 +76,10 @@ def qgemm(node: Node, inputs: Inputs) -> List[Array]:
 
 def _gemm(node: Node, inputs: Inputs) -> Array:
     a, b, bias = need(inputs, 0), need(inputs, 3), given(inputs, 6)
-    left = products.centred(a, need(inputs, 2).reshape(()))
-    left = left.T if node.attributes.get("transA", 0) else left
+    left = a.T if node.attributes.get("transA", 0) else a
     right = b.T if node.attributes.get("transB", 0) else b
-    total = products.matmul(left, products.centred(right, per_column(need(inputs, 5))))
+    zeros = need(inputs, 2).reshape(()), per_column(need(inputs, 5))
+    total = products.matmul(left, zeros[0], right, zeros[1])
     return total if bias is None else total + bias.astype(np.int64)
 
 

@@ -17,9 +17,10 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from xbackend.converter import Request, Result
-from xbackend.converters.onnx_to_int8 import convert, fold_batch_norms
+from xbackend.converters.onnx_to_int8 import convert
+from xbackend.converters.quantizable import fold_batch_norms
 from xbackend.errors import ConversionError, InputError
-from xbackend.testing.random_nets import NETS, normalised_net, plain_net, samples
+from xbackend.testing.random_nets import NETS, RandomNet, normalised_net, plain_net, samples
 
 
 def request(folder: Path, model: onnx.ModelProto, x: Any, **options: Any) -> Request:
@@ -226,6 +227,28 @@ def test_a_batch_norm_is_folded_into_its_convolution_alone() -> None:
     assert [node.op_type for node in model.graph.node].count("BatchNormalization") == 1
     after = ReferenceEvaluator(model).run(None, {"x": x})[0]
     assert np.abs(after - before).max() < 1e-5 * np.abs(before).max()
+
+
+def test_weights_that_the_graph_makes_itself_are_quantized_too(tmp_path: Path) -> None:
+    net = RandomNet(0)
+    net.node("turned", "Transpose", net.weight("w", 4, 2), perm=[1, 0])
+    net.constant("shape", np.array([2, 1, 1]))
+    net.node("bias", "Squeeze", net.node("ones", "ConstantOfShape", "shape"))
+    net.node("scores", "Sum", net.node("product", "Gemm", "x", "turned", transB=1), "bias")
+    model = net.model("scores", [1, 4], [1, 2])
+    quantized, result = quantize(tmp_path, model, np.ones((2, 4), np.float32))
+    assert result.notes["materialized_constants"] == ["turned", "ones", "bias"]
+    assert result.notes["sums_as_adds"] == ["scores"]
+    assert [node.op_type for node in quantized.graph.node] == [
+        "QuantizeLinear",
+        "QGemm",
+        "QLinearAdd",
+        "DequantizeLinear",
+    ]
+    source = numpy_helper.to_array(model.graph.initializer[0])
+    scale = float(constants(quantized)["turned_scale"])
+    wanted = np.rint(source.T / np.float32(scale)).astype(np.int8)
+    assert constants(quantized)["turned_quantized"].tolist() == wanted.tolist()
 
 
 def test_folding_can_be_switched_off(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from xbackend.backends.fixed import products
+
 TYPES = [("uint8", "int8"), ("uint8", "uint8"), ("int8", "int8")]
 
 
@@ -173,3 +175,27 @@ def test_no_pair_of_products_saturates_at_16_bits(compute: Any) -> None:
     # 255 * 127 twice is 64,770, which vpmaddubsw would cut to 32,767.
     a, b = np.full((1, 2), 255, np.uint8), np.full((2, 1), 127, np.int8)
     assert compute("MatMulInteger", [a, b]).tolist() == [[64_770]]
+
+
+def test_sums_are_the_same_in_one_piece_and_in_many(
+    compute: Any, random: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = draw(random, "uint8", 2, 3, 50), draw(random, "int8", 50, 4)
+    x, w = draw(random, "uint8", 2, 4, 7, 6), draw(random, "int8", 6, 2, 3, 3)
+    how = {"group": 2, "pads": [1, 1, 0, 0]}
+    whole = [compute("MatMulInteger", [a, b]), compute("ConvInteger", [x, w], **how)]
+    monkeypatch.setattr(products, "BUFFER", 300)
+    pieces = [compute("MatMulInteger", [a, b]), compute("ConvInteger", [x, w], **how)]
+    assert [array.tolist() for array in pieces] == [array.tolist() for array in whole]
+
+
+def test_a_product_of_vectors_is_a_scalar(compute: Any) -> None:
+    got = compute("MatMulInteger", [np.uint8([1, 2, 3]), np.uint8([4, 5, 6]), np.uint8(1)])
+    assert (got.shape, int(got)) == ((), 0 * 4 + 1 * 5 + 2 * 6)
+
+
+def test_a_sum_that_might_not_fit_into_53_bits_is_refused() -> None:
+    long = np.broadcast_to(np.uint8(255), (1, products.LONGEST))
+    zero = np.uint8(0)
+    with pytest.raises(OverflowError, match="may not fit into 53 bits"):
+        products.matmul(long, zero, long.T, zero)
