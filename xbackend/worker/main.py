@@ -56,6 +56,7 @@ def main() -> None:
     hardware = fingerprint.hardware()
     channel.send(partial={"hardware": hardware, "software": fingerprint.software()})
     channel.send(result=_mislabelled(job, hardware) or execute(job, channel))
+    sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
