@@ -29,6 +29,12 @@ COMPARE_EXAMPLES = """examples:
 
 exit status: 0 done, 1 a threshold was missed, 2 wrong usage
 """
+FLAGS_EXAMPLES = """examples:
+  xbackend flags                                      what goes with the classes of this store
+  xbackend flags --where backend=ort --json
+  xbackend flags --ablate --from qemu:Haswell --backends ort,tflite
+  xbackend flags model.onnx --ablate --from qemu:EPYC --backends ort
+"""
 CONVERT_EXAMPLES = """examples:
   xbackend convert model.keras --to onnx,tflite,tflite-int8,onnx-int8
   xbackend convert model.tflite --to onnx --output converted
@@ -98,6 +104,12 @@ def _compare(options: argparse.Namespace) -> int:
     return compare(options)
 
 
+def _flags(options: argparse.Namespace) -> int:
+    from xbackend.commands import flags
+
+    return flags(options)
+
+
 def _convert(options: argparse.Namespace) -> int:
     from xbackend.commands import convert
 
@@ -125,6 +137,7 @@ def _models(options: argparse.Namespace) -> int:
 _COMMANDS = {
     "run": _run,
     "compare": _compare,
+    "flags": _flags,
     "convert": _convert,
     "backends": _backends,
     "platforms": _platforms,
@@ -142,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_run(commands)
     _add_compare(commands)
+    _add_flags(commands)
     _add_convert(commands)
     for name, text in (
         ("backends", "list the backends, their precisions and their settings"),
@@ -174,6 +188,13 @@ def _add_store(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_means(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--timeout", metavar="S", type=float, default=600.0, help="per worker (default: 600)")
+    add("--jobs", metavar="N", type=int, help="workers at once (default: one for each core)")
+    _add_store(parser)
+
+
 def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = _add(commands, "run", "run a model on backends and platforms", RUN_EXAMPLES)
     add = parser.add_argument
@@ -187,11 +208,9 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add("--set", metavar="WORD.KEY=VALUE", action="append", help="see 'xbackend backends'")
     add("--repeats", metavar="N", type=int, default=1, help="fresh processes each (default: 1)")
     add("--fresh", action="store_true", help="repeat runs that the store has already")
-    add("--timeout", metavar="S", type=float, default=600.0, help="per worker (default: 600)")
-    add("--jobs", metavar="N", type=int, help="workers at once (default: one for each core)")
     add("--allow-nonfinite", action="store_true", help="accept NaN and infinities in the inputs")
     add("--json", action="store_true", help="print the runs' records as JSON")
-    _add_store(parser)
+    _add_means(parser)
 
 
 def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -205,6 +224,27 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--fail-under", metavar="BITS", type=int, help="exit 1 if fewer mantissa bits agree")
     add("--max-eqcs", metavar="N", type=int, help="exit 1 if an output has more classes")
     _add_store(parser)
+
+
+def _add_flags(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "tell which properties of processors go with the classes, or make them"
+    parser = _add(commands, "flags", text, FLAGS_EXAMPLES)
+    add = parser.add_argument
+    add("model", nargs="?", help="only runs of this model; with --ablate, the model to run")
+    add("--where", metavar="KEY=VALUE", action="append", help="only runs with this value")
+    add("--ablate", action="store_true", help="switch flags off under an emulator, one by one")
+    add(
+        "--from",
+        dest="start",
+        metavar="SPEC",
+        default="qemu:Haswell",
+        help="where --ablate starts (default: qemu:Haswell)",
+    )
+    add("--backends", metavar="WORDS", help="to ablate (default: all that are installed)")
+    add("--threads", metavar="N", default="1", help="of the ablated runs (default: 1)")
+    add("--set", metavar="WORD.KEY=VALUE", action="append", help="see 'xbackend backends'")
+    add("--json", action="store_true", help="print one JSON object")
+    _add_means(parser)
 
 
 def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -15,34 +15,52 @@ from xbackend.errors import UsageError
 from xbackend.store import Store, open_store
 
 if TYPE_CHECKING:
+    from xbackend.execution import Means
     from xbackend.plan import Order
+    from xbackend.progress import Lines
 
 Record = dict[str, Any]
 
 
 def run(options: argparse.Namespace) -> int:
     """Run a model; exit status 3 if a run failed."""
-    from xbackend.launcher import run_all
-    from xbackend.plan import make_plan
+    from xbackend.execution import carry_out
     from xbackend.progress import progress
 
-    order = _order(options)
-    jobs = _positive("--jobs", options.jobs or len(os.sched_getaffinity(0)))
-    if not options.timeout > 0:
-        raise UsageError(f"'--timeout {options.timeout:g}' must be more than 0 seconds.")
-    store = open_store(options.store)
+    order, store = _order(options), open_store(options.store)
     with progress(sys.stderr) as display:
-        plan = make_plan(order, store, display.tell)
-        if plan.kept:
-            display.tell(f"{len(plan.kept)} runs are in the store already; --fresh repeats them")
-        display.start(len(plan.launches))
-        for record in plan.stillborn:
-            store.write_run(record)
-            display.ended(record)
-        records = run_all(plan.launches, store, jobs, options.timeout, display.begun, display.ended)
-    records = sorted([*plan.stillborn, *plan.kept, *records], key=lambda r: str(r["id"]))
+        records = carry_out(order, _means(options, store, display))
     print(json.dumps(records) if options.json else summary(records, store))
     return 3 if any(record["status"] == "failed" for record in records) else 0
+
+
+def flags(options: argparse.Namespace) -> int:
+    """Print which properties of platforms go with the classes, or which flags make them."""
+    from xbackend import blame
+    from xbackend.plan import Order
+    from xbackend.progress import progress
+
+    with progress(sys.stderr) as display:
+        means = _means(options, open_store(options.store), display)
+        if not options.ablate:
+            return blame.correlate(options, means)
+        order = Order(
+            model=options.model or Order.model,
+            backends=_words(options.backends),
+            platforms=(options.start,),
+            threads=(_positive("--threads", options.threads),),
+            settings=tuple(options.set or ()),
+        )
+        return blame.ablation(options, order, means)
+
+
+def _means(options: argparse.Namespace, store: Store, display: Lines) -> Means:
+    from xbackend.execution import Means
+
+    if not options.timeout > 0:
+        raise UsageError(f"'--timeout {options.timeout:g}' must be more than 0 seconds.")
+    jobs = _positive("--jobs", options.jobs or len(os.sched_getaffinity(0)))
+    return Means(store, jobs, options.timeout, display)
 
 
 def _order(options: argparse.Namespace) -> Order:
