@@ -253,32 +253,54 @@ def _identity(run: Run) -> Record:
     return {**{key: run.row[key] for key in keys}, **extra}
 
 
-def _particulars(run: Run) -> dict[tuple[str, ...], Record]:
-    """Return what may tell a run from others, under the names to show.
-
-    Settings and artifact tell it from others of its backend. Device and Python do so only where
-    the platform does not, which implies them as a rule.
-    """
-    row = run.row
-    artifact, software = row.get("artifact") or {}, row.get("software") or {}
-    backend, platform = str(row["backend"]), str(row["platform"])
+def _particulars(run: Run) -> Record:
+    """Return what may tell a run from another of its backend, under the names to show."""
+    artifact, software = run.row.get("artifact") or {}, run.row.get("software") or {}
     return {
-        (backend,): {**row["settings"], "artifact": str(artifact.get("digest"))[:8]},
-        (backend, platform): {
-            "device": row["hardware"]["device"],
-            "python": software.get("python"),
-        },
+        **run.row["settings"],
+        "processor": run.row["hardware"].get("device"),
+        "python": software.get("python"),
+        "artifact": str(artifact.get("digest"))[:8],
     }
 
 
-def _varying(runs: Iterable[Run]) -> set[tuple[str, ...]]:
-    """Return the particulars in which runs differ: whose they are, then their name."""
-    seen: dict[tuple[str, ...], set[str]] = {}
+def _told(
+    run: Run, varying: Mapping[str, set[str]], baseline: Mapping[str, Mapping[str, str]]
+) -> tuple[str, ...]:
+    """Return what to show: what varies, or where that is much, what differs from the first run."""
+    backend = str(run.row["backend"])
+    shown, first = _shown(run), baseline[backend]
+    keys = [key for key in shown if key in varying[backend]]
+    if len(keys) > FEW:
+        keys = [key for key in keys if shown[key] != first.get(key)]
+    return tuple(f"{key}={shown[key]}" for key in keys)
+
+
+def _shown(run: Run) -> dict[str, str]:
+    return {key: _text(value) for key, value in _particulars(run).items()}
+
+
+def _varying(runs: Iterable[Run]) -> dict[str, set[str]]:
+    """Return for each backend the particulars in which its runs differ.
+
+    Processor and Python count only where a platform's name does not imply them.
+    """
+    seen: dict[str, dict[str, set[tuple[str, str]]]] = {}
     for run in runs:
-        for whose, named in _particulars(run).items():
-            for key, value in named.items():
-                seen.setdefault((*whose, key), set()).add(_text(value))
-    return {key for key, values in seen.items() if len(values) > 1}
+        of_backend = seen.setdefault(str(run.row["backend"]), {})
+        for key, value in _shown(run).items():
+            where = str(run.row["platform"]) if key in IMPLIED else ""
+            of_backend.setdefault(key, set()).add((where, value))
+    return {
+        backend: {key for key, pairs in keys.items() if _differ(pairs)}
+        for backend, keys in seen.items()
+    }
+
+
+def _differ(pairs: Iterable[tuple[str, str]]) -> bool:
+    """Tell whether one place has two values."""
+    places = [where for where, _ in pairs]
+    return len(places) > len(set(places))
 
 
 def _text(value: Any) -> str:
