@@ -47,13 +47,14 @@ def start(settings: Settings) -> Placement:
 
     _set_threads(tf, int(settings["threads"]))
     device = _set_device(tf, str(settings["device"]))
-    _set_determinism(tf, bool(settings["deterministic_ops"]))
+    deterministic = _set_determinism(tf, bool(settings["deterministic_ops"]))
     tf.config.experimental.enable_tensor_float_32_execution(bool(settings["tf32"]))
     threading = tf.config.threading
     facts = {
         "settings": {"onednn": _read_onednn(str(settings["onednn"]))},
         "intra_op_threads": threading.get_intra_op_parallelism_threads(),
         "inter_op_threads": threading.get_inter_op_parallelism_threads(),
+        "deterministic_ops": deterministic,
         "tf32_allowed": tf.config.experimental.tensor_float_32_execution_enabled(),
         "device": _described(tf, device),
     }
@@ -104,20 +105,22 @@ def _set_device(tf: Any, word: str) -> str:
     return f"/{word.upper()}:0"
 
 
-def _set_determinism(tf: Any, wanted: bool) -> None:
+def _set_determinism(tf: Any, wanted: bool) -> bool:
     """Ask for deterministic kernels; before TensorFlow 2.8 the variables alone do."""
     from tensorflow.python.framework import config
 
     if not hasattr(config, "is_op_determinism_enabled"):
-        return
+        return all(os.environ.get(name) == "1" for name in DETERMINISM)
     if wanted:
         tf.config.experimental.enable_op_determinism()
     elif config.is_op_determinism_enabled():
         config.disable_op_determinism()
-    if config.is_op_determinism_enabled() != wanted:
+    actual = bool(config.is_op_determinism_enabled())
+    if actual != wanted:
         raise Unsupported(
             f"tf.deterministic_ops={wanted} has no effect in this process. " + ONCE.format("it")
         )
+    return actual
 
 
 def _read_onednn(wanted: str) -> str:
