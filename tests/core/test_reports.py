@@ -160,6 +160,20 @@ def test_settings_are_shown_only_where_they_tell_runs_apart(bench: Bench) -> Non
     assert "mode" not in text
 
 
+def test_a_processor_is_shown_only_where_the_platform_does_not_imply_it(bench: Bench) -> None:
+    for platform, device in (("native", "Old"), ("native", "New"), ("qemu:Haswell", "QEMU")):
+        bench.run({"y": [1.0]}, platform=platform, hardware={"device": device})
+    text = terminal.render(bench.compare())
+    assert "native, processor=Old" in text
+    assert "native, processor=New" in text
+
+
+def test_runs_of_one_platform_on_one_processor_do_not_name_it(bench: Bench) -> None:
+    for platform in ("native", "qemu:Haswell"):
+        bench.run({"y": [1.0]}, platform=platform, hardware={"device": f"CPU of {platform}"})
+    assert "processor" not in terminal.render(bench.compare())
+
+
 def test_what_a_run_that_is_ok_could_not_do_is_noted(bench: Bench) -> None:
     failure = {"stage": "taps", "symptom": "MemoryError", "message": "No taps."}
     bench.run({"y": [1.0]}, error=failure)
