@@ -46,7 +46,7 @@ def leaky_relu(alpha: float) -> Callable[[Array], Array]:
 
 
 def sigmoid(values: Array) -> Array:
-    """Return the logistic function of each value, correctly rounded to float32."""
+    """Return the logistic function of each value, rounded to float64 and that to float32."""
     return np.array([_sigmoid(float(x)) for x in values.ravel()], np.float32).reshape(values.shape)
 
 
