@@ -29,7 +29,7 @@ class Lines:
 
     def start(self, total: int) -> None:
         """Say how many workers there are."""
-        self.total = total
+        self.total += total
 
     def begun(self, launch: Launch) -> None:
         """Take note of a worker that starts."""
