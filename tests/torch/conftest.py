@@ -195,74 +195,98 @@ def _conv(kernel: int, **more: Any) -> dict[str, Any]:
     return {"kernel_shape": [kernel, kernel], **more}
 
 
+IMAGE = (2, 6, 9, 10)
+BOTH = ("weight", "bias")
+NORM = (*BOTH, "running_mean", "running_var")
+
+
 def module_cases() -> list[ModuleCase]:
     """List modules whose numbers are exact in float32, so that they are the same in float64."""
+    return [*_products(), *_normalisations(), *_pools(), *_activations()]
+
+
+def _products() -> list[ModuleCase]:
     nn = torch.nn
-    image = (2, 6, 9, 10)
-    both = ("weight", "bias")
-    norm = (*both, "running_mean", "running_var")
     return [
-        ModuleCase("Conv1d", lambda: nn.Conv1d(6, 4, 3, padding=1), (2, 6, 17), "Conv", both,
+        ModuleCase("Conv1d", lambda: nn.Conv1d(6, 4, 3, padding=1), (2, 6, 17), "Conv", BOTH,
                    {"pads": [1, 1]}),
-        ModuleCase("Conv2d", lambda: nn.Conv2d(6, 8, 3, stride=2, padding=1), image, "Conv", both,
+        ModuleCase("Conv2d", lambda: nn.Conv2d(6, 8, 3, stride=2, padding=1), IMAGE, "Conv", BOTH,
                    {"pads": [1] * 4, "strides": [2, 2]}),
-        ModuleCase("Conv2d without bias", lambda: nn.Conv2d(6, 8, 1, bias=False), image, "Conv",
+        ModuleCase("Conv2d without bias", lambda: nn.Conv2d(6, 8, 1, bias=False), IMAGE, "Conv",
                    ("weight",)),
-        ModuleCase("Conv2d dilated", lambda: nn.Conv2d(6, 8, 3, dilation=2), image, "Conv", both,
+        ModuleCase("Conv2d dilated", lambda: nn.Conv2d(6, 8, 3, dilation=2), IMAGE, "Conv", BOTH,
                    {"dilations": [2, 2]}),
-        ModuleCase("Conv2d in groups", lambda: nn.Conv2d(6, 8, 3, groups=2), image, "Conv", both,
+        ModuleCase("Conv2d in groups", lambda: nn.Conv2d(6, 8, 3, groups=2), IMAGE, "Conv", BOTH,
                    {"group": 2}),
-        ModuleCase("Conv2d for each channel", lambda: nn.Conv2d(6, 6, 3, groups=6), image, "Conv",
-                   both, {"group": 6}),
-        ModuleCase("Conv2d same", lambda: nn.Conv2d(6, 8, 4, padding="same"), image, "Conv", both,
+        ModuleCase("Conv2d for each channel", lambda: nn.Conv2d(6, 6, 3, groups=6), IMAGE, "Conv",
+                   BOTH, {"group": 6}),
+        ModuleCase("Conv2d same", lambda: nn.Conv2d(6, 8, 4, padding="same"), IMAGE, "Conv", BOTH,
                    {"auto_pad": "SAME_UPPER"}),
-        ModuleCase("Conv3d", lambda: nn.Conv3d(3, 4, 2, padding=1), (1, 3, 5, 6, 7), "Conv", both,
+        ModuleCase("Conv3d", lambda: nn.Conv3d(3, 4, 2, padding=1), (1, 3, 5, 6, 7), "Conv", BOTH,
                    {"pads": [1] * 6}),
         ModuleCase("ConvTranspose1d", lambda: nn.ConvTranspose1d(6, 4, 3, stride=2), (2, 6, 17),
-                   "ConvTranspose", both, {"strides": [2]}),
+                   "ConvTranspose", BOTH, {"strides": [2]}),
         ModuleCase("ConvTranspose2d",
                    lambda: nn.ConvTranspose2d(6, 4, 3, stride=2, padding=1, output_padding=1),
-                   image, "ConvTranspose", both,
+                   IMAGE, "ConvTranspose", BOTH,
                    {"strides": [2, 2], "pads": [1] * 4, "output_padding": [1, 1]}),
-        ModuleCase("Linear", lambda: nn.Linear(30, 20), (3, 30), "Gemm", both, {"transB": 1}),
+        ModuleCase("Linear", lambda: nn.Linear(30, 20), (3, 30), "Gemm", BOTH, {"transB": 1}),
         ModuleCase("Linear without bias", lambda: nn.Linear(30, 20, bias=False), (3, 30), "Gemm",
                    ("weight",), {"transB": 1}),
+    ]  # fmt: skip
+
+
+def _normalisations() -> list[ModuleCase]:
+    nn = torch.nn
+    return [
         ModuleCase("BatchNorm1d", lambda: nn.BatchNorm1d(6, eps=2.0**-10), (5, 6),
-                   "BatchNormalization", norm, {"epsilon": 2.0**-10}),
-        ModuleCase("BatchNorm2d", lambda: nn.BatchNorm2d(6, eps=2.0**-10), image,
-                   "BatchNormalization", norm, {"epsilon": 2.0**-10}),
+                   "BatchNormalization", NORM, {"epsilon": 2.0**-10}),
+        ModuleCase("BatchNorm2d", lambda: nn.BatchNorm2d(6, eps=2.0**-10), IMAGE,
+                   "BatchNormalization", NORM, {"epsilon": 2.0**-10}),
         ModuleCase("InstanceNorm2d", lambda: nn.InstanceNorm2d(6, eps=2.0**-10, affine=True),
-                   image, "InstanceNormalization", both, {"epsilon": 2.0**-10}),
-        ModuleCase("LayerNorm", lambda: nn.LayerNorm((9, 10), eps=2.0**-10), image,
-                   "LayerNormalization", both, {"axis": 2, "epsilon": 2.0**-10}),
-        ModuleCase("LocalResponseNorm", lambda: nn.LocalResponseNorm(5, 2.0**-10, 0.75, 2.0), image,
+                   IMAGE, "InstanceNormalization", BOTH, {"epsilon": 2.0**-10}),
+        ModuleCase("LayerNorm", lambda: nn.LayerNorm((9, 10), eps=2.0**-10), IMAGE,
+                   "LayerNormalization", BOTH, {"axis": 2, "epsilon": 2.0**-10}),
+        ModuleCase("LocalResponseNorm", lambda: nn.LocalResponseNorm(5, 2.0**-10, 0.75, 2.0), IMAGE,
                    "LRN", (), {"size": 5, "alpha": 2.0**-10, "beta": 0.75, "bias": 2.0}),
-        ModuleCase("MaxPool2d", lambda: nn.MaxPool2d(3, 2, 1), image, "MaxPool", (),
+    ]  # fmt: skip
+
+
+def _pools() -> list[ModuleCase]:
+    nn = torch.nn
+    return [
+        ModuleCase("MaxPool2d", lambda: nn.MaxPool2d(3, 2, 1), IMAGE, "MaxPool", (),
                    _conv(3, strides=[2, 2], pads=[1] * 4)),
-        ModuleCase("MaxPool2d ceil", lambda: nn.MaxPool2d(2, 2, ceil_mode=True), image, "MaxPool",
+        ModuleCase("MaxPool2d ceil", lambda: nn.MaxPool2d(2, 2, ceil_mode=True), IMAGE, "MaxPool",
                    (), _conv(2, strides=[2, 2], ceil_mode=1)),
-        ModuleCase("AvgPool2d", lambda: nn.AvgPool2d(3, 2, 1), image, "AveragePool", (),
+        ModuleCase("AvgPool2d", lambda: nn.AvgPool2d(3, 2, 1), IMAGE, "AveragePool", (),
                    _conv(3, strides=[2, 2], pads=[1] * 4, count_include_pad=1)),
         ModuleCase("AvgPool2d without padding",
-                   lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=False), image, "AveragePool",
+                   lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=False), IMAGE, "AveragePool",
                    (), _conv(3, strides=[2, 2], pads=[1] * 4)),
-        ModuleCase("AdaptiveAvgPool2d", lambda: nn.AdaptiveAvgPool2d(1), image,
+        ModuleCase("AdaptiveAvgPool2d", lambda: nn.AdaptiveAvgPool2d(1), IMAGE,
                    "GlobalAveragePool"),
-        ModuleCase("AdaptiveMaxPool2d", lambda: nn.AdaptiveMaxPool2d(1), image, "GlobalMaxPool"),
-        ModuleCase("ReLU", nn.ReLU, image, "Relu"),
-        ModuleCase("LeakyReLU", lambda: nn.LeakyReLU(0.25), image, "LeakyRelu", (),
+        ModuleCase("AdaptiveMaxPool2d", lambda: nn.AdaptiveMaxPool2d(1), IMAGE, "GlobalMaxPool"),
+    ]  # fmt: skip
+
+
+def _activations() -> list[ModuleCase]:
+    nn = torch.nn
+    return [
+        ModuleCase("ReLU", nn.ReLU, IMAGE, "Relu"),
+        ModuleCase("LeakyReLU", lambda: nn.LeakyReLU(0.25), IMAGE, "LeakyRelu", (),
                    {"alpha": 0.25}),
-        ModuleCase("ELU", lambda: nn.ELU(0.75), image, "Elu", (), {"alpha": 0.75}),
-        ModuleCase("GELU", nn.GELU, image, "Gelu"),
-        ModuleCase("GELU tanh", lambda: nn.GELU("tanh"), image, "Gelu", (),
+        ModuleCase("ELU", lambda: nn.ELU(0.75), IMAGE, "Elu", (), {"alpha": 0.75}),
+        ModuleCase("GELU", nn.GELU, IMAGE, "Gelu"),
+        ModuleCase("GELU tanh", lambda: nn.GELU("tanh"), IMAGE, "Gelu", (),
                    {"approximate": "tanh"}),
-        ModuleCase("Hardswish", nn.Hardswish, image, "HardSwish"),
-        ModuleCase("Hardsigmoid", nn.Hardsigmoid, image, "HardSigmoid", (), {"alpha": 1 / 6}),
-        ModuleCase("Sigmoid", nn.Sigmoid, image, "Sigmoid"),
-        ModuleCase("Tanh", nn.Tanh, image, "Tanh"),
-        ModuleCase("Softplus", nn.Softplus, image, "Softplus"),
-        ModuleCase("PReLU", nn.PReLU, image, "PRelu", ("weight",)),
+        ModuleCase("Hardswish", nn.Hardswish, IMAGE, "HardSwish"),
+        ModuleCase("Hardsigmoid", nn.Hardsigmoid, IMAGE, "HardSigmoid", (), {"alpha": 1 / 6}),
+        ModuleCase("Sigmoid", nn.Sigmoid, IMAGE, "Sigmoid"),
+        ModuleCase("Tanh", nn.Tanh, IMAGE, "Tanh"),
+        ModuleCase("Softplus", nn.Softplus, IMAGE, "Softplus"),
+        ModuleCase("PReLU", nn.PReLU, IMAGE, "PRelu", ("weight",)),
         ModuleCase("Softmax", lambda: nn.Softmax(1), (3, 30), "Softmax", (), {"axis": 1}),
-        ModuleCase("LogSoftmax", lambda: nn.LogSoftmax(1), image, "LogSoftmax", (), {"axis": 1}),
-        ModuleCase("Flatten", nn.Flatten, image, "Flatten"),
+        ModuleCase("LogSoftmax", lambda: nn.LogSoftmax(1), IMAGE, "LogSoftmax", (), {"axis": 1}),
+        ModuleCase("Flatten", nn.Flatten, IMAGE, "Flatten"),
     ]  # fmt: skip

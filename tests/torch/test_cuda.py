@@ -14,7 +14,7 @@ from xbackend import registry
 from xbackend.testing.contract import BackendContract, assert_close
 from xbackend.testing.onnx_suite import OnnxSuite, load_expected
 from xbackend.testing.small_models import small_model
-from xbackend.worker.contract import SettingValue
+from xbackend.worker.contract import SettingValue, Unsupported
 from xbackend.worker.tensor import Tensor, of
 
 if not torch.cuda.is_available():
@@ -49,7 +49,8 @@ def test_a_node_gives_the_same_bits_as_the_module_on_the_gpu(
 ) -> None:
     module, value, model = module_case.build(precision)
     inputs = {"x": to_bits(value)}
-    with framework.prepare(model, precision=precision, **CUDA) as session:
+    settings = {"precision": precision, "cudnn_deterministic": True, **CUDA}
+    with framework.prepare(model, **settings) as session:
         with torch.inference_mode():
             expected = to_bits(module.cuda()(value.cuda()).cpu()).record()
         assert session.run(inputs)["y"].record() == expected
@@ -65,7 +66,8 @@ def test_the_gpu_and_its_kernels_are_named(framework: Any) -> None:
     assert facts["capability"] == ".".join(map(str, torch.cuda.get_device_capability()))
     assert facts["cuda"] == torch.version.cuda
     assert facts["cudnn"] == torch.backends.cudnn.version()
-    assert sum(facts["kernels"].values()) >= len(small.values)
+    assert len(facts["kernels"]) > 1
+    assert min(facts["kernels"].values()) > 0
 
 
 @pytest.mark.parametrize("tf32", ["default", "on", "off"])
@@ -143,6 +145,10 @@ def test_shapes_are_computed_on_the_host_and_indices_move_to_the_gpu(
 
 def test_compiled_code_on_the_gpu_is_close_to_eager(framework: Any, random: Any) -> None:
     small = small_model()
+    try:
+        framework.prepare(small.model, mode="compiled", **FULL).close()
+    except Unsupported as refusal:
+        pytest.skip(str(refusal))
     inputs = {"x": of(random.random(small.inputs["x"].shape, np.float32))}
     results = []
     for mode in ("eager", "compiled"):
