@@ -228,6 +228,21 @@ def xbackend(environment: Mapping[str, str], tmp_path: Path) -> Command:
 
 
 @pytest.fixture
+def refused(xbackend: Command, tmp_path: Path) -> Callable[..., str]:
+    """Run with the good backend and return the sentence of a refusal."""
+
+    def run(*arguments: object, status: int = 2, **options: Any) -> str:
+        done = xbackend("run", *arguments, "--backends", "good", **options)
+        assert done.status == status, done
+        assert done.out == ""
+        runs = tmp_path / "store" / "runs"
+        assert not runs.is_dir() or not any(runs.iterdir())
+        return done.sentence
+
+    return run
+
+
+@pytest.fixture
 def write_model(tmp_path: Path) -> Callable[..., Path]:
     """Write a model from x to y out of nodes and initializers."""
 
