@@ -102,8 +102,8 @@ def test_everything_that_is_missing_is_named_at_once(framework: Any, build: Any)
     with pytest.raises(Unsupported) as caught:
         framework.prepare(model)
     assert str(caught.value) == (
-        "Backend 'torch' lacks what this model has: Dropout with training_mode=1, which is "
-        "not inference, Einsum, Hardmax. Choose other backends with --backends."
+        "Backend 'torch' lacks what this model has: Dropout with training_mode=1, which drops "
+        "at random, Einsum, Hardmax. Choose other backends with --backends."
     )
 
 

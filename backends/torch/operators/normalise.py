@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Tuple, Union
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xbackend.worker.contract import Unsupported
+
 from .operator import Operator, has_output
 
 if TYPE_CHECKING:
     from xbackend.worker.graph import Node
 
+AT_RANDOM = "with training_mode=1, which drops at random"
+CURE = "Choose other backends with --backends."
+
 
 def _batch(
     node: Node, value: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor
-) -> Tensor:
+) -> Union[Tensor, Tuple[Tensor, Tensor, Tensor]]:
+    """Normalise by the given statistics, or in training mode by those of the batch."""
     epsilon = node.attributes["epsilon"]
-    return F.batch_norm(value, mean, variance, scale, bias, training=False, eps=epsilon)
+    if not node.attributes.get("training_mode"):
+        return F.batch_norm(value, mean, variance, scale, bias, training=False, eps=epsilon)
+    axes = [axis for axis in range(value.dim()) if axis != 1]
+    now, spread = value.mean(axes), value.var(axes, correction=0)
+    result = F.batch_norm(value, now, spread, scale, bias, training=False, eps=epsilon)
+    keep = node.attributes["momentum"]
+    return result, mean * keep + now * (1 - keep), variance * keep + spread * (1 - keep)
 
 
-def _lacks_training(node: Node, constants: Mapping[str, Any]) -> str:
-    if node.attributes.get("training_mode") or any(node.outputs[1:]):
-        return "with training_mode=1, which is not inference"
-    return ""
+def _lacks_statistics(node: Node, constants: Mapping[str, Any]) -> str:
+    """Before opset 14 further outputs ask for training, without an attribute that says so."""
+    asked = any(node.outputs[1:]) and not node.attributes.get("training_mode")
+    return "with statistics as outputs" if asked else ""
 
 
 def _local_response(node: Node, value: Tensor) -> Tensor:
@@ -82,7 +93,12 @@ def _mean_variance(node: Node, value: Tensor) -> Tensor:
 def _dropout(
     node: Node, value: Tensor, ratio: Any = None, training: Any = None
 ) -> Union[Tensor, Tuple[Tensor, Tensor]]:
-    """Drop nothing: this is inference. The mask is of the input's format before opset 10."""
+    """Drop nothing. The mask is of the input's format before opset 10.
+
+    Raises Unsupported where an input that is computed asks to drop at random.
+    """
+    if training and ratio != 0:
+        raise Unsupported(f"Backend 'torch' lacks Dropout {AT_RANDOM}. {CURE}")
     if not has_output(node, 1):
         return value
     dtype = value.dtype if node.attributes["opset"] < 10 else torch.bool
@@ -90,19 +106,15 @@ def _dropout(
 
 
 def _lacks_dropping(node: Node, constants: Mapping[str, Any]) -> str:
-    training = node.inputs[2] if len(node.inputs) > 2 else ""
-    if not training:
+    ratio, training = (constants.get(name) for name in (*node.inputs[1:], "", "")[:2])
+    if training is None or not training.array.any():
         return ""
-    if training not in constants:
-        return "with a computed training_mode"
-    if bool(constants[training].array.all()) and prod(constants[training].shape):
-        return "with training_mode=1, which is not inference"
-    return ""
+    return "" if ratio is not None and not ratio.array.any() else AT_RANDOM
 
 
 TABLE = {
-    "BatchNormalization": Operator(_batch, lacks=_lacks_training),
-    "Dropout": Operator(_dropout, lacks=_lacks_dropping),
+    "BatchNormalization": Operator(_batch, lacks=_lacks_statistics),
+    "Dropout": Operator(_dropout, python=(1, 2), lacks=_lacks_dropping),
     "GroupNormalization": Operator(_group),
     "InstanceNormalization": Operator(_instance),
     "LRN": Operator(_local_response),
