@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from types import FunctionType
 from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
@@ -101,10 +102,8 @@ def _own_code(function: Compiled) -> Compiled:
 
 def require_compiler(device: torch.device) -> None:
     """Compile one negation. Raises Unsupported where this machine cannot compile."""
-    from torch._inductor.cpp_builder import get_cpp_compiler
-
     try:
-        get_cpp_compiler()  # for what is compiled already, a cache would do
+        _find_cpp_compiler()
         probe = torch.compile(torch.neg, dynamic=False)
         probe(torch.ones(2, device=device))
     except Exception as error:  # whatever a missing tool raises, the answer is the same
@@ -112,6 +111,14 @@ def require_compiler(device: torch.device) -> None:
             f"torch.mode=compiled needs a {_tool(device)} that works on this machine "
             f"({_first(error)}). Install one, or leave torch.mode=eager."
         ) from error
+
+
+def _find_cpp_compiler() -> None:
+    """Raise what PyTorch raises where there is none: for code it knows, its cache would do."""
+    if find_spec("torch._inductor.cpp_builder") is not None:  # since PyTorch 2.4
+        from torch._inductor.cpp_builder import get_cpp_compiler
+
+        get_cpp_compiler()
 
 
 def _tool(device: torch.device) -> str:

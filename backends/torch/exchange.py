@@ -28,11 +28,12 @@ def to_torch(value: bits.Tensor) -> torch.Tensor:
 
     A kernel may choose its path by alignment, so the bits must not depend on who gave the array.
     """
-    array = np.ascontiguousarray(value.array).reshape(value.array.shape)
-    array = array.astype(array.dtype.newbyteorder("="), copy=True)
+    result = torch.empty(value.shape, dtype=DTYPES[value.dtype])
     if value.dtype == "bfloat16":
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16).clone()
-    return torch.from_numpy(array).clone()
+        result.view(torch.int16).numpy()[...] = value.array.view(np.int16)
+    else:
+        result.numpy()[...] = value.array
+    return result
 
 
 def from_torch(value: torch.Tensor) -> bits.Tensor:
