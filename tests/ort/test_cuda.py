@@ -13,6 +13,7 @@ import pytest
 from xbackend import registry
 from xbackend.testing.artifacts import default_settings, load_backend, make_artifact
 from xbackend.testing.contract import BackendContract, assert_close
+from xbackend.testing.expected import ExpectedFailure
 from xbackend.testing.small_models import small_model
 from xbackend.worker.contract import Session, SettingValue, Unsupported
 from xbackend.worker.tensor import of
@@ -43,6 +44,14 @@ class TestOrtOnCuda(BackendContract):
 
     spec = SPEC
     settings: ClassVar[Mapping[str, SettingValue]] = {"provider": "cuda", "tf32": False}
+    expected = (
+        ExpectedFailure(
+            pattern="test_every_precision_is_close_or_refused[float64]",
+            kind="wrong value",
+            reason="The CUDA provider's double Softmax is only as close as float32 (1.1e-8).",
+            version="onnxruntime-gpu 1.31.1, NVIDIA H200",
+        ),
+    )
 
 
 def test_the_convolution_runs_on_the_gpu_and_the_gpu_is_named(

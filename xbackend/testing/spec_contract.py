@@ -23,6 +23,7 @@ WORKER_PYTHON = (3, 8)
 
 IMPORTED = """
 import sys
+sys.path[:] = [path for path in sys.path if path]
 from xbackend import registry
 registry.backend({word!r})
 print(*[name for name in {names!r} if name in sys.modules])
