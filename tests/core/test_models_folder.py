@@ -49,6 +49,12 @@ def test_samples_are_chosen_even_if_the_network_is_never_right() -> None:
     assert folder.choose_samples(outputs, np.array([1, 1]))["boundary"] == 1
 
 
+def test_samples_differ_even_if_the_network_is_seldom_right() -> None:
+    outputs = np.array([[0.6, 0.4], [0.9, 0.1], [0.8, 0.2]], np.float32)
+    chosen = folder.choose_samples(outputs, np.array([0, 0, 0]))
+    assert chosen == {"usual": 1, "hesitant": 2, "boundary": 0}
+
+
 def test_the_samples_file_holds_the_chosen_pictures_divided(tmp_path: Path) -> None:
     row = folder.write_samples(tmp_path, {"usual": 4, "boundary": 2}, DATA)
     samples = np.load(tmp_path / "samples.npy", allow_pickle=False)

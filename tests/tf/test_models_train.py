@@ -60,11 +60,13 @@ def test_the_trained_folder_is_a_model_to_run(written: Written) -> None:
     model = find_model(str(written.folder))
     assert set(model.files) == {"keras", "onnx"}
     assert model.samples == written.folder / "samples.npy"
+    assert model.name == "mine"
 
 
 def test_the_record_says_what_it_was_trained_on_and_how(written: Written) -> None:
     training = catalogue.read_model(written.folder).manifest["training"]
     assert training["data"].startswith("CIFAR-10")
+    assert training["network"] == "cifar10-small"
     assert (training["training"], training["held_out"], training["divisor"]) == (200, 40, 255)
     assert (training["epochs"], training["batch"], training["seed"]) == (2, 32, 42)
     assert training["packages"]["tensorflow"]

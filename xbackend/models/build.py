@@ -25,7 +25,7 @@ def main() -> int:
     target = catalogue.ROOT / recipe.model.replace("-", "_")
     try:
         with tempfile.TemporaryDirectory(prefix="xbackend-build-") as scratch:
-            output = Path(scratch) / "model"
+            output = Path(scratch) / recipe.model
             written = train_model(recipe, digits.read(), output, _tell, tuple(FILES))
             return _finish(written, target)
     except XbackendError as error:

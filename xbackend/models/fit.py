@@ -146,6 +146,7 @@ def _record(recipe: Recipe, data: Dataset, accuracy: float) -> dict[str, Any]:
         "held_out": len(data.held_out.labels),
         "divisor": data.divisor,
         "accuracy": accuracy,
+        "network": recipe.model,
         **{key: value for key, value in asdict(recipe).items() if key != "model"},
         "packages": _versions(),
     }

@@ -62,7 +62,7 @@ def train_model(
     tell: Tell,
     formats: Sequence[str] = ("keras", "onnx"),
 ) -> Written:
-    """Train, convert and write a folder that `xbackend run` takes.
+    """Train, convert and write a folder that `xbackend run` takes, named after the folder.
 
     `tell` gets a line after each epoch and before each conversion. Nothing is at `output` until
     all is done. Raises UsageError before training where a package is missing or `output` is not
@@ -75,7 +75,7 @@ def train_model(
     scratch = output.parent / f".{output.name}.{os.getpid()}.tmp"
     try:
         scratch.mkdir(parents=True)
-        written = _write(recipe, data, scratch, tell, formats)
+        written = _write(recipe, data, scratch, output.resolve().name, tell, formats)
         shutil.rmtree(scratch / "work")
         scratch.replace(output)
     except OSError as error:
@@ -95,7 +95,7 @@ def check_output(output: Path) -> None:
 
 
 def _write(
-    recipe: Recipe, data: Dataset, folder: Path, tell: Tell, formats: Sequence[str]
+    recipe: Recipe, data: Dataset, folder: Path, name: str, tell: Tell, formats: Sequence[str]
 ) -> tuple[Trained, dict[str, str]]:
     def progress(line: dict[str, Any]) -> None:
         tell(
@@ -104,9 +104,9 @@ def _write(
         )
 
     trained = fit(recipe, data, folder / FILES["keras"], progress)
-    files, failed = convert(recipe.model, folder, data, tell, formats)
+    files, failed = convert(name, folder, data, tell, formats)
     samples = write_samples(folder, choose_samples(trained.outputs, data.held_out.labels), data)
-    _write_manifest(folder, recipe.model, trained, files, samples, data)
+    _write_manifest(folder, name, trained, files, samples, data)
     return trained, failed
 
 
@@ -162,7 +162,10 @@ def choose_samples(outputs: Array, labels: Array) -> dict[str, int]:
     right = np.flatnonzero(outputs.argmax(axis=1) == labels)
     candidates = right if len(right) else np.arange(len(labels))
     ranked = candidates[np.argsort(margins[candidates], kind="stable")]
-    return {name: int(ranked[int(len(ranked) * rank)]) for name, rank in RANKS.items()}
+    count = len(ranked)
+    least = {"usual": 2, "hesitant": 1, "boundary": 0}
+    ranks = {name: max(least[name], int(count * share)) for name, share in RANKS.items()}
+    return {name: int(ranked[min(rank, count - 1)]) for name, rank in ranks.items()}
 
 
 def write_samples(folder: Path, chosen: Mapping[str, int], data: Dataset) -> dict[str, Any]:
