@@ -24,8 +24,11 @@ Tensor = Any
 LACKING = (tf.errors.UnimplementedError, tf.errors.NotFoundError)
 """What TensorFlow raises where it has no kernel for a format or a form."""
 
+FAILURES = (*LACKING, tf.errors.InvalidArgumentError, TypeError, ValueError)
+"""All that it raises where an operation cannot be."""
+
 LACKING_WORDS = ("allowed values", "support")
-"""What it says where it raises something more general instead."""
+"""What it says where it has none and raises something more general."""
 
 
 class Executor:
@@ -81,10 +84,8 @@ def _compute(node: Node, held: Mapping[str, Value]) -> Iterator[Tuple[str, Value
     try:
         with _scope(node, values):
             results = OPERATORS[node.operator](node, *values)
-    except LACKING as error:
-        raise _unsupported(node, values, error) from error
-    except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
-        if not any(word in str(error) for word in LACKING_WORDS):
+    except FAILURES as error:
+        if not is_lacking(error):
             raise
         raise _unsupported(node, values, error) from error
     several = results if isinstance(results, (list, tuple)) else [results]
@@ -113,11 +114,20 @@ def scope_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", name).lstrip("_\\/->.") or "value"
 
 
-def _unsupported(node: Node, values: List[Any], error: Exception) -> Unsupported:
+def is_lacking(error: Exception) -> bool:
+    """Tell whether TensorFlow has no kernel for what was asked, rather than found it wrong."""
+    return isinstance(error, LACKING) or any(word in str(error) for word in LACKING_WORDS)
+
+
+def summary(error: Exception) -> str:
+    """Return the first line of what TensorFlow says, without the name of the node."""
     said = str(getattr(error, "message", error)).strip().splitlines()[0]
-    said = re.sub(r"^\{\{.*?\}\} ?", "", said)
+    return re.sub(r"^\{\{.*?\}\} ?", "", said)[:300]
+
+
+def _unsupported(node: Node, values: List[Any], error: Exception) -> Unsupported:
     dtypes = ", ".join(v.tensor.dtype.name for v in values if v is not None)
     return Unsupported(
         f"TensorFlow {tf.__version__} cannot compute {node.operator} '{node.outputs[0]}' on "
-        f"{dtypes or 'nothing'}: {said[:300]}"
+        f"{dtypes or 'nothing'}: {summary(error)}"
     )

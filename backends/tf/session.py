@@ -9,6 +9,7 @@ import tensorflow as tf
 from xbackend.worker.contract import Session, Unsupported
 from xbackend.worker.tensor import Tensor as Bits
 
+from .executor import FAILURES, is_lacking, summary
 from .placement import collected_operations, short_name
 from .value import Tensor, constant, first
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from .value import Value
 
 Function = Callable[[Dict[str, Tensor]], Dict[str, Tensor]]
-
-REFUSED = (tf.errors.UnimplementedError, tf.errors.NotFoundError)
-"""What a graph raises when it runs and TensorFlow has no kernel for one of its operations."""
 
 
 def bits_of(tensor: Tensor) -> Bits:
@@ -150,7 +148,9 @@ class FunctionSession(TensorflowSession):
                 made = function.get_concrete_function(tensors)
                 with collected_operations() as collected:
                     results = function(tensors)
-        except REFUSED as error:
+        except FAILURES as error:
+            if not is_lacking(error):
+                raise
             raise Unsupported(_refusal(error, self.xla)) from error
         operations.update(_compiled(made, results) if self.xla else collected)
         return {name: bits_of(tensor) for name, tensor in results.items()}
@@ -168,9 +168,8 @@ def _compiled(made: Any, results: Mapping[str, Tensor]) -> Dict[str, int]:
 
 
 def _refusal(error: Exception, xla: bool) -> str:
-    said = str(getattr(error, "message", error)).strip().splitlines()[0][:300]
     mode = "XLA" if xla else "a tf.function"
     return (
-        f"TensorFlow {tf.__version__} cannot run this model as {mode}: {said}. "
+        f"TensorFlow {tf.__version__} cannot run this model as {mode}: {summary(error)}. "
         "Run it with --set tf.mode=eager."
     )

@@ -151,6 +151,17 @@ def _widened(tensor: Tensor, rank: int) -> Tensor:
     return tf.reshape(tensor, [1] * (rank - tensor.shape.rank) + tensor.shape.as_list())
 
 
+def as_bias(value: Value) -> Value:
+    """Return a constant of one row as a vector, which broadcasts the same beside a matrix.
+
+    The graph optimiser fuses a product and a sum even where the second summand is no vector, and
+    the fused kernel then refuses it.
+    """
+    if value.kept is None or value.rank != 2 or value.shape[0] != 1:
+        return value
+    return Value(value.arranged("vector", lambda: tf.reshape(value.tensor, [-1])))
+
+
 def without(value: Value, axes: Sequence[int]) -> Value:
     """Return the value so that dropping these axes of ONNX's leaves the others in its order."""
     if not value.channels_last:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Sequence, Tuple
 import tensorflow as tf
 
 from ..value import Value, first, last
-from .window import Window, padded, pairs, same_pads, window
+from .window import Window, padded, pairs, same_pads, whole, window
 
 if TYPE_CHECKING:
     from xbackend.worker.graph import Node
@@ -20,7 +20,7 @@ def conv(node: Node, x: Value, w: Value, b: Optional[Value] = None) -> Value:
     """Convolve; depthwise where every channel is a group of its own."""
     view = window(node, x.shape[2:], w.shape[2:])
     groups = node.attributes.get("group", 1)
-    y = _convolve(last(x), w, view, groups)
+    y = whole(_convolve(last(x), w, view, groups), x.tensor)
     if b is not None:
         y = tf.nn.bias_add(y, b.tensor)
     return Value(y, channels_last=True)
@@ -137,7 +137,7 @@ def conv_transpose(node: Node, x: Value, w: Value, b: Optional[Value] = None) ->
         kernel = w.arranged(f"kernel {w.rank}", lambda: _kernel(first(w)))
         y = _grouped(lambda part, k: _transpose(part, k, spread), last(x), kernel, groups)
     if b is not None:
-        y = tf.nn.bias_add(y, b.tensor)
+        y = tf.nn.bias_add(whole(y, x.tensor), b.tensor)
     return Value(y, channels_last=True)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
 
 import tensorflow as tf
 
-from ..value import Value, aligned
+from ..value import Value, aligned, as_bias
 
 if TYPE_CHECKING:
     from xbackend.worker.graph import Node
@@ -61,6 +61,12 @@ def _modulo(node: Node, x: Value, y: Value) -> Value:
     return broadcasting(function)(node, x, y)
 
 
+def _add(node: Node, x: Value, y: Value) -> Value:
+    if x.rank == y.rank == 2:
+        x, y = (x, as_bias(y)) if x.kept is None else (as_bias(x), y)
+    return broadcasting(tf.add)(node, x, y)
+
+
 def _clip(node: Node, x: Value, low: Optional[Value] = None, high: Optional[Value] = None) -> Value:
     """Bound from below, then from above."""
     if _bounds(low, high) == (0, 6):
@@ -83,7 +89,7 @@ OPERATORS: Dict[str, Operator] = {
     "Abs": unary(tf.abs),
     "Acos": unary(tf.acos),
     "Acosh": unary(tf.acosh),
-    "Add": broadcasting(tf.add),
+    "Add": _add,
     "And": broadcasting(tf.logical_and),
     "Asin": unary(tf.asin),
     "Asinh": unary(tf.asinh),

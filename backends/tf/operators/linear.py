@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
 
 import tensorflow as tf
 
-from ..value import Value, first
+from ..value import Value, as_bias, first
 
 if TYPE_CHECKING:
     from xbackend.worker.graph import Node
@@ -34,7 +34,7 @@ def gemm(node: Node, a: Value, b: Value, c: Optional[Value] = None) -> Value:
     y = y if alpha == 1 else alpha * y
     if c is None or beta == 0:
         return Value(y)
-    added = c.tensor if beta == 1 else beta * c.tensor
+    added = as_bias(c).tensor if beta == 1 else beta * as_bias(c).tensor
     return Value(tf.nn.bias_add(y, added) if _is_bias(added, y) else y + added)
 
 

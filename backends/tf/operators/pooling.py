@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from ..value import Value, last
 from .reduce import mean_of
-from .window import Pads, Window, explicit, padded, strided, window
+from .window import Pads, Window, explicit, padded, strided, whole, window
 
 if TYPE_CHECKING:
     from xbackend.worker.graph import Node
@@ -95,7 +95,7 @@ def average_pool(node: Node, x: Value) -> Value:
 
 def _means(x: Tensor, view: Window, padding: Union[str, Any]) -> Tensor:
     if max(view.dilations) == 1:
-        return tf.nn.avg_pool(x, view.kernel, view.strides, padding)
+        return whole(tf.nn.avg_pool(x, view.kernel, view.strides, padding), x)
     y = tf.nn.pool(x, view.kernel, "AVG", padding=padding, dilations=view.dilations)
     return strided(y, view.strides)
 

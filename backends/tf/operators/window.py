@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, List, Sequence, Tuple, Union
 
 import tensorflow as tf
 
+from xbackend.worker.contract import Unsupported
+
 if TYPE_CHECKING:
     from xbackend.worker.graph import Node
 
@@ -123,6 +125,18 @@ def padded(tensor: Any, pads: Pads, fill: float = 0) -> Any:
     if not any(pad for pair in pads for pad in pair):
         return tensor
     return tf.pad(tensor, explicit(pads), constant_values=tf.cast(fill, tensor.dtype))
+
+
+def whole(y: Any, x: Any) -> Any:
+    """Return what was computed from `x`.
+
+    Raises Unsupported where that is an empty vector, as TensorFlow 2.5 silently gives for bfloat16.
+    """
+    if y.shape.rank != x.shape.rank:
+        raise Unsupported(
+            f"TensorFlow {tf.__version__} has no windows over {x.dtype.name}: it computes nothing."
+        )
+    return y
 
 
 def strided(tensor: Any, strides: Sequence[int]) -> Any:
