@@ -197,10 +197,8 @@ class Running:
 
     def workers(self) -> list[int]:
         """Return the process ids of the command's workers."""
-        listed = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True
-        )
-        return [int(word) for word in listed.stdout.split()]
+        everything = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+        return [pid for pid in everything if _stat(pid)[1:2] == [str(self.process.pid)]]
 
 
 @pytest.fixture
@@ -260,7 +258,12 @@ def test_a_killed_run_leaves_nothing_half_written(
 
 
 def _runs(pid: int) -> bool:
+    return _stat(pid)[:1] not in ([], ["Z"])
+
+
+def _stat(pid: int) -> list[str]:
+    """Return a process's state, its parent's id and more; nothing if it is gone."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return False
+        return []
