@@ -283,6 +283,25 @@ def test_a_dense_layer_has_the_same_bits_as_in_keras(taps_of: Taps) -> None:
         same_bits(taps_of(net.model(), x=x)[net.value], expected)
 
 
+@pytest.mark.parametrize("name", ["conv", "depthwise"])
+def test_padding_before_a_convolution_has_the_same_bits_as_inside_of_it(
+    name: str, taps_of: Taps
+) -> None:
+    """Keras has a layer of its own for what is an attribute in ONNX."""
+    shape = (1, 14, 11, 16)
+    layer = L.Conv2D(24, 3, 2) if name == "conv" else L.DepthwiseConv2D(3, 2)
+    layer = randomised(layer, (1, 16, 13, 16))
+    x = np.random.default_rng(2).normal(size=shape).astype(np.float32)
+    expected = layer(L.ZeroPadding2D(((1, 1), (0, 2)))(tf.constant(x))).numpy()
+    net = Exporter(shape)
+    net.first()
+    weight, group = (kernel(layer), 1) if name == "conv" else (depthwise(layer), 16)
+    pads = {"pads": [1, 0, 1, 2], "strides": [2, 2], "group": group}
+    net.node("Conv", weight, layer.get_weights()[1], **pads)
+    output = net.last()
+    same_bits(taps_of(net.model(), x=x)[output], expected)
+
+
 def test_a_network_has_the_same_bits_as_in_keras_in_every_layer(taps_of: Taps) -> None:
     shape = (1, 32, 32, 3)
     chosen = [

@@ -63,20 +63,22 @@ def _is_depthwise(x: Tensor, view: Window, groups: int) -> bool:
 
 
 def _convolve_depthwise(x: Tensor, w: Value, view: Window, groups: int) -> Tensor:
-    """Convolve each channel on its own; `w` is (channels * multiplier, 1, rows, columns)."""
+    """Convolve each channel on its own; `w` is (channels * multiplier, 1, rows, columns).
+
+    Explicit padding is done before: with it inside, oneDNN's fusion of a bias aborts the process.
+    """
 
     def arrange() -> Tensor:
         shape = w.shape
         split = tf.reshape(first(w), [groups, shape[0] // groups, *shape[2:]])
         return tf.transpose(split, [2, 3, 0, 1])
 
-    return tf.nn.depthwise_conv2d(
-        x,
-        w.arranged(f"depthwise {groups} {w.rank}", arrange),
-        [1, *view.strides, 1],
-        view.padding(),
-        dilations=list(view.dilations),
-    )
+    padding = view.padding()
+    if isinstance(padding, list):
+        x, padding = padded(x, view.all_pads), "VALID"
+    kernel = w.arranged(f"depthwise {groups} {w.rank}", arrange)
+    strides, dilations = [1, *view.strides, 1], list(view.dilations)
+    return tf.nn.depthwise_conv2d(x, kernel, strides, padding, dilations=dilations)
 
 
 def _convolve_volume(x: Tensor, kernel: Tensor, view: Window) -> Tensor:

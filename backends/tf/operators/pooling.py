@@ -26,11 +26,16 @@ def max_pool(node: Node, x: Value) -> Union[Value, Tuple[Value, ...]]:
 
 def _maxima(x: Tensor, view: Window) -> Tensor:
     padding = view.padding()
+    if max(view.dilations) > 1:
+        return _dilated(padded(x, view.all_pads, lowest(x.dtype)), view, "MAX")
     if isinstance(padding, list):
         x, padding = _bordered(x, view), "VALID"
-    if max(view.dilations) == 1:
-        return tf.nn.max_pool(x, view.kernel, view.strides, padding)
-    y = tf.nn.pool(x, view.kernel, "MAX", padding=padding, dilations=view.dilations)
+    return tf.nn.max_pool(x, view.kernel, view.strides, padding)
+
+
+def _dilated(x: Tensor, view: Window, kind: str) -> Tensor:
+    """Pool what is padded already; TensorFlow has no strides for dilated windows."""
+    y = tf.nn.pool(x, view.kernel, kind, padding="VALID", dilations=view.dilations)
     return strided(y, view.strides)
 
 
@@ -40,8 +45,8 @@ def _bordered(x: Tensor, view: Window) -> Tensor:
     A mirrored border of at most half a kernel repeats what the same windows see inside. Unlike
     minus infinity it stays within the range of an integer format.
     """
-    limits = zip(view.all_pads, view.kernel, view.dilations, view.extents)
-    if all(2 * max(pads) <= k and d == 1 and max(pads) <= n for pads, k, d, n in limits):
+    limits = zip(view.all_pads, view.kernel, view.extents)
+    if all(2 * max(pads) <= k and max(pads) <= n for pads, k, n in limits):
         return tf.pad(x, explicit(view.all_pads), "SYMMETRIC")
     return padded(x, view.all_pads, lowest(x.dtype))
 
@@ -80,7 +85,8 @@ def average_pool(node: Node, x: Value) -> Value:
     view = window(node, x.shape[2:], node.attributes["kernel_shape"])
     counts_pads = bool(node.attributes.get("count_include_pad"))
     padding = view.padding()
-    if padding == "VALID" or (padding == "SAME" and not counts_pads):
+    plain = padding == "SAME" and not counts_pads and max(view.dilations) == 1
+    if padding == "VALID" or plain:
         return Value(_means(last(x), view, padding), channels_last=True)
     inside = tf.ones([1, *view.extents, 1], x.tensor.dtype)
     if counts_pads:
@@ -96,8 +102,7 @@ def average_pool(node: Node, x: Value) -> Value:
 def _means(x: Tensor, view: Window, padding: Union[str, Any]) -> Tensor:
     if max(view.dilations) == 1:
         return whole(tf.nn.avg_pool(x, view.kernel, view.strides, padding), x)
-    y = tf.nn.pool(x, view.kernel, "AVG", padding=padding, dilations=view.dilations)
-    return strided(y, view.strides)
+    return _dilated(x, view, "AVG")
 
 
 def global_average_pool(node: Node, x: Value) -> Value:
