@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -30,6 +32,19 @@ EXPLANATIONS = {
     "SIGTERM": "it was ended from outside",
 }
 """What a signal that ended a worker means."""
+
+TOLD: dict[str, tuple[type, ...]] = {
+    "status": (str,),
+    "error": (dict, type(None)),
+    "taps_neutral": (bool, type(None)),
+    "results": (list,),
+    "facts": (dict,),
+    "hardware": (dict,),
+    "software": (dict,),
+    "versions": (dict,),
+    "backend_version": (str,),
+}
+"""What a worker may say of its run, and in which types; all else is the coordinator's to say."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +151,7 @@ class _Pool:
         self.stopped = True
         with self.lock:
             for process in self.processes:
-                process.kill()
+                _kill(process)
 
     def _launch(self, launch: Launch) -> Record:
         started = time.perf_counter()
@@ -162,9 +177,12 @@ class _Pool:
             stderr=log,
             text=True,
             errors="replace",
+            start_new_session=True,
         )
         with self.lock:
             self.processes.add(process)
+            if self.stopped:
+                _kill(process)
         answer, timed_out = _converse(process, errand.job.to_json(), self.timeout)
         with self.lock:
             self.processes.discard(process)
@@ -178,9 +196,9 @@ def _converse(process: subprocess.Popen[str], job: str, timeout: float) -> tuple
 
     def kill() -> None:
         late.set()
-        process.kill()
+        _kill(process)
 
-    timer = threading.Timer(timeout, kill)
+    timer = threading.Timer(min(timeout, threading.TIMEOUT_MAX), kill)
     timer.daemon = True
     timer.start()
     try:
@@ -201,15 +219,33 @@ def _converse(process: subprocess.Popen[str], job: str, timeout: float) -> tuple
     return answer, late.is_set() and answer.result is None
 
 
+def _kill(process: subprocess.Popen[str]) -> None:
+    """Kill a worker and whatever it has started, such as the Python of a script around it."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
 def _listen(answer: _Answer, line: str) -> None:
-    """Take in one line; a line cut off by a crash is passed over."""
+    """Take in one line; one cut off by a crash, or said by another program, is passed over."""
     try:
         message = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return
-    answer.stage = message.get("stage", answer.stage)
-    answer.known.update(message.get("partial", {}))
-    answer.result = message.get("result", answer.result)
+    if not isinstance(message, dict):
+        return
+    answer.stage = str(message.get("stage", answer.stage))
+    answer.known.update(_told(message.get("partial")))
+    result = _told(message.get("result"))
+    if "status" in result:
+        answer.result = result
+
+
+def _told(said: Any) -> Record:
+    """Return what a worker says that is its to say: it may be a stranger's, on another machine."""
+    if not isinstance(said, dict):
+        return {}
+    return {key: said[key] for key, types in TOLD.items() if isinstance(said.get(key, ...), types)}
 
 
 def finish(

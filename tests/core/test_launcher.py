@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -258,3 +259,44 @@ def test_the_worker_runs_in_an_older_python_than_the_coordinators(launch, store)
     assert record["status"] == "ok"
     assert record["software"]["python"] < "3.10"
     assert sys.version_info >= (3, 10)
+
+
+def _script(tmp_path, text):
+    path = tmp_path / "script"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return Platform("script", python=str(path))
+
+
+def test_the_time_for_a_worker_holds_for_what_a_script_around_it_starts(launch, store, tmp_path):
+    platform = _script(tmp_path, "sleep 20; exit 0")
+    started = time.monotonic()
+    (record,) = _run([launch("work", platform=platform)], store, timeout=1.0)
+    assert record["error"]["symptom"] == "timeout"
+    assert time.monotonic() - started < 10
+
+
+def test_what_else_is_said_before_the_worker_speaks_is_passed_over(launch, store, tmp_path):
+    babble = "\n".join(f"echo '{line}'" for line in ("3", "[1]", "null", '{"result": 3}', "{"))
+    platform = _script(tmp_path, f'{babble}\nexec {sys.executable} "$@"')
+    (record,) = _run([launch("work", platform=platform)], store)
+    assert (record["status"], record["backend_version"]) == ("ok", "1.2.3")
+
+
+def test_a_worker_says_nothing_but_what_is_its_own_to_say(launch, store, tmp_path):
+    said = {"status": "ok", "results": [], "id": "../../evil", "platform": "native", "facts": 3}
+    told = json.dumps({"partial": said, "result": said})
+    (record,) = _run(
+        [launch("work", platform=_script(tmp_path, f"cat >/dev/null; echo '{told}'"))], store
+    )
+    assert record["id"] == "run-0"
+    assert "platform" not in record
+    assert "facts" not in record
+    assert not list(tmp_path.glob("**/evil*"))
+
+
+@pytest.mark.parametrize("timeout", [1e10, float("inf")])
+def test_any_time_may_be_allowed(launch, store, timeout, capsys):
+    (record,) = _run([launch("work")], store, timeout=timeout)
+    assert record["status"] == "ok"
+    assert "Traceback" not in capsys.readouterr().err
