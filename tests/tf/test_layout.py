@@ -222,3 +222,20 @@ def test_three_axes_are_permuted_twice_over(taps_of: Taps, perm: tuple[int, ...]
     np.testing.assert_array_equal(taps["twice"], once.transpose(perm))
     np.testing.assert_array_equal(taps["squeezed"], once[0])
     np.testing.assert_allclose(taps["product"], once @ square, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["eager", "function", "xla"])
+@pytest.mark.parametrize("inputs", ["product row", "row product"])
+def test_one_row_is_added_to_a_product_in_every_mode(
+    inputs: str, mode: str, prepare: Prepare
+) -> None:
+    """TensorFlow fuses this sum with the product, but its fused kernel takes vectors only."""
+    nodes = [
+        node("MatMul", "x matrix", "product"),
+        node("Add", inputs, "sum"),
+        node("Relu", "sum", "y"),
+    ]
+    x, matrix, row = numbers(5, 4), numbers(4, 3), numbers(1, 3)
+    with prepare(model(nodes, x.shape, 2, matrix=matrix, row=row), mode=mode) as session:
+        actual = session.run({"x": of(x)})["y"].array
+    np.testing.assert_allclose(actual, np.maximum(x @ matrix + row, 0), rtol=1e-5, atol=1e-6)
