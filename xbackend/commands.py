@@ -59,7 +59,8 @@ def _means(options: argparse.Namespace, store: Store, display: Lines) -> Means:
 
     if not options.timeout > 0:
         raise UsageError(f"'--timeout {options.timeout:g}' must be more than 0 seconds.")
-    jobs = _positive("--jobs", options.jobs or len(os.sched_getaffinity(0)))
+    cores = len(os.sched_getaffinity(0))
+    jobs = _positive("--jobs", cores if options.jobs is None else options.jobs)
     return Means(store, jobs, options.timeout, display)
 
 
@@ -72,7 +73,7 @@ def _order(options: argparse.Namespace) -> Order:
         platforms=tuple(options.platform or Order.platforms),
         inputs=Path(options.inputs) if options.inputs else None,
         precisions=_words(options.precision),
-        threads=tuple(_positive("--threads", word) for word in _words(options.threads)),
+        threads=tuple(_positive("--threads", word) for word in _words(options.threads) or ("",)),
         taps=options.taps,
         settings=tuple(options.set or ()),
         repeats=_positive("--repeats", options.repeats),

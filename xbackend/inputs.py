@@ -173,11 +173,28 @@ def _short(error: BaseException) -> str:
 
 
 def _check_dtype(path: Path, value: ValueInfo, array: Array) -> None:
-    if array.dtype.name != value.dtype:
+    wanted = _held_as(value).name
+    if array.dtype.name != wanted:
         raise InputError(
             f"{path} holds {array.dtype.name} for the input '{value.name}', but the model takes "
-            f"{value.dtype}. Convert it with array.astype('{value.dtype}')."
+            f"{value.dtype}. Convert it with array.astype('{wanted}')."
         )
+
+
+def _held_as(value: ValueInfo) -> np.dtype[Any]:
+    """Return the dtype in which a file holds an input: bfloat16 is rounded from float32 later."""
+    import numpy as np
+
+    try:
+        held = np.dtype("float32" if value.dtype == "bfloat16" else value.dtype)
+    except TypeError:
+        held = np.dtype(object)
+    if held.kind not in "biufc":
+        raise InputError(
+            f"The model's input '{value.name}' takes {value.dtype}, which is no format of numbers "
+            "that NumPy has. Cut the model after what reads it."
+        )
+    return held
 
 
 def _check_finite(path: Path, value: ValueInfo, array: Array) -> None:
@@ -266,8 +283,8 @@ def _made_shape(value: ValueInfo) -> tuple[int, ...]:
 def _random(generator: np.random.Generator, value: ValueInfo, shape: tuple[int, ...]) -> Array:
     import numpy as np
 
-    kind = np.dtype(value.dtype).kind
-    if kind == "f":
+    held = _held_as(value)
+    if held.kind == "f":
         whole = generator.integers(0, 1 << 24, shape, dtype=np.int64)
-        return (whole.astype(np.float64) / (1 << 24)).astype(value.dtype)
-    return generator.integers(0, 2 if kind == "b" else 8, shape, dtype=np.int64).astype(value.dtype)
+        return (whole.astype(np.float64) / (1 << 24)).astype(held)
+    return generator.integers(0, 2 if held.kind == "b" else 8, shape, dtype=np.int64).astype(held)

@@ -41,6 +41,8 @@ def test_without_a_command_the_help_is_shown(capsys):
         (["run", "--threads", "two"], "from 1 on"),
         (["run", "--repeats", "0"], "from 1 on"),
         (["run", "--jobs", "-1"], "from 1 on"),
+        (["run", "--jobs", "0"], "'--jobs 0' must be"),
+        (["run", "--threads", ","], "from 1 on"),
         (["run", "--timeout", "-1"], "more than 0 seconds"),
         (["run", "--backends", "nonsense"], "There is no backend 'nonsense'. Known backends: tf,"),
         (["run", "--precision", "float8"], "There is no precision 'float8'. Known: float32,"),

@@ -166,3 +166,21 @@ def test_all_samples_go_into_one_npz_by_input_name(given, tmp_path):
     with np.load(path) as arrays:
         assert list(arrays) == ["image"]
         assert arrays["image"].shape == (2, 4, 4, 3)
+
+
+def test_an_input_of_bfloat16_is_given_and_made_in_float32(given, store):
+    value = ValueInfo("x", "bfloat16", (1, 2))
+    array = np.array([[0.5, 1.25]], np.float32)
+    (sample,) = given(array, value).samples([value])
+    assert _read(sample, "x").tobytes() == array.tobytes()
+    made = made_inputs([value], store).samples([value])
+    assert _read(made[0], "x").dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["object", "float8e4m3fn", "str"])
+def test_an_input_of_no_numbers_is_refused(given, store, dtype):
+    value = ValueInfo("words", dtype, (1, 2))
+    with pytest.raises(InputError, match=f"'words' takes {dtype}, which is no format of numbers"):
+        made_inputs([value], store)
+    with pytest.raises(InputError, match="no format of numbers"):
+        given(_numbers(1, 2), value)
