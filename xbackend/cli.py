@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
     from xbackend.errors import XbackendError
 
+    _prepare_streams()
     options = _parser().parse_args(arguments)
     if options.command is None:
         _parser().print_help()
@@ -80,6 +82,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         _drop_output()
         return XbackendError.exit_status
+
+
+def _prepare_streams() -> None:
+    """Replace streams that were closed by the void, and write what a locale lacks as escapes."""
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (to the end)
+        elif name == "stdout" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _drop_output() -> None:

@@ -1,5 +1,6 @@
 """The command line: help with examples, exit statuses, nothing imported that is not needed."""
 
+import io
 import subprocess
 import sys
 
@@ -95,3 +96,20 @@ def test_a_closed_pipe_is_no_error():
     command = f'{sys.executable} -c "{code}" | true'
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_costs_nothing(closed):
+    program = "import sys; from xbackend.cli import main; sys.exit(main())"
+    command = f'exec "{sys.executable}" -c "{program}" backends {closed}'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_a_locale_cannot_write_is_written_as_an_escape(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert _status("backends") == 0
+    print("\u00d7 \udcff")
+    stream.flush()
+    assert stream.buffer.getvalue().endswith(b"\\xd7 \\udcff\n")
