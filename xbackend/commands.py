@@ -158,7 +158,7 @@ def _write(output: str | None, text: str) -> None:
         sys.stdout.write(text)
         return
     try:
-        Path(output).write_text(text, encoding="utf-8")
+        Path(output).write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UsageError(f"Cannot write {output}: {error.strerror or error}.") from error
 

@@ -135,8 +135,9 @@ def _from_callable(text: str) -> Model:
         sys.path.insert(0, "")
     try:
         spec = find_spec(module)
-    except (ImportError, ValueError) as error:
-        raise ModelError(f"Cannot find the module of '{text}': {error}.") from error
+    except (Exception, SystemExit) as error:  # finding it imports the packages around it
+        said = f"{type(error).__name__}: {error}".rstrip(". :")
+        raise ModelError(f"Cannot find the module of '{text}' ({said}).") from error
     if spec is None or not spec.origin or not Path(spec.origin).is_file():
         raise ModelError(f"Cannot find the module '{module}' of '{text}' on this Python's path.")
     digest = hashlib.sha256(f"{text}\0{file_digest(Path(spec.origin))}".encode()).hexdigest()

@@ -292,6 +292,28 @@ def test_an_odd_file_name_is_a_file_name(xbackend, sound: Path, tmp_path: Path, 
     assert done.status == 0, done
 
 
+def test_a_name_that_is_no_unicode_can_be_written_into_every_report(
+    xbackend, sound: Path, tmp_path: Path
+) -> None:
+    path = os.fsencode(tmp_path) + b"/\xff.onnx"
+    os.rename(sound, path)
+    assert xbackend("run", os.fsdecode(path), "--backends", "good").status == 0
+    for name in ("table", "json", "markdown", "csv", "html"):
+        done = xbackend("compare", "--format", name, "--output", f"out.{name}")
+        assert (done.status, done.err) == (0, "")
+        assert (tmp_path / f"out.{name}").stat().st_size > 100
+
+
+def test_a_package_that_cannot_be_imported_is_told_with_what_it_raised(
+    refused, tmp_path: Path
+) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "__init__.py").write_text("1 / 0\n")
+    sentence = refused("broken.models:make")
+    assert "'broken.models:make'" in sentence
+    assert "ZeroDivisionError: division by zero" in sentence
+
+
 def test_a_home_that_cannot_be_written_costs_nothing(xbackend, sound: Path) -> None:
     env = {"XDG_CACHE_HOME": "/dev/null/cache", "HOME": "/dev/null"}
     assert xbackend("run", sound, "--backends", "good", env=env).status == 0
