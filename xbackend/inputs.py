@@ -129,6 +129,7 @@ def made_inputs(interface: Sequence[ValueInfo], store: Store, seed: int = 0) -> 
 
 
 def _read_arrays(path: Path, interface: Sequence[ValueInfo]) -> dict[str, Array]:
+    import tokenize
     import zipfile
     import zlib
 
@@ -140,7 +141,7 @@ def _read_arrays(path: Path, interface: Sequence[ValueInfo]) -> dict[str, Array]
         found = {"": loaded} if isinstance(loaded, np.ndarray) else _members(loaded)
     except OSError as error:
         raise InputError(f"Cannot read the inputs {path}: {error.strerror or error}.") from error
-    except (*DAMAGES, zipfile.BadZipFile, zlib.error) as error:
+    except (*DAMAGES, tokenize.TokenError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
             f"{path} is not a whole .npy or .npz file of numbers ({_short(error)}). "
             "Save the inputs with numpy.save."
