@@ -1,4 +1,4 @@
-"""The built-in models: what is shipped, read from each folder's model.json and nothing else."""
+"""The built-in models: shipped ones, read from their folders' model.json, and those made on use."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xbackend.errors import ModelError, UsageError
+from xbackend.models import generated
 
 ROOT = Path(__file__).parent
 MANIFEST = "model.json"
@@ -43,11 +44,11 @@ class BuiltinModel:
     sample_names: tuple[str, ...]
     """What each sample is."""
     labels: tuple[int, ...]
-    """The right class of each sample, an index into `classes`."""
+    """The right class of each sample, an index into `classes`; none for samples of noise."""
     classes: tuple[str, ...]
     """Names of the classes, in the order of the model's output."""
     parameters: int
-    """How many numbers were trained."""
+    """How many numbers were trained, or made."""
     digest: str
     """SHA-256 over the formats and digests of all files: it names exactly these bits."""
     manifest: Mapping[str, Any]
@@ -56,17 +57,24 @@ class BuiltinModel:
 
 def names() -> tuple[str, ...]:
     """Return the names of the built-in models, in alphabetical order."""
-    return tuple(model.name for model in builtin_models())
+    made = (model.name for model in generated.MODELS)
+    return tuple(sorted([*(model.name for model in shipped_models()), *made]))
 
 
-def builtin_models() -> tuple[BuiltinModel, ...]:
-    """Return all built-in models, in alphabetical order."""
+def shipped_models() -> tuple[BuiltinModel, ...]:
+    """Return the built-in models that are files of this package, in alphabetical order."""
     found = (read_model(path.parent) for path in ROOT.glob(f"*/{MANIFEST}"))
     return tuple(sorted(found, key=lambda model: model.name))
 
 
 def builtin(name: str) -> BuiltinModel:
-    """Return the built-in model of that name. Raises UsageError, which lists those there are."""
+    """Return the built-in model of that name, made now if it is one that is made on first use.
+
+    Raises UsageError, which lists those there are.
+    """
+    made = generated.find(name)
+    if made is not None:
+        return read_model(generated.obtain(made))
     folder = ROOT / name.replace("-", "_")
     if is_name(name) and (folder / MANIFEST).is_file():
         return read_model(folder)
@@ -130,8 +138,11 @@ HEADERS = ("model", "parameters", "formats", "samples", "description")
 
 
 def rows() -> list[tuple[str, ...]]:
-    """Return one row for each built-in model, under `HEADERS`, for `xbackend models`."""
-    return [
+    """Return one row for each built-in model, under `HEADERS`, for `xbackend models`.
+
+    Nothing is made for it.
+    """
+    shipped = [
         (
             model.name,
             f"{model.parameters:,}",
@@ -139,24 +150,45 @@ def rows() -> list[tuple[str, ...]]:
             str(len(model.sample_names)),
             model.description,
         )
-        for model in builtin_models()
+        for model in shipped_models()
     ]
+    samples = str(len(generated.SAMPLE_NAMES))
+    made = [
+        (model.name, f"{model.parameters:,}", "onnx (generated)", samples, model.description)
+        for model in generated.MODELS
+    ]
+    return sorted([*shipped, *made])
 
 
 def details(model: BuiltinModel) -> list[tuple[str, str]]:
     """Return what is known of a model as pairs of a word and its value."""
-    training = model.manifest["training"]
     pairs = [
         ("model", model.name),
         ("description", model.description),
         ("parameters", f"{model.parameters:,}"),
         ("digest", model.digest),
-        ("trained on", training["data"]),
-        ("accuracy", f"{training['accuracy']:.1%} of {training['held_out']} held-out images"),
-        ("samples", str(model.samples)),
-        ("labels", _labels(model)),
+        *_origin(model),
     ]
     return pairs + [(file.format, str(file.path)) for file in model.files.values()]
+
+
+def _origin(model: BuiltinModel) -> list[tuple[str, str]]:
+    samples = ("samples", str(model.samples))
+    if "generated" in model.manifest:
+        made = model.manifest["generated"]
+        return [
+            ("weights", made["weights"]),
+            ("seed", made["seed"]),
+            samples,
+            ("samples are", made["samples"]),
+        ]
+    training = model.manifest["training"]
+    return [
+        ("trained on", training["data"]),
+        ("accuracy", f"{training['accuracy']:.1%} of {training['held_out']} held-out images"),
+        samples,
+        ("labels", _labels(model)),
+    ]
 
 
 def _labels(model: BuiltinModel) -> str:

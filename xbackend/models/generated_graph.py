@@ -1,0 +1,155 @@
+"""Writes an ONNX graph layer by layer, with weights out of a seed and taps that can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from xbackend.models.generated_numbers import Array, he_bound, signed
+
+OPSET = 17
+IR_VERSION = 8
+
+
+class Net:
+    """A graph that grows; every method appends a layer and returns the name of what it computes.
+
+    Tensors are (1, channels, rows, columns) until they are flattened. `shape` knows all but the
+    first extent.
+    """
+
+    def __init__(self, seed: str) -> None:
+        self.seed = seed
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: list[onnx.TensorProto] = []
+        self.shape: dict[str, tuple[int, ...]] = {}
+        self.parameters = 0
+        """How many numbers were drawn."""
+
+    def images(self, name: str, rows: int, columns: int, channels: int) -> str:
+        """Take pictures with channels last, as Keras does, and turn them."""
+        self.input = (name, (1, rows, columns, channels))
+        shape = (channels, rows, columns)
+        return self._node("Transpose", f"{name}_nchw", [name], shape, perm=[0, 3, 1, 2])
+
+    def conv(
+        self, x: str, name: str, channels: int, kernel: int, stride: int = 1, bias: bool = True
+    ) -> str:
+        """Convolve with padding "same"."""
+        depth, *extents = self.shape[x]
+        shape = (channels, depth, kernel, kernel)
+        bound = he_bound(depth * kernel * kernel)
+        inputs = [x, self._weight(f"{name}/kernel", self._draw(f"{name}/kernel", shape) * bound)]
+        if bias:
+            inputs.append(self._weight(f"{name}/bias", self._small(f"{name}/bias", channels)))
+        window = _window(extents, kernel, stride)
+        return self._node("Conv", name, inputs, (channels, *_strided(extents, stride)), **window)
+
+    def norm(self, x: str, name: str) -> str:
+        """Normalise by given statistics: a product and a sum for each channel.
+
+        Gamma, beta, mean and deviation are drawn; x * scale + shift is what becomes of them, with
+        scale = gamma / deviation and shift = beta - mean * scale, each step rounded to float32.
+        """
+        channels = self.shape[x][0]
+        gamma: Array = np.float32(1) + self._draw(f"{name}/gamma", (channels,)) * np.float32(0.25)
+        beta, mean = (self._small(f"{name}/{word}", channels) for word in ("beta", "mean"))
+        drawn = self._draw(f"{name}/deviation", (channels,))
+        scale: Array = gamma / (np.float32(1.125) + drawn * np.float32(0.25))
+        shift: Array = beta - mean * scale
+        extents = (channels, 1, 1)
+        factor = self._weight(f"{name}/scale", scale.reshape(extents))
+        term = self._weight(f"{name}/shift", shift.reshape(extents))
+        scaled = self._node("Mul", f"{name}_scaled", [x, factor], self.shape[x])
+        return self._node("Add", name, [scaled, term], self.shape[x])
+
+    def relu(self, x: str, name: str) -> str:
+        """Cut off what is negative."""
+        return self._node("Relu", name, [x], self.shape[x])
+
+    def add(self, x: str, y: str, name: str) -> str:
+        """Add two tensors of one shape."""
+        return self._node("Add", name, [x, y], self.shape[x])
+
+    def pool(self, x: str, name: str, kernel: int, stride: int) -> str:
+        """Take the maximum in windows with padding "same"."""
+        channels, *extents = self.shape[x]
+        shape = (channels, *_strided(extents, stride))
+        attributes = {"kernel_shape": [kernel, kernel], **_window(extents, kernel, stride)}
+        return self._node("MaxPool", name, [x], shape, **attributes)
+
+    def average(self, x: str, name: str) -> str:
+        """Average each channel and drop the extents."""
+        channels = self.shape[x][0]
+        averaged = self._node("GlobalAveragePool", name, [x], (channels, 1, 1))
+        return self._node("Flatten", f"{name}_flat", [averaged], (channels,))
+
+    def dense(self, x: str, name: str, width: int) -> str:
+        """Multiply with a matrix; half of He's scale, so that no class drowns the others."""
+        (depth,) = self.shape[x]
+        kernel = self._draw(f"{name}/kernel", (width, depth)) * he_bound(4 * depth)
+        inputs = [
+            x,
+            self._weight(f"{name}/kernel", kernel),
+            self._weight(f"{name}/bias", self._small(f"{name}/bias", width)),
+        ]
+        return self._node("Gemm", name, inputs, (width,), transB=1)
+
+    def softmax(self, x: str, name: str) -> str:
+        """Turn the last layer into probabilities."""
+        return self._node("Softmax", name, [x], self.shape[x], axis=-1)
+
+    def model(self, name: str, output: str) -> onnx.ModelProto:
+        """Return the finished model."""
+        value, (source, shape) = helper.make_tensor_value_info, self.input
+        graph = helper.make_graph(
+            self.nodes,
+            name,
+            [value(source, TensorProto.FLOAT, shape)],
+            [value(output, TensorProto.FLOAT, (1, *self.shape[output]))],
+            self.weights,
+        )
+        opsets = [helper.make_opsetid("", OPSET)]
+        return helper.make_model(
+            graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="xbackend"
+        )
+
+    def _draw(self, name: str, shape: Sequence[int]) -> Array:
+        drawn = signed(f"{self.seed}/{name}", shape)
+        self.parameters += drawn.size
+        return drawn
+
+    def _small(self, name: str, count: int) -> Array:
+        return self._draw(name, (count,)) * np.float32(0.125)
+
+    def _weight(self, name: str, array: Array) -> str:
+        self.weights.append(numpy_helper.from_array(array.astype("<f4"), name))
+        return name
+
+    def _node(
+        self, operator: str, name: str, inputs: list[str], shape: Sequence[int], **attributes: Any
+    ) -> str:
+        self.nodes.append(helper.make_node(operator, inputs, [name], name, **attributes))
+        self.shape[name] = tuple(shape)
+        return name
+
+
+def _window(extents: Sequence[int], kernel: int, stride: int) -> dict[str, list[int]]:
+    """Return a window's attributes with padding as Keras' "same" has it: more after than before.
+
+    >>> _window((16, 16), 3, 2)["pads"]
+    [0, 0, 1, 1]
+    """
+    pairs = zip(extents, _strided(extents, stride), strict=True)
+    totals = [max((out - 1) * stride + kernel - extent, 0) for extent, out in pairs]
+    before = [total // 2 for total in totals]
+    after = [total - begin for total, begin in zip(totals, before, strict=True)]
+    return {"pads": [*before, *after], "strides": [stride, stride]}
+
+
+def _strided(extents: Sequence[int], stride: int) -> tuple[int, ...]:
+    return tuple(-(-extent // stride) for extent in extents)
