@@ -170,13 +170,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     _add_flags(commands)
     _add_convert(commands)
-    for name, text in (
-        ("backends", "list the backends, their precisions and their settings"),
-        ("platforms", "list where workers can run"),
-    ):
-        listing = commands.add_parser(name, help=text, description=text.capitalize() + ".")
-        listing.add_argument("--json", action="store_true", help="print one JSON object")
+    backends_text = "list the backends, their precisions and their settings"
+    _add_listing(commands, "backends", backends_text)
+    platforms = _add_listing(commands, "platforms", "list where workers can run")
+    platforms.add_argument("--setup", choices=["arm"], help="fetch what emulated ARM needs, once")
     _add_models(commands)
+    return parser
+
+
+def _add_listing(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xbackend import registry
 from xbackend.installed import version
 from xbackend.worker.contract import BackendSpec
+
+if TYPE_CHECKING:
+    from xbackend.platforms.sysroot import Sysroot
 
 
 def print_backends(options: argparse.Namespace) -> int:
@@ -57,32 +62,102 @@ def _backend_text(row: dict[str, Any]) -> str:
 
 
 def print_platforms(options: argparse.Namespace) -> int:
-    """List the forms of a platform and tell which of them work on this machine."""
-    import shutil
+    """List the platforms that this machine has and can emulate, or set emulated ARM up."""
+    if options.setup:
+        return _set_up(options)
+    found = _platforms()
+    print(json.dumps(found) if options.json else _platforms_text(found))
+    return 0
 
-    from xbackend.platforms import KINDS
+
+def _platforms() -> dict[str, Any]:
+    from xbackend.platforms import FLEETS, KINDS
+    from xbackend.platforms.arm import arm_processors
+    from xbackend.platforms.emulated import x86_processors
+    from xbackend.platforms.sysroot import find_sysroot
     from xbackend.worker.fingerprint import hardware
 
-    needs = {"qemu": "qemu-x86_64", "cores": "taskset"}
-    rows = []
-    for form, text in KINDS.items():
-        command = needs.get(form.partition(":")[0])
-        rows.append(
-            {
-                "form": form,
-                "description": text,
-                "available": command is None or shutil.which(command) is not None,
-            }
-        )
-    machine = hardware()
-    if options.json:
-        print(json.dumps({"schema_version": 1, "machine": machine, "platforms": rows}))
-        return 0
+    sysroot = find_sysroot()
+    return {
+        "schema_version": 1,
+        "machine": hardware(),
+        "platforms": [
+            {"form": form, "description": text, "available": _has_command(form)}
+            for form, text in KINDS.items()
+        ],
+        "processors": {"x86": x86_processors(), "arm": arm_processors()},
+        "fleets": {name: list(members) for name, members in FLEETS.items()},
+        "arm": None if sysroot is None else _sysroot(sysroot),
+    }
+
+
+def _sysroot(sysroot: Sysroot) -> dict[str, Any]:
+    return {
+        "folder": str(sysroot.root.parent),
+        "python": sysroot.python,
+        "packages": sysroot.packages,
+        "debian": sysroot.debian,
+    }
+
+
+def _has_command(form: str) -> bool:
+    """Tell whether the command that a form of a platform needs is on this machine."""
+    needs = {
+        "qemu": "qemu-x86_64",
+        "fleet:x86": "qemu-x86_64",
+        "qemu-arm": "qemu-aarch64",
+        "fleet:arm": "qemu-aarch64",
+        "cores": "taskset",
+        "docker": "docker",
+        "ssh": "ssh",
+    }
+    command = needs.get(form) or needs.get(form.partition(":")[0])
+    return command is None or shutil.which(command) is not None
+
+
+def _platforms_text(found: dict[str, Any]) -> str:
+    machine, processors = found["machine"], found["processors"]
     shown = f"{machine['device']}, {machine['microarchitecture']}, {machine['cores']} cores"
-    print(f"This machine: {shown}\n")
-    for row in rows:
+    width = max(len(row["form"]) for row in found["platforms"]) + 2
+    lines = [f"This machine: {shown}", ""]
+    for row in found["platforms"]:
         state = "" if row["available"] else "  [not available here]"
-        print(f"  {row['form']:26}{row['description']}{state}")
+        lines.append(f"  {row['form']:{width}}{row['description']}{state}")
+    lines.append("")
+    for name, members in found["fleets"].items():
+        lines += _wrapped(f"fleet:{name}", members)
+    for kind, form in (("x86", "qemu:"), ("arm", "qemu-arm:")):
+        lines += _wrapped(form, [row["name"] for row in processors[kind]] or ["needs qemu-user"])
+    lines += ["", "AVX-512 is not emulated: Skylake-Server and later are without it.", ""]
+    return "\n".join([*lines, _arm_text(found["arm"])])
+
+
+def _wrapped(head: str, words: Sequence[str]) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(
+        " ".join(words),
+        width=100,
+        initial_indent=f"  {head:12}",
+        subsequent_indent=" " * 14,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _arm_text(arm: dict[str, Any] | None) -> str:
+    if arm is None:
+        return "Emulated ARM is not set up: xbackend platforms --setup arm"
+    frameworks = ("numpy", "onnxruntime", "tflite-runtime", "ai-edge-litert")
+    named = [f"{name} {arm['packages'][name]}" for name in frameworks if name in arm["packages"]]
+    return f"Emulated ARM is set up in {arm['folder']}: Python {arm['python']}, {', '.join(named)}"
+
+
+def _set_up(options: argparse.Namespace) -> int:
+    from xbackend.platforms.setup_arm import set_up
+
+    made = _sysroot(set_up(lambda line: print(line, file=sys.stderr, flush=True)))
+    print(json.dumps({"schema_version": 1, "arm": made}) if options.json else _arm_text(made))
     return 0
 
 

@@ -94,14 +94,20 @@ def make_plan(order: Order, store: Store, tell: Callable[[str], None]) -> Plan:
 
 def _specs(order: Order, platforms: Sequence[Platform]) -> list[BackendSpec]:
     """Return the backends to run. Raises UsageError for an unknown one, or one not installed."""
-    foreign = any(platform.python != Platform("").python for platform in platforms)
     if not order.backends:
-        return [spec for spec in registry.backends() if foreign or registry.is_available(spec)]
+        return [spec for spec in registry.backends() if _may_run(spec, platforms)]
     specs = [registry.backend(word) for word in dict.fromkeys(order.backends)]
     for spec in specs:
-        if not foreign and not registry.is_available(spec):
+        if not _may_run(spec, platforms):
             raise UsageError(registry.install_hint(spec))
     return specs
+
+
+def _may_run(spec: BackendSpec, platforms: Sequence[Platform]) -> bool:
+    """Tell whether a backend's framework is here, or may be where one of the platforms runs."""
+    own = Platform("").python
+    foreign = [platform for platform in platforms if platform.python != own]
+    return registry.is_available(spec) or any(p.offers(spec.modules) for p in foreign)
 
 
 def _check_precisions(precisions: Sequence[str]) -> None:
@@ -213,6 +219,7 @@ class _Planner:
         else:
             self._check_taps(artifact)
             self._launch(variant, artifact, worker)
+            self._leave_out(variant)
 
     def _check_taps(self, artifact: Artifact) -> None:
         names = tuple(layer.tap for layer in artifact.layers)
@@ -227,7 +234,7 @@ class _Planner:
     def _launch(self, variant: Variant, artifact: Artifact, worker: Path) -> None:
         samples = self.inputs.samples(artifact.inputs)
         digests = {"inputs": self.inputs.digest, "artifact": artifact.digest, "worker": worker.stem}
-        for platform, threads, repeat in self._grid():
+        for platform, threads, repeat in self._grid(variant.spec):
             settings = {**variant.settings, "threads": threads}
             job = Job(
                 backend=variant.spec.word,
@@ -240,6 +247,7 @@ class _Planner:
                 store=str(self.store.folder.absolute()),
                 missing=registry.install_hint(variant.spec),
                 emulator=platform.emulator,
+                machine=platform.machine,
             )
             key = run_key(variant.spec, job, platform, digests, repeat)
             repeatable = not (self.order.fresh or platform.carrier)
@@ -259,11 +267,24 @@ class _Planner:
         """Record the runs of a variant that cannot be started."""
         error = {"stage": stage, "symptom": symptom, "message": message}
         for platform in self.platforms:
-            record = self._record(variant, platform, self.order.threads[0], 0)
-            self.stillborn.append({**record, "status": status, "error": error})
+            self._bury(variant, platform, status, error)
 
-    def _grid(self) -> Iterator[tuple[Platform, int, int]]:
-        return itertools.product(self.platforms, self.order.threads, range(self.order.repeats))
+    def _bury(self, variant: Variant, platform: Platform, status: str, error: Record) -> None:
+        record = self._record(variant, platform, self.order.threads[0], 0)
+        self.stillborn.append({**record, "status": status, "error": error})
+
+    def _leave_out(self, variant: Variant) -> None:
+        """Record that a backend is skipped on the platforms that are known not to have it."""
+        for platform in self.platforms:
+            if not platform.offers(variant.spec.modules):
+                needs = " or ".join(variant.spec.modules)
+                message = f"The set-up of '{platform.spec}' does not hold {needs}."
+                error = {"stage": "plan", "symptom": "not-installed", "message": message}
+                self._bury(variant, platform, "skipped", error)
+
+    def _grid(self, spec: BackendSpec) -> Iterator[tuple[Platform, int, int]]:
+        platforms = [platform for platform in self.platforms if platform.offers(spec.modules)]
+        return itertools.product(platforms, self.order.threads, range(self.order.repeats))
 
     def _record(self, variant: Variant, platform: Platform, threads: int, repeat: int) -> Record:
         """Return all keys of a run's record, as they are before it ran."""

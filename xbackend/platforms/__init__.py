@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from xbackend.errors import UsageError
-from xbackend.platforms import emulated, local, remote
+from xbackend.platforms import arm, emulated, local, remote
 from xbackend.platforms.platform import Platform
 
-__all__ = ["KINDS", "Platform", "expand_platforms", "parse_platform"]
+__all__ = ["FLEETS", "KINDS", "Platform", "expand_platforms", "parse_platform"]
 
 KINDS: dict[str, str] = {
     "native": "this machine as it is",
     "cores:N": "the first N of the cores that this process may use",
     "qemu:CPU[,+flag][,-flag]": "an emulated x86 processor; needs qemu-user",
-    "fleet:x86": "emulated processors, one for each behaviour that is known",
+    "qemu-arm:CPU[,feature=off]": "an emulated ARM processor, to be set up once; needs qemu-user",
+    "fleet:x86": "emulated x86 processors, one for each behaviour that is known",
+    "fleet:arm": "emulated ARM processors, likewise",
     "ssh:HOST": "another machine, reached by ssh without a question; nothing is installed there",
     "docker:IMAGE": "a container of an image with Python, NumPy and the framework",
     "python:PATH": "another Python, with whatever frameworks it has",
@@ -26,10 +28,14 @@ PARTS: dict[str, Callable[[Platform, str], Platform]] = {
     "cores": local.cores,
     "python": local.python,
     "qemu": emulated.qemu,
+    "qemu-arm": arm.qemu_arm,
     "ssh": remote.ssh,
     "docker": remote.docker,
 }
 """A kind to what it adds to a platform."""
+
+FLEETS = {**emulated.FLEETS, "arm": arm.FLEET}
+"""A fleet to its platforms."""
 
 
 def expand_platforms(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -45,11 +51,9 @@ def expand_platforms(texts: tuple[str, ...]) -> tuple[str, ...]:
         if not colon:
             found.append(text)
             continue
-        if fleet not in emulated.FLEETS:
-            raise UsageError(
-                f"There is no fleet '{fleet}'. Fleets: {', '.join(sorted(emulated.FLEETS))}."
-            )
-        found += [f"{head}{member}{plus}{rest}" for member in emulated.FLEETS[fleet]]
+        if fleet not in FLEETS:
+            raise UsageError(f"There is no fleet '{fleet}'. Fleets: {', '.join(FLEETS)}.")
+        found += [f"{head}{member}{plus}{rest}" for member in FLEETS[fleet]]
     return tuple(dict.fromkeys(found))
 
 

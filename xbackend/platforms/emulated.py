@@ -10,15 +10,18 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from xbackend.errors import UsageError
 from xbackend.installed import cache_folder
-from xbackend.platforms.platform import TCG, Platform, find_command
+from xbackend.platforms.platform import TCG, Platform, find_command, list_processors
 from xbackend.worker.objects import write_whole
 
 FLEETS = {
@@ -34,6 +37,14 @@ FLEETS = {
 """One processor for each behaviour that was seen: SSE4.2; AVX of Intel and of AMD; AVX2 with FMA
 of Intel, of AMD's first Zen (XNNPACK has kernels of its own for it) and of its later ones."""
 
+WITHOUT_64_BITS = frozenset(
+    "486 athlon base coreduo kvm32 n270 pentium pentium2 pentium3 qemu32".split()
+)
+"""Processors of `-cpu help` that cannot run a Python of 64 bits."""
+
+LISTED = re.compile(r"\s*(?:x86 )?(\S+)\s+(.*)")
+VERSION = re.compile(r"-v\d+$")
+
 PROBE = (
     "import sys, json; sys.path.insert(0, sys.argv[1]); "
     "from xbackend.worker.fingerprint import hardware; print(json.dumps(hardware()))"
@@ -44,8 +55,9 @@ def qemu(platform: Platform, value: str) -> Platform:
     """Emulate a processor, named and changed as QEMU's option `-cpu` does."""
     if not value:
         raise UsageError("The platform 'qemu:' needs a processor, such as qemu:Haswell.")
-    if platform.carrier:
-        raise UsageError(f"'qemu:{value}' cannot be joined with '{platform.carrier}'.")
+    if platform.carrier or platform.emulator:
+        other = platform.carrier or "another emulated processor"
+        raise UsageError(f"'qemu:{value}' cannot be joined with {other}.")
     emulator = find_command("qemu-x86_64", f"qemu:{value}", "qemu-user")
     overlay = make_overlay(emulator, value, platform.cores)
     prefix = (*platform.prefix, emulator, "-L", str(overlay), "-cpu", value)
@@ -140,3 +152,25 @@ def cpuinfo(processor: dict[str, Any], cores: int) -> str:
         fields = {"processor": core, **shared, "core id": core, "apicid": core}
         blocks.append("".join(f"{key}\t: {value}\n" for key, value in fields.items()))
     return "\n".join(blocks) + "\n"
+
+
+def x86_processors() -> list[dict[str, str]]:
+    """Return the processors that `qemu-x86_64` knows, none without it."""
+    emulator = shutil.which("qemu-x86_64")
+    return [] if emulator is None else read_listing(list_processors(emulator))
+
+
+def read_listing(lines: Sequence[str]) -> list[dict[str, str]]:
+    """Return name and description of each processor, those of its first version.
+
+    >>> read_listing(["x86 EPYC  (alias configured by machine type)", "x86 EPYC-v1  AMD EPYC"])
+    [{'name': 'EPYC', 'description': 'AMD EPYC'}]
+    """
+    found = (LISTED.fullmatch(line) for line in lines)
+    texts = {str(match[1]): str(match[2]) for match in found if match}
+    names = [name for name in texts if not VERSION.search(name)]
+    return [
+        {"name": name, "description": texts.get(f"{name}-v1", texts[name])}
+        for name in names
+        if name not in WITHOUT_64_BITS and not texts[name].startswith("(alias of")
+    ]

@@ -35,6 +35,8 @@ def cores(platform: Platform, value: str) -> Platform:
 
 def python(platform: Platform, value: str) -> Platform:
     """Use another interpreter, with whatever is installed for it."""
+    if platform.packages:
+        raise UsageError(f"'{platform.spec}' cannot be: an emulated ARM has a Python of its own.")
     if platform.carrier and value:
         return replace(platform, python=value)
     path = Path(value).expanduser().absolute()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,14 +28,31 @@ class Platform:
     """The interpreter, by its absolute path: emulators cannot find it otherwise."""
     emulator: str = ""
     """What CPUID names as hypervisor under an emulator; empty where the real processor computes."""
+    machine: str = ""
+    """What `uname -m` says where that is known beforehand, such as `aarch64`."""
+    packages: str = ""
+    """The one folder that has the worker's packages; empty where they are not known beforehand."""
     carrier: str = ""
     """`ssh:HOST` or `docker:IMAGE` where the worker runs elsewhere, see `xbackend.carry`."""
     cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     """How many cores the worker may use."""
 
+    def offers(self, modules: Sequence[str]) -> bool:
+        """Tell whether any of these modules may be there; yes for none at all."""
+        if not self.packages or not modules:
+            return True
+        return any(Path(self.packages, *name.split(".")).exists() for name in modules)
+
     def command(self, worker: Path) -> list[str]:
         """Return the command line of a worker."""
         return [*self.prefix, self.python, str(worker)]
+
+
+def list_processors(emulator: str) -> list[str]:
+    """Return the lines of `-cpu help` of an emulator that name a processor."""
+    command = [emulator, "-cpu", "help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.stdout.partition("\n\n")[0].splitlines()[1:]
 
 
 def find_command(command: str, part: str, package: str) -> str:

@@ -61,27 +61,55 @@ INTEL_6 = {
 BORN_WITH_AVX512 = (0x55, 0x6A, 0x6C, 0x7D, 0x7E, 0x8C, 0x8D, 0x8F, 0xCF, 0xAD, 0xAE)
 """Models of family 6 whose chips all have AVX-512, so that an emulator without it is told."""
 
-ARM_IMPLEMENTERS = {"0x41": "ARM", "0x4e": "NVIDIA", "0x61": "Apple", "0xc0": "Ampere"}
+ARM_IMPLEMENTERS = {
+    0x00: "QEMU",
+    0x41: "ARM",
+    0x43: "Cavium",
+    0x46: "Fujitsu",
+    0x48: "HiSilicon",
+    0x4E: "NVIDIA",
+    0x51: "Qualcomm",
+    0x61: "Apple",
+    0xC0: "Ampere",
+}
 ARM_PARTS = {
     ("ARM", 0xD03): "Cortex-A53",
+    ("ARM", 0xD04): "Cortex-A35",
+    ("ARM", 0xD05): "Cortex-A55",
     ("ARM", 0xD07): "Cortex-A57",
     ("ARM", 0xD08): "Cortex-A72",
+    ("ARM", 0xD09): "Cortex-A73",
+    ("ARM", 0xD0A): "Cortex-A75",
     ("ARM", 0xD0B): "Cortex-A76",
     ("ARM", 0xD0C): "Neoverse N1",
+    ("ARM", 0xD0D): "Cortex-A77",
     ("ARM", 0xD40): "Neoverse V1",
+    ("ARM", 0xD41): "Cortex-A78",
+    ("ARM", 0xD44): "Cortex-X1",
+    ("ARM", 0xD46): "Cortex-A510",
+    ("ARM", 0xD47): "Cortex-A710",
     ("ARM", 0xD49): "Neoverse N2",
+    ("ARM", 0xD4A): "Neoverse E1",
     ("ARM", 0xD4F): "Neoverse V2",
+    ("Ampere", 0xAC3): "Ampere-1",
+    ("Apple", 0x022): "Apple M1",
+    ("Apple", 0x023): "Apple M1",
+    ("Cavium", 0x0AF): "ThunderX2",
+    ("Fujitsu", 0x001): "A64FX",
+    ("HiSilicon", 0xD01): "Kunpeng 920",
+    ("QEMU", 0x051): "QEMU max",
 }
-"""Implementer and part number of MIDR_EL1 (Linux, arch/arm64/include/asm/cputype.h)."""
+"""Implementer and part number of MIDR_EL1 (Linux, arch/arm64/include/asm/cputype.h); QEMU's own
+processor with every feature has the part number `Q` of no implementer (target/arm/cpu64.c)."""
 
 
 def hardware() -> Dict[str, Any]:
     """Return what computes: the processor as CPUID shows it to this process, cores, memory.
 
-    Where there is no CPUID, /proc/cpuinfo is all there is. `hypervisor` is the signature of what
-    stands between: `TCGTCGTCGTCG` for QEMU's emulator.
+    Where there is no CPUID, Linux is asked. `hypervisor` is the signature of what stands between:
+    `TCGTCGTCGTCG` for QEMU's emulator.
     """
-    seen = read_processor() or _from_proc()
+    seen = read_processor() or from_linux(_cpuinfo())
     return {
         "vendor": VENDORS.get(seen.vendor_id, seen.vendor_id or "unknown"),
         "device": seen.brand or os.uname().machine,
@@ -137,20 +165,30 @@ def _amd(family: int, model: int) -> str:
     return {0x15: "Bulldozer", 0x1A: "Zen 5"}.get(family, "unknown")
 
 
-def _from_proc() -> Processor:
+def from_linux(fields: Dict[str, str]) -> Processor:
     """Return what /proc/cpuinfo says of the first processor, in ARM's words or in x86's."""
-    fields = _cpuinfo()
     implementer = fields.get("CPU implementer", "")
+    vendor = ARM_IMPLEMENTERS.get(int(implementer, 0), implementer) if implementer else ""
+    part = int(fields.get("CPU part", "0"), 0)
     return Processor(
-        vendor_id=fields.get("vendor_id", ARM_IMPLEMENTERS.get(implementer, implementer)),
-        brand=fields.get("model name", ""),
+        vendor_id=fields.get("vendor_id", vendor),
+        brand=fields.get("model name", ARM_PARTS.get((vendor, part), "")),
         family=int(fields.get("cpu family", fields.get("CPU architecture", "0"))),
-        model=int(fields.get("model", fields.get("CPU part", "0")), 0),
+        model=int(fields.get("model", "0")) or part,
         stepping=int(fields.get("stepping", fields.get("CPU revision", "0"))),
         flags=tuple(sorted(set(fields.get("flags", fields.get("Features", "")).split()))),
         caches={},
-        hypervisor="",
+        hypervisor=_hypervisor(),
     )
+
+
+def _hypervisor() -> str:
+    """Return what Linux names as hypervisor, such as `xen`; under an emulator it is told to."""
+    try:
+        with open("/sys/hypervisor/type", encoding="ascii", errors="replace") as stream:
+            return stream.read().strip()
+    except OSError:
+        return ""
 
 
 def _cpuinfo() -> Dict[str, str]:

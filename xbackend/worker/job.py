@@ -53,7 +53,9 @@ class Job:
     missing: str
     """The sentence to say if the framework cannot be imported."""
     emulator: str = ""
-    """The hypervisor's signature that CPUID must show, for the platform's label to be believed."""
+    """The emulator's signature that must be seen, for the platform's label to be believed."""
+    machine: str = ""
+    """What `uname -m` must say, likewise; empty for whatever it says."""
 
     def to_json(self) -> str:
         """Return the job as one JSON document."""

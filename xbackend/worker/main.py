@@ -62,11 +62,12 @@ def main() -> None:
 
 
 def _mislabelled(job: Job, hardware: Record) -> Record | None:
-    """Return a failure if the platform's label says emulated and CPUID does not, or None.
+    """Return a failure if the platform's label says emulated and this process is not, or None.
 
     A program that an emulated one starts runs on the real processor, silently.
     """
-    if not job.emulator or hardware["hypervisor"] == job.emulator:
+    emulated = not job.emulator or hardware["hypervisor"] == job.emulator
+    if emulated and (not job.machine or hardware["machine"] == job.machine):
         return None
     message = (
         f"The platform is an emulated processor, but this worker runs on {hardware['device']}. "
