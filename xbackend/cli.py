@@ -47,6 +47,17 @@ MODELS_EXAMPLES = """examples:
   xbackend models show cifar10-small                  where its files and samples are
   xbackend models train cifar10-small --data cifar-10-binary.tar.gz --output trained
 """
+IMPORT_EXAMPLES = """examples:
+  xbackend import unannticipated unaNNticipated --store published
+  xbackend import unannticipated unaNNticipated/experiments/results/precision
+  xbackend compare --store published --where facts.experiment=equivalence_classes
+
+formats:
+  unannticipated      the published results of uibk-iNNference/unaNNticipated
+  (and those of installed packages, by entry points of the group xbackend.importers)
+
+exit status: 0 something was imported, 2 nothing was
+"""
 TAPS_HELP = "outputs (one inference), layers (every ONNX value), or patterns such as 'conv*,fc1'"
 
 
@@ -129,6 +140,12 @@ def _convert(options: argparse.Namespace) -> int:
     return convert(options)
 
 
+def _import(options: argparse.Namespace) -> int:
+    from xbackend.intake import command
+
+    return command(options)
+
+
 def _backends(options: argparse.Namespace) -> int:
     from xbackend.listings import print_backends
 
@@ -152,6 +169,7 @@ _COMMANDS = {
     "compare": _compare,
     "flags": _flags,
     "convert": _convert,
+    "import": _import,
     "backends": _backends,
     "platforms": _platforms,
     "models": _models,
@@ -170,6 +188,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     _add_flags(commands)
     _add_convert(commands)
+    _add_import(commands)
     backends_text = "list the backends, their precisions and their settings"
     _add_listing(commands, "backends", backends_text)
     platforms = _add_listing(commands, "platforms", "list where workers can run")
@@ -280,6 +299,15 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--inputs", metavar="FILE", help="calibration inputs, .npy or .npz")
     add("--option", metavar="CONVERTER.KEY=VALUE", action="append", help="of one converter")
     add("--force", action="store_true", help="overwrite files that are there")
+    _add_store(parser)
+
+
+def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "take runs that others made into a store"
+    parser = _add(commands, "import", text, IMPORT_EXAMPLES)
+    parser.add_argument("importer", metavar="FORMAT", help="such as unannticipated")
+    parser.add_argument("path", metavar="PATH", help="a folder, or what the format is kept in")
+    parser.add_argument("--json", action="store_true", help="print the counts as one JSON object")
     _add_store(parser)
 
 

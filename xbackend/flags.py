@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,23 +79,38 @@ def _group(run: Run) -> Record:
 
 
 def _table(runs: Sequence[Run]) -> FlagTable:
-    found = classes([_outputs(run) for run in runs])
+    shared = set.intersection(*({str(row["input"]) for row in run.results} for run in runs))
+    found = classes([_outputs(run, shared) for run in runs])
     number = {place: index for index, places in enumerate(found, 1) for place in places}
     labels = [number[place] for place in range(len(runs))]
     return FlagTable(
         group=_group(runs[0]),
         runs=tuple(runs),
         classes=tuple(tuple(runs[place].id for place in places) for places in found),
-        clusters=rank([properties(run) for run in runs], labels),
+        clusters=rank(properties(runs), labels),
     )
 
 
-def _outputs(run: Run) -> tuple[str, ...]:
-    return tuple(tensor["digest"] for result in run.results for tensor in result["outputs"])
+def _outputs(run: Run, shared: Container[str]) -> tuple[str, ...]:
+    """Return the digests of a run's outputs for the samples that all runs have."""
+    results = [result for result in run.results if str(result["input"]) in shared]
+    return tuple(tensor["digest"] for result in results for tensor in result["outputs"])
 
 
-def properties(run: Run) -> frozenset[str]:
-    """Return what a run's platform has: flags, and values of what is not a flag."""
+def properties(runs: Sequence[Run]) -> list[frozenset[str]]:
+    """Return what each run's platform has: flags, and values of what is not a flag.
+
+    A value that any platform does not tell is left out, as having it would say who told it.
+    """
+    values = [_values(run) for run in runs]
+    told = set.intersection(*(set(each) for each in values))
+    return [
+        frozenset({f"{key}={each[key]}" for key in told} | set(run.row["hardware"]["flags"]))
+        for run, each in zip(runs, values, strict=True)
+    ]
+
+
+def _values(run: Run) -> Record:
     hardware = run.row["hardware"]
     caches = hardware.get("caches") or {}
     values = {
@@ -105,8 +120,7 @@ def properties(run: Run) -> frozenset[str]:
         "cores": hardware["cores"],
         "threads": run.row["settings"].get("threads"),
     }
-    named = {f"{key}={value}" for key, value in values.items() if value is not None}
-    return frozenset(named | set(hardware["flags"]))
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def rank(having: Sequence[frozenset[str]], labels: Sequence[int]) -> tuple[Cluster, ...]:

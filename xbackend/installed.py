@@ -17,7 +17,7 @@ from pathlib import Path
 
 from xbackend.worker.objects import write_whole
 
-GROUPS = ("xbackend.backends", "xbackend.converters", "xbackend.reports")
+GROUPS = ("xbackend.backends", "xbackend.converters", "xbackend.importers", "xbackend.reports")
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ def importable(module: str) -> bool:
 
 
 def _state() -> str:
-    """Return a digest of the folders on `sys.path` and when they last changed."""
-    digest = hashlib.sha256(sys.version.encode())
+    """Return a digest of the folders on `sys.path`, when they last changed, and what is asked."""
+    digest = hashlib.sha256(f"{sys.version}{GROUPS}".encode())
     for folder in sys.path:
         try:
             changed = os.stat(folder or ".").st_mtime_ns

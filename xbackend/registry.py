@@ -1,4 +1,4 @@
-"""Backends, converters and reports by name: the only door to the wings and to strangers."""
+"""Backends, converters, importers, reports by name: the only door to the wings and strangers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 from xbackend.converter import ConverterSpec
 from xbackend.errors import UsageError
+from xbackend.importers import ImporterSpec
 from xbackend.installed import importable, installed
 from xbackend.worker.contract import BackendSpec
 
@@ -127,6 +128,19 @@ def report(name: str) -> Callable[..., str]:
         )
     render: Callable[..., str] = _load("xbackend.reports", name)
     return render
+
+
+def importer(name: str) -> ImporterSpec:
+    """Return what is known of an importer. Raises UsageError for an unknown name."""
+    points = installed().entry_points["xbackend.importers"]
+    if name not in points:
+        raise UsageError(
+            f"There is no importer '{name}'. Known importers: {', '.join(sorted(points))}."
+        )
+    spec = _load("xbackend.importers", name)
+    if not isinstance(spec, ImporterSpec):
+        raise UsageError(f"The entry point of importer '{name}' is not an ImporterSpec.")
+    return spec
 
 
 def load_object(path: str) -> Any:

@@ -90,12 +90,16 @@ def test_amds_caches_come_from_their_own_leaves():
         (0x50654, (0, 0, 0, 0), "Skylake without AVX-512"),
         (0x506E3, (0, 0, 0, 0), "Skylake"),
         (0x50657, (0, 1 << 16, 1 << 11, 0), "Cascade Lake"),
+        (0x50657, (0, 1 << 16, 0, 0), "Cascade Lake"),
+        (0x50657, (0, 0, 0, 0), "Cascade Lake without AVX-512"),
+        (0x906E9, (0, 0, 0, 0), "Kaby Lake"),
+        (0x906ED, (0, 0, 0, 0), "Coffee Lake"),
         (0x606A6, (0, 1 << 16, 0, 0), "Ice Lake"),
         (0xC06F2, (0, 1 << 16, 0, 0), "Emerald Rapids"),
         (0x00F12, (0, 0, 0, 0), "unknown"),
     ],
 )
-def test_intels_microarchitectures_are_told_by_model_and_flags(signature, leaf7, name):
+def test_intels_microarchitectures_are_told_by_model_stepping_and_flags(signature, leaf7, name):
     leaves = {**HASWELL, (1, 0): (signature, 0, 1 << 27, 0), (7, 0): leaf7}
     assert microarchitecture(_processor(leaves, saved=0xE7)) == name
 

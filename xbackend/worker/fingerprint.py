@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, Dict, Sequence
+from typing import Any, Dict
 
 from xbackend.worker.cpuid import Processor, read_processor
 
@@ -56,6 +56,13 @@ INTEL_6 = {
     "Granite Rapids": (0xAD, 0xAE),
 }
 """Intel's family 6: model numbers by microarchitecture (Intel SDM volume 4, table 2-1)."""
+
+LATER_STEPPINGS = (
+    (0x55, 5, 7, "Cascade Lake"),
+    (0x55, 10, 11, "Cooper Lake"),
+    (0x9E, 10, 13, "Coffee Lake"),
+)
+"""Model, first and last stepping of microarchitectures that share a model with an older one."""
 
 
 BORN_WITH_AVX512 = (0x55, 0x6A, 0x6C, 0x7D, 0x7E, 0x8C, 0x8D, 0x8F, 0xCF, 0xAD, 0xAE)
@@ -140,19 +147,23 @@ def software() -> Dict[str, Any]:
 def microarchitecture(cpu: Processor) -> str:
     """Name the microarchitecture from family, model and flags; `unknown` if it is not listed."""
     if cpu.vendor_id == "GenuineIntel" and cpu.family == 6:
-        return _intel(cpu.model, cpu.flags)
+        return _intel(cpu)
     if cpu.vendor_id == "AuthenticAMD":
         return _amd(cpu.family, cpu.model)
     return ARM_PARTS.get((cpu.vendor_id, cpu.model), "unknown")
 
 
-def _intel(model: int, flags: Sequence[str]) -> str:
-    name = next((name for name, models in INTEL_6.items() if model in models), "unknown")
-    if model == 0x55 and "avx512_bf16" in flags:
+def _intel(cpu: Processor) -> str:
+    """Name a processor of family 6; an emulator may show flags that its stepping does not have."""
+    name = next((name for name, models in INTEL_6.items() if cpu.model in models), "unknown")
+    for model, first, last, later in LATER_STEPPINGS:
+        if cpu.model == model and first <= cpu.stepping <= last:
+            name = later
+    if cpu.model == 0x55 and "avx512_bf16" in cpu.flags:
         return "Cooper Lake"
-    if model == 0x55 and "avx512_vnni" in flags:
+    if cpu.model == 0x55 and "avx512_vnni" in cpu.flags:
         return "Cascade Lake"
-    if model in BORN_WITH_AVX512 and "avx512f" not in flags:
+    if cpu.model in BORN_WITH_AVX512 and "avx512f" not in cpu.flags:
         return f"{name} without AVX-512"
     return name
 
