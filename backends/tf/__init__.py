@@ -32,7 +32,7 @@ SPEC = BackendSpec(
             ("auto", "on", "off"),
         ),
         Setting("deterministic_ops", False, "only deterministic kernels, or an error"),
-        Setting("tf32", True, "19-bit products of float32 matrices on GPUs that have them"),
+        Setting("tf32", True, "round float32 to TensorFloat-32 in products on GPUs that have it"),
     ),
     lacks={
         "int8": "TensorFlow has no kernels for ONNX's integer operators (QLinearConv, "

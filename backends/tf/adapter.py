@@ -59,9 +59,14 @@ class Adapter(Backend):
         def compute(*tensors: Any) -> Any:
             return list(executor.outputs(dict(zip(names, tensors))).values())
 
+        labels = [scope_name(name) for name in names]
         signature = [
-            tf.TensorSpec(shapes[value.name], value.dtype, scope_name(value.name))
-            for value in graph.inputs
+            tf.TensorSpec(
+                shapes[value.name],
+                value.dtype,
+                label if labels.count(label) == 1 else f"{label}_{place}",
+            )
+            for place, (value, label) in enumerate(zip(graph.inputs, labels))
         ]
         return tf.function(compute, autograph=False).get_concrete_function(*signature)
 
