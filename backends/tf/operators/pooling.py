@@ -57,27 +57,24 @@ def lowest(dtype: Any) -> float:
 
 
 def _with_indices(node: Node, x: Value, view: Window) -> Tuple[Value, Value]:
-    """Find each maximum's place in a picture that is bordered, and count it again without."""
+    """Find each maximum's place in a bordered picture, then count it as ONNX does, without."""
     batch, channels = x.shape[:2]
-    extents = [*view.extents, *[1] * (2 - view.rank)]
-    pads: Pads = (*view.all_pads, *[(0, 0)] * (2 - view.rank))
-    kernel, strides = (
-        [1, *sizes, *[1] * (2 - view.rank), 1] for sizes in (view.kernel, view.strides)
-    )
-    picture = tf.reshape(last(x), [batch, *extents, channels])
+    flat = [1] * (2 - view.rank)
+    rows, columns = (*view.extents, *flat)
+    pads: Pads = (*view.all_pads, *[(0, 0)] * len(flat))
+    picture = tf.reshape(last(x), [batch, rows, columns, channels])
     picture = padded(picture, pads, lowest(x.tensor.dtype))
+    kernel, strides = ([1, *sizes, *flat, 1] for sizes in (view.kernel, view.strides))
     y, places = tf.nn.max_pool_with_argmax(picture, kernel, strides, "VALID", output_dtype=tf.int64)
-    columns = picture.shape[2]
     place, channel = places // channels, places % channels
-    row, column = place // columns - pads[0][0], place % columns - pads[1][0]
-    image = tf.reshape(tf.range(batch, dtype=tf.int64), [batch, 1, 1, 1]) * channels + channel
-    if node.attributes.get("storage_order"):
-        inner = column * extents[0] + row
-    else:
-        inner = row * extents[1] + column
-    indices = image * (extents[0] * extents[1]) + inner
+    row = place // picture.shape[2] - pads[0][0]
+    column = place % picture.shape[2] - pads[1][0]
+    by_columns = node.attributes.get("storage_order")
+    inner = column * rows + row if by_columns else row * columns + column
+    image = tf.reshape(tf.range(batch, dtype=tf.int64), [batch, 1, 1, 1])
+    indices = (image * channels + channel) * (rows * columns) + inner
     shape = [batch, *y.shape[1 : 1 + view.rank], channels]
-    return tuple(Value(tf.reshape(t, shape), channels_last=True) for t in (y, indices))  # type: ignore[return-value]
+    return Value(tf.reshape(y, shape), True), Value(tf.reshape(indices, shape), True)
 
 
 def average_pool(node: Node, x: Value) -> Value:
