@@ -201,12 +201,20 @@ def _check_formats(targets: Sequence[str]) -> None:
 
 def _options(texts: Sequence[str] | None) -> dict[str, dict[str, Any]]:
     """Return converter's name to its options, from `CONVERTER.KEY=VALUE`."""
+    from xbackend import registry
+
+    known = [spec.name for spec in registry.converters()] if texts else []
     chosen: dict[str, dict[str, Any]] = {}
     for text in texts or ():
         name, equals, value = text.partition("=")
         converter, dot, key = name.partition(".")
         if not equals or not dot:
             raise UsageError(f"'--option {text}' is not of the form CONVERTER.KEY=VALUE.")
+        if converter not in known:
+            raise UsageError(
+                f"'--option {text}': there is no converter '{converter}'. "
+                f"Converters: {', '.join(known)}."
+            )
         try:
             chosen.setdefault(converter, {})[key] = json.loads(value)
         except ValueError:

@@ -154,7 +154,8 @@ def _read_arrays(path: Path, interface: Sequence[ValueInfo]) -> dict[str, Array]
         shown = ", ".join(repr(name) for name in found if name) or "one array without a name"
         raise InputError(
             f"{path} holds {shown}, but the model's inputs are "
-            f"{', '.join(repr(name) for name in names)}. Save them by these names with numpy.savez."
+            f"{', '.join(repr(name) for name in names) or 'none'}. "
+            "Save them by these names with numpy.savez."
         )
     return found
 
@@ -241,13 +242,14 @@ def _show(shape: Sequence[int | None]) -> str:
 
 
 def _keep(array: Array, rows: int, store: Store, drop_axis: bool = False) -> InputFile:
-    """Write an array into the store under the digest of its file."""
+    """Write an array into the store, in the order of bytes that frameworks take, by its digest."""
     import io
 
     import numpy as np
 
     stream = io.BytesIO()
-    np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    np.save(stream, np.ascontiguousarray(little), allow_pickle=False)
     data = stream.getvalue()
     path = store.folder / "inputs" / f"{hashlib.sha256(data).hexdigest()}.npy"
     if not path.exists():

@@ -254,6 +254,7 @@ def test_what_argparse_refuses_has_status_2(xbackend, arguments: list[str]) -> N
         (["convert", "{sound}", "--to", "svg"], ["svg"]),
         (["convert", "{sound}", "--to", ","], ["--to"]),
         (["convert", "{sound}", "--to", "onnx-int8", "--option", "x"], ["--option x"]),
+        (["convert", "{sound}", "--to", "onnx", "--option", "a.b=1"], ["'a'", "onnx_to_int8"]),
         (["models", "show", "vgg"], ["'vgg'", "cifar10-small"]),
         (["models", "show", "../cifar10_small"], ["cifar10-small"]),
         (["models", "train", "vgg", "--digits", "--output", "o"], ["'vgg'"]),

@@ -56,6 +56,14 @@ def test_an_array_holds_one_sample_or_many(given, interface, shape, count):
         assert _read(sample).shape == (1, 4, 4, 3)
 
 
+def test_the_order_of_the_bytes_in_the_file_changes_no_bit(given):
+    array = _numbers(2, 4, 4, 3)
+    little, big = given(array, FREE), given(array.astype(">f4"), FREE)
+    assert big.digest == little.digest
+    (first, _) = big.samples([FREE])
+    assert _read(first).tobytes() == array[:1].tobytes()
+
+
 def test_a_model_with_a_fixed_batch_takes_that_many_rows_at_a_time(given):
     value = ValueInfo("image", "float32", (2, 3))
     array = _numbers(6, 3)
