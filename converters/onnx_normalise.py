@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 FORMATS = frozenset({"to", "dtype", "output_dtype"})
 """Attributes whose integer names a number format."""
 
+SUBGRAPH = "(subgraph)"
+"""What stands for an attribute that is a graph; it may read values that its node does not name."""
+
 
 @dataclass
 class Context:
@@ -112,7 +115,7 @@ def _attribute(attribute: onnx.AttributeProto) -> Any:
     if attribute.type == AttributeProto.TENSOR:
         return tensor_of(attribute.t)
     if attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
-        return "(subgraph)"
+        return SUBGRAPH
     value = helper.get_attribute_value(attribute)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")

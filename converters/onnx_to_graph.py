@@ -15,7 +15,7 @@ from xbackend.worker.artifact import Layer, ValueInfo
 from xbackend.worker.graph import Graph, Node
 from xbackend.worker.tensor import Tensor
 
-from .onnx_normalise import Context, format_name, normalise, tensor_of
+from .onnx_normalise import SUBGRAPH, Context, format_name, normalise, tensor_of
 from .onnx_source import own_opset, read_model
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ SPEC = ConverterSpec(
     modules=("onnx",),
     extra="ort",
     distributions=("onnx",),
+    revision=2,
 )
 
 ALIGNMENT = 64
@@ -71,13 +72,20 @@ def graph_of(model: onnx.ModelProto) -> Graph:
 
 
 def layers_of(graph: Graph) -> tuple[Layer, ...]:
-    """List every value that a node computes, with its place and operator."""
+    """List every value that a node computes, with its place, its operator and what it reads."""
     return tuple(
-        Layer(name, index, node.operator)
+        Layer(name, index, node.operator, _reads(node, graph))
         for index, node in enumerate(graph.nodes)
         for name in node.outputs
         if name
     )
+
+
+def _reads(node: Node, graph: Graph) -> tuple[str, ...] | None:
+    """Return what a node reads; None where a subgraph may read more than the node says."""
+    if any(isinstance(value, str) and value == SUBGRAPH for value in node.attributes.values()):
+        return None
+    return tuple(dict.fromkeys(n for n in node.inputs if n and n not in graph.constants))
 
 
 def write_graph(graph: Graph, folder: Path) -> None:

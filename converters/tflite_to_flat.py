@@ -27,6 +27,7 @@ from .alignment import (
 from .flat_graph import FlatGraph
 from .flat_interface import Port, feeds, input_orders, output_ports, own_ports, plain_name, to_flat
 from .onnx_names import unique_names
+from .onnx_to_graph import layers_of
 from .tflite_file import read_flat_file, refuse_foreign_operations
 
 SPEC = ConverterSpec(
@@ -36,6 +37,7 @@ SPEC = ConverterSpec(
     modules=("numpy", "onnx"),
     extra="tflite",
     distributions=("ai-edge-litert", "tflite-runtime", "onnx"),
+    revision=2,
     takes_inputs=True,
     takes_hub=True,
 )
@@ -128,7 +130,7 @@ def _named_after(hub: Path, flat: FlatGraph, request: Request) -> Named:
     numbers = {tensor.position: index for index, tensor in series.items()}
     taps = [(numbers[m.flat.position], m.value.name, m.perm) for m in matches]
     taps += [(port.index, port.value.name, port.perm) for port in trial.outputs]
-    layers = _layers(graph)
+    layers = layers_of(graph)
     places = {layer.tap: layer.layer for layer in layers}
     kept = sorted((tap for tap in taps if tap[1] in places), key=lambda tap: places[tap[1]])
     return Named(trial.inputs, trial.outputs, kept, layers, _notes(trial, len(series), quantized))
@@ -216,15 +218,6 @@ def _values(
 
 def _number(array: Array) -> Array:
     return array if array.dtype.kind == "f" else array.astype(np.float64)
-
-
-def _layers(graph: Graph) -> tuple[Layer, ...]:
-    return tuple(
-        Layer(name, place, node.operator)
-        for place, node in enumerate(graph.nodes)
-        for name in node.outputs
-        if name
-    )
 
 
 def _notes(trial: Trial, tensors: int, quantized: bool) -> dict[str, Any]:

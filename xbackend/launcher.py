@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from xbackend.carry import Errand, Unreachable, carry
+from xbackend.fidelity import marked
 from xbackend.platforms import Platform
 from xbackend.store import Store
+from xbackend.worker.contract import Unfaithful
 from xbackend.worker.job import Job
 
 Record = dict[str, Any]
@@ -58,6 +60,8 @@ class Launch:
     worker: Path
     key: str = ""
     """Digest of all that decides the bits, under which a run that is sound is remembered."""
+    unfaithful: tuple[Unfaithful, ...] = ()
+    """What an emulated processor cannot be trusted with, as the backend's spec has it."""
 
 
 @dataclass
@@ -266,7 +270,7 @@ def finish(
         record.update(status="failed", error=error)
     resolved = record.get("facts", {}).get("settings", {})
     record["settings"] = {**launch.record["settings"], **resolved}
-    return record
+    return marked(record, launch.unfaithful)
 
 
 def _end(

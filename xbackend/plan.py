@@ -259,7 +259,9 @@ class _Planner:
             record["artifact"] = {"digest": artifact.digest, "format": artifact.format}
             record["layers"] = [vars(layer) for layer in artifact.layers]
             record["worker"] = worker.name
-            self.launches.append(Launch(record, job, platform, worker, key))
+            self.launches.append(
+                Launch(record, job, platform, worker, key, variant.spec.unfaithful)
+            )
 
     def _give_up(
         self, variant: Variant, status: str, stage: str, symptom: str, message: str

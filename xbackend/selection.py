@@ -24,6 +24,7 @@ HARDWARE: Record = {
 
 EXTRAS = (
     "created", "xbackend", "software", "versions", "artifact", "worker", "inputs_digest", "facts",
+    "emulation_unsafe", "emulation_reasons",
 )  # fmt: skip
 """Keys of a record that are told as they are, if it has them."""
 
@@ -35,7 +36,7 @@ class Run:
     row: Record
     """The keys of the contract and more, JSON values only."""
     layers: tuple[Record, ...]
-    """`tap`, `layer` and `operator` of every ONNX value, in graph order."""
+    """`tap`, `layer`, `operator` and `inputs` of every ONNX value, in graph order."""
     results: tuple[Record, ...]
     """One for each sample: `input`, `outputs`, `taps`, `taps_neutral`."""
 
@@ -48,6 +49,11 @@ class Run:
     def ok(self) -> bool:
         """Whether it gave outputs that can be compared."""
         return bool(self.row["status"] == "ok" and self.results)
+
+    @property
+    def unsafe(self) -> frozenset[str]:
+        """Names of the tensors whose bits are an emulator's, perhaps not a real processor's."""
+        return frozenset(self.row.get("emulation_unsafe") or ())
 
     @property
     def inputs_digest(self) -> str:

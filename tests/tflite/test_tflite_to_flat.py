@@ -40,12 +40,12 @@ def test_the_contracts_cnn_is_named_after_its_onnx_values(contract: Artifact) ->
 
 def test_layers_are_those_of_the_onnx_graph(contract: Artifact) -> None:
     assert contract.layers == (
-        Layer("conv", 0, "Conv"),
-        Layer("relu", 1, "Relu"),
-        Layer("pool", 2, "MaxPool"),
-        Layer("flat", 3, "Flatten"),
-        Layer("dense", 4, "Gemm"),
-        Layer("probabilities", 5, "Softmax"),
+        Layer("conv", 0, "Conv", ("x",)),
+        Layer("relu", 1, "Relu", ("conv",)),
+        Layer("pool", 2, "MaxPool", ("relu",)),
+        Layer("flat", 3, "Flatten", ("pool",)),
+        Layer("dense", 4, "Gemm", ("flat",)),
+        Layer("probabilities", 5, "Softmax", ("dense",)),
     )
 
 

@@ -60,6 +60,15 @@ class SpecContract:
         keys = [setting.key for setting in self.spec.settings]
         assert len({*keys, "threads", "precision"}) == len(keys) + 2
 
+    def test_what_cannot_be_trusted_under_emulation_has_a_reason_and_known_settings(self) -> None:
+        choices = {s.key: s.choices for s in self.spec.settings}
+        known = {**choices, "precision": tuple(self.spec.formats), "threads": ()}
+        for rule in self.spec.unfaithful:
+            assert rule.operators
+            assert is_sentence(rule.reason)
+            for key, values in rule.where.items():
+                assert not known[key] or set(values) <= set(known[key])
+
     def test_reading_the_spec_imports_no_framework(self) -> None:
         names = (*self.spec.modules, *FRAMEWORKS)
         program = IMPORTED.format(word=self.spec.word, names=names)

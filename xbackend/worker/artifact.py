@@ -39,6 +39,9 @@ class Layer:
     """Position of the node in the graph, from 0."""
     operator: str
     """The node's operator, such as `Conv`."""
+    inputs: Tuple[str, ...] | None = None
+    """Names of the computed values and of the model's inputs that the node reads, constants left
+    out; None where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,15 @@ def read_artifact(folder: Path) -> Artifact:
         digest=manifest["digest"],
         inputs=tuple(_value(row) for row in manifest["inputs"]),
         outputs=tuple(_value(row) for row in manifest["outputs"]),
-        layers=tuple(Layer(**row) for row in manifest["layers"]),
+        layers=tuple(_layer(row) for row in manifest["layers"]),
         manifest=manifest,
     )
+
+
+def _layer(row: Dict[str, Any]) -> Layer:
+    inputs = row.get("inputs")
+    known = None if inputs is None else tuple(inputs)
+    return Layer(row["tap"], row["layer"], row["operator"], known)
 
 
 def _value(row: Dict[str, Any]) -> ValueInfo:

@@ -40,6 +40,26 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Unfaithful:
+    """Operators that give other values on an emulated x86 processor than on any real one.
+
+    The emulator computes the estimates `rcpps` and `rsqrtps` in full precision, real processors
+    each by a table of their own; all other arithmetic is the real processor's, bit for bit.
+    """
+
+    operators: Tuple[str, ...]
+    """Names of operators as layers have them, such as `Softmax`."""
+    reason: str
+    """One sentence: what was measured, where."""
+    where: Mapping[str, Tuple[SettingValue, ...]] = field(default_factory=dict)
+    """Settings, `precision` among them, to the values for which it holds; others do not matter."""
+    unless_version: Tuple[str, ...] = ()
+    """Versions of the backend in which these operators were measured to be faithful."""
+    unless_flag: Tuple[str, ...] = ()
+    """Processor flags with any one of which the framework takes faithful kernels."""
+
+
+@dataclass(frozen=True)
 class BackendSpec:
     """What the coordinator knows of a backend without importing its framework."""
 
@@ -63,6 +83,8 @@ class BackendSpec:
     """What runs when `--precision` is not given."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables set before the framework is imported; `{threads}` stands for the thread count."""
+    unfaithful: Tuple[Unfaithful, ...] = ()
+    """What an emulated x86 processor cannot be trusted with; empty where nothing is known."""
 
     def defaults(self) -> Dict[str, SettingValue]:
         """Return every setting with its default."""

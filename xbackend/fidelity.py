@@ -1,0 +1,103 @@
+"""Which tensors of a run are not a real processor's, because an emulator computed before them.
+
+An emulator's arithmetic is exact, but for the estimates `rcpps` and `rsqrtps`; what a framework
+rests on them is in its `BackendSpec.unfaithful`. Nothing that is computed from such a value can
+be trusted to have the bits of a real processor either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from xbackend.platforms.platform import TCG
+from xbackend.worker.contract import Unfaithful
+
+Record = dict[str, Any]
+
+X86 = ("x86_64", "i686", "i386")
+"""Machines, as `uname` names them, that have the estimates; ARM's are defined to the last bit."""
+UNKNOWN = "operators that are not known"
+"""What a run's tensors rest on where nothing is known of its graph."""
+
+
+def marked(record: Record, rules: Sequence[Unfaithful]) -> Record:
+    """Return a run's record with what an emulator may have spoilt; others as they are.
+
+    `emulation_unsafe` names tensors, outputs among them, in graph order. `emulation_reasons`
+    says for each operator from which they come why it cannot be trusted.
+    """
+    if not is_emulated(record.get("hardware") or {}):
+        return record
+    reasons = unfaithful_operators(record, rules)
+    layers = record["layers"]
+    if not layers and rules:
+        return {
+            **record,
+            "emulation_unsafe": _recorded(record),
+            "emulation_reasons": {UNKNOWN: rules[0].reason},
+        }
+    met = {row["operator"] for row in layers}
+    return {
+        **record,
+        "emulation_unsafe": downstream(layers, reasons, _recorded(record)),
+        "emulation_reasons": {name: why for name, why in reasons.items() if name in met},
+    }
+
+
+def is_emulated(hardware: Mapping[str, Any]) -> bool:
+    """Tell whether QEMU computed as an x86 processor."""
+    return hardware.get("hypervisor") == TCG and hardware.get("machine", X86[0]) in X86
+
+
+def unfaithful_operators(record: Record, rules: Iterable[Unfaithful]) -> dict[str, str]:
+    """Return the operators that cannot be trusted under a run's settings, with the reason."""
+    settings = {**record["settings"], "precision": record["precision"]}
+    flags = set(record["hardware"].get("flags", ()))
+    found: dict[str, str] = {}
+    for rule in rules:
+        holds = all(settings.get(key) in values for key, values in rule.where.items())
+        excused = record["backend_version"] in rule.unless_version or flags & set(rule.unless_flag)
+        if holds and not excused:
+            for operator in rule.operators:
+                found.setdefault(operator, rule.reason)
+    return found
+
+
+def downstream(
+    layers: Iterable[Mapping[str, Any]], operators: Iterable[str], recorded: Iterable[str] = ()
+) -> list[str]:
+    """Return the tensors that such an operator computes, or that are computed from such a tensor.
+
+    Where a layer does not say what it reads, it may read everything before it. A tensor that was
+    recorded and that no layer computes may come from anywhere.
+
+    >>> rows = [("s", "Softmax", ["x"]), ("c", "Conv", ["x"]), ("a", "Add", ["s", "c"])]
+    >>> layers = [dict(zip(("tap", "operator", "inputs"), row)) for row in rows]
+    >>> downstream(layers, {"Softmax"})
+    ['s', 'a']
+    """
+    suspects = set(operators)
+    found: dict[str, None] = {}
+    known = set()
+    for row in layers:
+        known.add(row["tap"])
+        reads = row.get("inputs")
+        spoilt = bool(found) if reads is None else any(name in found for name in reads)
+        if spoilt or row["operator"] in suspects:
+            found[row["tap"]] = None
+    if found:
+        found.update(dict.fromkeys(name for name in recorded if name not in known))
+    return list(found)
+
+
+def _recorded(record: Record) -> list[str]:
+    """Return the names of all tensors that a run recorded, taps first."""
+    return list(
+        dict.fromkeys(
+            row["name"]
+            for kind in ("taps", "outputs")
+            for result in record["results"]
+            for row in result[kind]
+        )
+    )
