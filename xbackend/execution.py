@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from xbackend.durations import keep_durations, read_durations
 from xbackend.launcher import run_all
 from xbackend.plan import Order, make_plan
 from xbackend.progress import Lines
@@ -34,9 +35,18 @@ def carry_out(order: Order, means: Means) -> list[Record]:
     plan = make_plan(order, store, display.tell)
     if plan.kept:
         display.tell(f"{len(plan.kept)} runs are in the store already; --fresh repeats them")
-    display.start(len(plan.launches))
+    display.start(len(plan.launches), read_durations(store))
     for record in plan.stillborn:
         store.write_run(record)
         display.ended(record)
-    records = run_all(plan.launches, store, means.jobs, means.timeout, display.begun, display.ended)
+    ended: list[Record] = []
+
+    def end(record: Record) -> None:
+        ended.append(record)
+        display.ended(record)
+
+    try:
+        records = run_all(plan.launches, store, means.jobs, means.timeout, display.begun, end)
+    finally:
+        keep_durations(store, ended)
     return sorted([*plan.stillborn, *plan.kept, *records], key=lambda record: str(record["id"]))

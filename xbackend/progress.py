@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
+
+from xbackend.durations import kind
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -15,6 +18,26 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Running:
+    """A worker that is at work."""
+
+    who: str
+    began: float
+    """By the monotonic clock."""
+    past: float | None
+    """Seconds that the same run took last time, None for the first."""
+
+    def text(self, now: float) -> str:
+        """Return what is running, for how long, and how long it took last time.
+
+        >>> Running("ort float32", 100.0, 16.3).text(104.2)
+        'ort float32 4 s (last time 16 s)'
+        """
+        last = "" if self.past is None else f" (last time {_seconds(self.past)})"
+        return f"{self.who} {_seconds(now - self.began)}{last}"
+
+
 class Lines:
     """One line for each conversion and for each run that has ended."""
 
@@ -22,14 +45,16 @@ class Lines:
         self.stream = stream
         self.total = 0
         self.done = 0
+        self.past: Mapping[str, float] = {}
 
     def tell(self, message: str) -> None:
         """Say what is being done before workers start."""
         self._print(message)
 
-    def start(self, total: int) -> None:
-        """Say how many workers there are."""
+    def start(self, total: int, past: Mapping[str, float]) -> None:
+        """Say how many more workers there are, and how long each kind of run took last time."""
         self.total += total
+        self.past = past
 
     def begun(self, launch: Launch) -> None:
         """Take note of a worker that starts."""
@@ -51,12 +76,12 @@ class Lines:
 
 
 class Live(Lines):
-    """The same lines above one that shows what is running and for how long."""
+    """The same lines above one that shows what is running, for how long, and how long last time."""
 
     def __init__(self, stream: TextIO, status: Status) -> None:
         super().__init__(stream)
         self.status = status
-        self.running: dict[str, tuple[str, float]] = {}
+        self.running: dict[str, Running] = {}
 
     def tell(self, message: str) -> None:
         """Show what is being done before workers start."""
@@ -64,21 +89,36 @@ class Live(Lines):
 
     def begun(self, launch: Launch) -> None:
         """Show a worker that starts."""
-        self.running[launch.record["id"]] = (_who(launch.record), time.monotonic())
-        self._show()
+        record = launch.record
+        running = Running(_who(record), time.monotonic(), self.past.get(kind(record)))
+        self.running = {**self.running, record["id"]: running}
+        self.status.update(self)
 
     def ended(self, record: Record) -> None:
         """Print how a run ended and show the others."""
-        self.running.pop(record["id"], None)
+        self.running = {name: one for name, one in self.running.items() if name != record["id"]}
         super().ended(record)
-        self._show()
+        self.status.update(self)
 
-    def _show(self) -> None:
-        names = ", ".join(who for who, _ in self.running.values())
-        self.status.update(_plain(f"{self.done} of {self.total} done; running: {names}"))
+    def __rich__(self) -> str:
+        """Return the live line; rich asks for it at each refresh, from a thread of its own."""
+        now = time.monotonic()
+        names = ", ".join(one.text(now) for one in self.running.values())
+        return _plain(
+            f"{self.done} of {self.total} done" + (f"; running: {names}" if names else "")
+        )
 
     def _print(self, text: str) -> None:
         self.status.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _seconds(number: float) -> str:
+    """Return a number of seconds, with a digit behind the point where it is small.
+
+    >>> _seconds(0.61), _seconds(16.3)
+    ('0.6 s', '16 s')
+    """
+    return f"{number:.0f} s" if number >= 1 else f"{number:.1f} s"
 
 
 def _plain(text: str) -> str:

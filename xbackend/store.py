@@ -7,6 +7,7 @@ inputs/<digest>.npy     sample inputs that were given or made
 workers/<digest>.pyz    the program that ran on the platform
 keys/<key>              which run has this digest of all that decides its bits
 logs/<id>.txt           what the worker's framework printed
+durations.json          how long runs took last time
 """
 
 from __future__ import annotations
