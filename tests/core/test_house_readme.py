@@ -33,6 +33,10 @@ def test_every_command_of_a_page_is_understood(root: Path, page: str) -> None:
             assert cli._parser().parse_args(words[1:]).command == words[1]
 
 
+def test_every_command_of_the_tool_is_shown(readme: str) -> None:
+    assert [name for name in cli._COMMANDS if f"$ xbackend {name}" not in readme] == []
+
+
 @pytest.mark.parametrize("word", BUILT_IN)
 def test_the_table_has_every_backend_with_its_precisions_and_settings(
     readme: str, word: str
