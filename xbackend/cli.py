@@ -36,6 +36,12 @@ FLAGS_EXAMPLES = """examples:
   xbackend flags --ablate --from qemu:Haswell --backends ort,tflite
   xbackend flags model.onnx --ablate --from qemu:EPYC --backends ort
 """
+CORES_EXAMPLES = """examples:
+  xbackend run --platform cores:1 --platform native --threads 1,2,4,8,16
+  xbackend cores                                      platforms by threads, classes in the cells
+  xbackend cores --output figure.svg                  and a plot: .png, .svg or .pdf
+  xbackend cores --where backend=tf --tap dense --json
+"""
 CONVERT_EXAMPLES = """examples:
   xbackend convert model.keras --to onnx,tflite,tflite-int8,onnx-int8
   xbackend convert model.tflite --to onnx --output converted
@@ -134,6 +140,12 @@ def _flags(options: argparse.Namespace) -> int:
     return flags(options)
 
 
+def _cores(options: argparse.Namespace) -> int:
+    from xbackend.cores import cores
+
+    return cores(options)
+
+
 def _convert(options: argparse.Namespace) -> int:
     from xbackend.commands import convert
 
@@ -168,6 +180,7 @@ _COMMANDS = {
     "run": _run,
     "compare": _compare,
     "flags": _flags,
+    "cores": _cores,
     "convert": _convert,
     "import": _import,
     "backends": _backends,
@@ -187,6 +200,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_compare(commands)
     _add_flags(commands)
+    _add_cores(commands)
     _add_convert(commands)
     _add_import(commands)
     backends_text = "list the backends, their precisions and their settings"
@@ -283,6 +297,18 @@ def _add_flags(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--set", metavar="WORD.KEY=VALUE", action="append", help="see 'xbackend backends'")
     add("--json", action="store_true", help="print one JSON object")
     _add_means(parser)
+
+
+def _add_cores(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "show the classes over platforms and numbers of threads"
+    parser = _add(commands, "cores", text, CORES_EXAMPLES)
+    add = parser.add_argument
+    add("--model", metavar="NAME", help="only runs of this model")
+    add("--where", metavar="KEY=VALUE", action="append", help="only runs with this value")
+    add("--tap", metavar="NAME", help="class this tensor, not the outputs")
+    add("--output", metavar="FILE", help="draw a plot there; needs matplotlib")
+    add("--json", action="store_true", help="print one JSON object")
+    _add_store(parser)
 
 
 def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

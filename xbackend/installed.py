@@ -17,7 +17,9 @@ from pathlib import Path
 
 from xbackend.worker.objects import write_whole
 
-GROUPS = ("xbackend.backends", "xbackend.converters", "xbackend.importers", "xbackend.reports")
+GROUPS = tuple(
+    f"xbackend.{word}" for word in ("backends", "converters", "importers", "plots", "reports")
+)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Backends, converters, importers, reports by name: the only door to the wings and strangers."""
+"""Backends, converters, importers, reports, plots by name: the only door to the wings."""
 
 from __future__ import annotations
 
@@ -128,6 +128,16 @@ def report(name: str) -> Callable[..., str]:
         )
     render: Callable[..., str] = _load("xbackend.reports", name)
     return render
+
+
+def plot(name: str) -> Callable[..., None]:
+    """Return the function that draws what a command found. Raises UsageError for an unknown one."""
+    if name not in installed().entry_points["xbackend.plots"]:
+        raise UsageError(
+            f"There is no plot '{name}' in this installation. Install xbackend again, whole."
+        )
+    draw: Callable[..., None] = _load("xbackend.plots", name)
+    return draw
 
 
 def importer(name: str) -> ImporterSpec:
