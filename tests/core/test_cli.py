@@ -48,7 +48,10 @@ def test_without_a_command_the_help_is_shown(capsys):
         (["run", "--backends", "nonsense"], "There is no backend 'nonsense'. Known backends: tf,"),
         (["run", "--precision", "float8"], "There is no precision 'float8'. Known: float32,"),
         (["run", "--platform", "moon"], "There is no platform 'moon'"),
-        (["run", "no-such-model"], "neither a file nor a built-in name (cifar10-r18, cifar10-small)"),
+        (
+            ["run", "no-such-model"],
+            "neither a file nor a built-in name (cifar10-r18, cifar10-small)",
+        ),
         (["run", "--backends", "fixed", "--taps", "zebra*"], "matches none of the model's"),
         (["compare"], "Make one with 'xbackend run'"),
         (["compare", "--format", "xml"], "There is no report 'xml'. Known reports:"),
