@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ from xbackend.worker.artifact import MANIFEST, read_artifact
 
 HUB = "graph"
 """The prepared format whose values name the taps of every backend."""
+
+CALLABLE = "callable"
+"""The format of a model that the user's own function makes."""
 
 
 class MissingPackages(ConversionError):
@@ -138,12 +141,32 @@ class Workshop:
             "hub": hub.digest if hub else None,
         }
 
+    def settled(self) -> Model:
+        """Return the model, or for a `module:callable` the ONNX file that it makes now.
+
+        What a function makes depends on more than its source: other modules, files of weights, a
+        seed. So it is called each time, and what comes out is what identifies the model.
+        """
+        if CALLABLE not in self.model.files:
+            return self.model
+        (step,) = find_way({CALLABLE}, "onnx")
+        source = self.make(CALLABLE)
+        made = _made(self._run(step, source, None, self._key(step, source, None), None))
+        digest = content(made.model)
+        return replace(
+            self.model, digest=digest, files={"onnx": made.model}, digests={"onnx": digest}
+        )
+
     def _run(
-        self, step: Step, source: Made, hub: Made | None, key: dict[str, Any], folder: Path
-    ) -> None:
-        """Run a converter in a process of its own and move what it wrote into place."""
+        self, step: Step, source: Made, hub: Made | None, key: dict[str, Any], folder: Path | None
+    ) -> Path:
+        """Run a converter in a process of its own and move what it wrote into place.
+
+        Without a folder it is named by what came out, too. Returns the folder.
+        """
         self.tell(f"converting {step.source} to {step.target} ({self.model.name})")
-        scratch = _scratch(folder)
+        artifacts = self.store.folder / "artifacts"
+        scratch = _scratch(artifacts)
         try:
             request = Request(
                 source=source.model,
@@ -155,13 +178,17 @@ class Workshop:
                 options=key["options"],
             )
             result = run_converter(step.converter, request)
+            if folder is None:
+                text = json.dumps([key, content(scratch / result["model"])], sort_keys=True)
+                folder = artifacts / hashlib.sha256(text.encode()).hexdigest()
             manifest = self._manifest(step, source, key, folder.name, result)
             (scratch / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
             _publish(scratch, folder)
         except OSError as error:
-            raise _cannot_write(folder, error) from error
+            raise _cannot_write(folder or artifacts, error) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+        return folder
 
     def _manifest(
         self, step: Step, source: Made, key: dict[str, Any], digest: str, result: dict[str, Any]
@@ -185,12 +212,25 @@ class Workshop:
         }
 
 
-def _scratch(folder: Path) -> Path:
-    """Make a folder beside the artifact's that no other process or thread writes to."""
+def content(path: Path) -> str:
+    """Return the SHA-256 of an ONNX file without its comments, in which exporters name places."""
+    import onnx
+
+    model = onnx.load(path)
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info):
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
+    model.ClearField("metadata_props")
+    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+
+
+def _scratch(artifacts: Path) -> Path:
+    """Make a folder beside the artifacts that no other process or thread writes to."""
     try:
-        return Path(tempfile.mkdtemp(suffix=".tmp", prefix=".", dir=folder.parent))
+        return Path(tempfile.mkdtemp(suffix=".tmp", prefix=".", dir=artifacts))
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        raise _cannot_write(artifacts, error) from error
 
 
 def _cannot_write(folder: Path, error: OSError) -> StoreError:

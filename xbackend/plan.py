@@ -82,14 +82,25 @@ def make_plan(order: Order, store: Store, tell: Callable[[str], None]) -> Plan:
     specs = _specs(order, platforms)
     _check_precisions(order.precisions)
     settings = parse_settings(order.settings, specs)
-    model = find_model(order.model)
-    store.create()
+    model = _model(order, store, tell)
     inputs, workshop = _inputs(order, model, store, tell)
     planner = _Planner(order, model, store, inputs, workshop, platforms)
     for spec in specs:
         for precision in order.precisions or (spec.default_precision,):
             planner.add(Variant(spec, precision, settings[spec.word]))
     return Plan(tuple(planner.launches), tuple(planner.stillborn), tuple(planner.kept))
+
+
+def _model(
+    order: Order,
+    store: Store,
+    tell: Callable[[str], None],
+    options: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> Model:
+    """Find the model, make the store, and have a `module:callable` called."""
+    model = find_model(order.model)
+    store.create()
+    return Workshop(model, store, lambda: None, "", options, tell).settled()
 
 
 def _specs(order: Order, platforms: Sequence[Platform]) -> list[BackendSpec]:
@@ -125,8 +136,7 @@ def workshop_for(
     options: Mapping[str, Mapping[str, Any]],
 ) -> Workshop:
     """Return a workshop for a conversion alone, calibrating with the order's inputs."""
-    model = find_model(order.model)
-    store.create()
+    model = _model(order, store, tell, options)
     try:
         return _inputs(order, model, store, tell, options)[1]
     except InputError as error:

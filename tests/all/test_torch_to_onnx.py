@@ -13,9 +13,12 @@ import pytest
 import torch
 
 from xbackend import registry
+from xbackend.conversion import Workshop
 from xbackend.converter import Request, Result
 from xbackend.converters.torch_to_onnx import convert
 from xbackend.errors import ConversionError, ModelError
+from xbackend.model import Model, find_model
+from xbackend.store import Store
 from xbackend.testing.artifacts import default_settings, load_backend, make_artifact
 from xbackend.worker.tensor import of
 
@@ -178,6 +181,37 @@ def test_a_free_batch_stays_free(module: Any, tmp_path: Path) -> None:
     first, *rest = graph.input[0].type.tensor_type.shape.dim
     assert first.dim_param
     assert [extent.dim_value for extent in rest] == [3, 8, 8]
+
+
+MAKER = """
+import torch
+import weights_elsewhere
+
+def make():
+    module = torch.nn.Linear(3, 2, bias=False)
+    torch.nn.init.constant_(module.weight, weights_elsewhere.VALUE)
+    return module, torch.ones(1, 3)
+"""
+
+
+def test_a_function_is_called_again_and_its_model_is_what_comes_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "maker.py").write_text(MAKER)
+    store = Store(tmp_path / "store")
+    store.create()
+
+    def made(value: float) -> Model:
+        (tmp_path / "weights_elsewhere.py").write_text(f"VALUE = {value!r}")
+        return Workshop(find_model("maker:make"), store, lambda: None, "").settled()
+
+    one, two, again = made(1.5), made(-2.25), made(1.5)
+    for model, value in ((one, 1.5), (two, -2.25)):
+        (weight,) = onnx.load(model.files["onnx"]).graph.initializer
+        assert onnx.numpy_helper.to_array(weight).tolist() == [[value] * 3] * 2
+    assert one.digest == again.digest != two.digest
+    assert one.files == again.files
 
 
 REFUSED = {
