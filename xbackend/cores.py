@@ -17,6 +17,8 @@ SUFFIXES = (".png", ".svg", ".pdf")
 """Of files that a plot can be written to."""
 MARK = "*"
 """Behind the class of runs with more threads than cores."""
+DOUBT = "?"
+"""Behind a class that rests on what an emulator may compute unlike a real processor."""
 
 
 def cores(options: argparse.Namespace) -> int:
@@ -64,6 +66,11 @@ def sentences(table: ThreadTable) -> list[str]:
     cells = [cell for row in table.rows for cell in row.cells]
     if any(cell.oversubscribed for cell in cells):
         said.append(f"{MARK} more threads than cores")
+    if any(cell.unsafe for cell in cells):
+        said.append(
+            f"{DOUBT} computed by an emulator, perhaps unlike a real processor: class a layer "
+            "before it with --tap; 'xbackend compare' names the operators"
+        )
     if len(table.threads) > 1:
         rows = len(table.rows)
         said.append(
@@ -83,7 +90,9 @@ def cell_text(cell: Cell | None) -> str:
     if cell is None:
         return "–"
     shown = ", ".join([*map(str, cell.classes), *cell.symptoms]) or "–"
-    return f"{shown}{MARK}" if cell.oversubscribed and cell.classes else shown
+    if not cell.classes:
+        return shown
+    return shown + DOUBT * cell.unsafe + MARK * cell.oversubscribed
 
 
 def _backend(row: Row) -> str:

@@ -30,6 +30,8 @@ class Cell:
     """How runs failed: `SIGILL`, `timeout`."""
     oversubscribed: bool
     """Whether there are more threads than cores."""
+    unsafe: bool = False
+    """Whether an emulator computed what is classed, perhaps unlike a real processor."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def _table(runs: Sequence[Run], tap: str | None) -> ThreadTable:
         tap=tap,
         classes=tuple(found),
         threads=tuple(sorted({_threads(run) for run in runs})),
-        rows=tuple(_row(each, number, varying) for each in places.values()),
+        rows=tuple(_row(each, number, varying, tap) for each in places.values()),
     )
 
 
@@ -180,7 +182,9 @@ def _varying(runs: Sequence[Run]) -> dict[str, set[str]]:
     return found
 
 
-def _row(runs: Sequence[Run], number: dict[str, int], varying: dict[str, set[str]]) -> Row:
+def _row(
+    runs: Sequence[Run], number: dict[str, int], varying: dict[str, set[str]], tap: str | None
+) -> Row:
     row, hardware = runs[0].row, runs[0].row["hardware"]
     shown = varying.get(row["backend"], set())
     by_threads: dict[int, list[Run]] = {}
@@ -193,11 +197,11 @@ def _row(runs: Sequence[Run], number: dict[str, int], varying: dict[str, set[str
         device=hardware.get("device"),
         cores=hardware.get("cores"),
         settings={key: value for key, value in row["settings"].items() if key in shown},
-        cells=tuple(_cell(n, by_threads[n], number) for n in sorted(by_threads)),
+        cells=tuple(_cell(n, by_threads[n], number, tap) for n in sorted(by_threads)),
     )
 
 
-def _cell(threads: int, runs: Sequence[Run], number: dict[str, int]) -> Cell:
+def _cell(threads: int, runs: Sequence[Run], number: dict[str, int], tap: str | None) -> Cell:
     failed = [run.row["error"] or {} for run in runs if not run.ok]
     cores = runs[0].row["hardware"].get("cores")
     return Cell(
@@ -206,4 +210,10 @@ def _cell(threads: int, runs: Sequence[Run], number: dict[str, int]) -> Cell:
         runs=tuple(run.id for run in runs),
         symptoms=tuple(dict.fromkeys(str(error.get("symptom", "failed")) for error in failed)),
         oversubscribed=cores is not None and threads > cores,
+        unsafe=any(_is_unsafe(run, tap) for run in runs),
     )
+
+
+def _is_unsafe(run: Run, tap: str | None) -> bool:
+    outputs = {row["name"] for result in run.results for row in result["outputs"]}
+    return bool(run.unsafe & (outputs if tap is None else {tap}))

@@ -162,6 +162,19 @@ def test_a_tap_is_classed_in_place_of_the_outputs(
         read("pool")
 
 
+def test_what_an_emulator_may_compute_unlike_a_processor_is_marked(
+    bench: Bench, read: Callable[..., list[ThreadTable]]
+) -> None:
+    bench.run({"y": ONE}, {"conv": ONE})
+    bench.run({"y": TWO}, {"conv": TWO}, platform="qemu:Haswell", emulation_unsafe=["relu", "y"])
+    (outputs,), (conv,) = read(), read("conv")
+    assert [row.cells[0].unsafe for row in outputs.rows] == [False, True]
+    assert [row.cells[0].unsafe for row in conv.rows] == [False, False]
+    assert "2?" in cores.table_text(outputs).split()
+    assert "perhaps unlike a real processor" in cores.table_text(outputs)
+    assert "?" not in cores.table_text(conv)
+
+
 def test_json_holds_every_cell_with_its_runs(
     run: Run, bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -182,6 +195,7 @@ def test_json_holds_every_cell_with_its_runs(
         "runs": ["run-1"],
         "symptoms": [],
         "oversubscribed": True,
+        "unsafe": False,
     }
 
 
