@@ -144,7 +144,7 @@ class _Pool:
         if self.stopped:
             return
         self.store.write_run(record)
-        if launch.key and record["status"] == "ok":
+        if launch.key and record["status"] == "ok" and record["error"] is None:
             self.store.remember(launch.key, record["id"])
         with self.lock:
             self.records.append(record)

@@ -1,5 +1,6 @@
 """Workers that work, crash, hang, lie and babble: each is a recorded run, never an exception."""
 
+import dataclasses
 import glob
 import json
 import os
@@ -171,6 +172,13 @@ def test_outputs_survive_taps_that_fail(launch, store):
     assert record["error"]["stage"] == "taps"
     assert "no taps today" in record["error"]["message"]
     assert len(record["results"]) == 2
+
+
+def test_only_a_run_with_nothing_amiss_is_not_repeated(launch, store):
+    launches = [launch("work", "run-0"), launch("fail in taps", "run-1")]
+    _run([dataclasses.replace(each, key=each.record["id"]) for each in launches], store)
+    assert store.recall("run-0")["status"] == "ok"
+    assert store.recall("run-1") is None
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The store: whole files or none, bytes that match their names, many writers."""
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ import pytest
 
 from xbackend.errors import StoreError, UsageError
 from xbackend.store import Store, open_store
+from xbackend.worker import objects
 from xbackend.worker.objects import write_object, write_tensor
 from xbackend.worker.tensor import Tensor, of
 
@@ -119,3 +121,21 @@ def test_many_processes_write_at_once_and_nothing_is_lost(store):
         assert store.read_object(record["digest"]).startswith(b"shared ")
     assert not list(store.folder.rglob("*.tmp"))
     assert json.loads((store.folder / "runs" / "0-0.json").read_text())["id"] == "0-0"
+
+
+def test_writers_with_the_same_process_number_do_not_meet(tmp_path, monkeypatch):
+    path, rename = str(tmp_path / "file"), os.replace
+
+    def write(data):
+        monkeypatch.setattr(objects, "_serial", itertools.count())
+        objects.write_whole(path, data)
+
+    def meanwhile(temporary, target):
+        monkeypatch.setattr(os, "replace", rename)
+        write(b"the other's")
+        rename(temporary, target)
+
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    monkeypatch.setattr(os, "replace", meanwhile)
+    write(b"one's")
+    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("file", b"one's")]

@@ -33,7 +33,8 @@ def write_object(store: str, data: bytes) -> str:
 def write_whole(path: str, data: bytes) -> None:
     """Write a file under a temporary name and rename it, so that it is whole or absent."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    temporary = f"{path}.{os.getpid()}-{next(_serial)}.tmp"
+    # In two containers, or on two machines, processes of the same number write to one store.
+    temporary = f"{path}.{os.getpid()}-{next(_serial)}-{os.urandom(4).hex()}.tmp"
     try:
         with open(temporary, "xb") as stream:
             stream.write(data)
