@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from xbackend.cores import MARK, cell_text, names, sentences
-from xbackend.errors import UsageError
 from xbackend.threads import Cell, ThreadTable
 
+from .canvas import canvas
 from .wording import printable, shorten
 
 CELL = (0.62, 0.36)
@@ -25,34 +25,12 @@ def draw(tables: Sequence[ThreadTable], path: Path) -> None:
 
     Raises UsageError where matplotlib is not installed or the file cannot be written.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError(
-            "A plot needs matplotlib. Install it with: pip install 'xbackend[plot]'"
-        ) from error
     heights = [(len(table.rows) + 3) * CELL[1] for table in tables]
     width = max(len(table.threads) for table in tables) * CELL[0]
-    with matplotlib.rc_context({"svg.hashsalt": "xbackend", "font.size": 9}):
-        figure = Figure(figsize=(max(width, 3), sum(heights)))
+    with canvas(path, max(width, 3), sum(heights)) as figure:
         grids = figure.subplots(len(tables), 1, squeeze=False, height_ratios=heights)
         for axes, table in zip(grids[:, 0], tables, strict=True):
             _draw_table(axes, table)
-        _save(figure, path)
-
-
-def _save(figure: Any, path: Path) -> None:
-    dated = {} if path.suffix.lower() == ".png" else {"metadata": _undated(path)}
-    try:
-        figure.savefig(path, bbox_inches="tight", dpi=200, **dated)
-    except OSError as error:
-        raise UsageError(f"Cannot write {path}: {error.strerror or error}.") from error
-
-
-def _undated(path: Path) -> dict[str, None]:
-    """Leave the clock out of the file: the same store gives the same plot."""
-    return {"Date": None} if path.suffix.lower() == ".svg" else {"CreationDate": None}
 
 
 def _draw_table(axes: Any, table: ThreadTable) -> None:

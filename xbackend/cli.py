@@ -26,6 +26,9 @@ COMPARE_EXAMPLES = """examples:
   xbackend compare --format json --output result.json
   xbackend compare --where backend=ort --where settings.threads=1 --group-by platform
   xbackend compare --max-eqcs 1                       exit 1 unless all runs give the same bits
+  xbackend compare --format machines                  a row for each machine, classes in cells
+  xbackend compare --format cumulative --output figure1.svg
+  xbackend compare --format dendrogram --model net --output figure6.png
   xbackend compare --fail-under 16                    exit 1 if fewer mantissa bits agree
 
 exit status: 0 done, 1 a threshold was missed, 2 wrong usage
@@ -64,6 +67,7 @@ formats:
 
 exit status: 0 something was imported, 2 nothing was
 """
+FORMATS_HELP = "table, json, markdown, csv, html, machines, cumulative or dendrogram"
 TAPS_HELP = "outputs (one inference), layers (every ONNX value), or patterns such as 'conv*,fc1'"
 
 
@@ -271,8 +275,8 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--model", metavar="NAME", help="only runs of this model")
     add("--where", metavar="KEY=VALUE", action="append", help="only runs with this value")
     add("--group-by", metavar="KEYS", help="compare only runs that agree in these keys")
-    add("--format", metavar="FORMAT", default="table", help="table, json, markdown, csv or html")
-    add("--output", metavar="FILE", help="write there instead of to standard output")
+    add("--format", metavar="FORMAT", default="table", help=FORMATS_HELP)
+    add("--output", metavar="FILE", help="write there; with .svg, .png or .pdf draw the last two")
     add("--fail-under", metavar="BITS", type=int, help="exit 1 if fewer mantissa bits agree")
     add("--max-eqcs", metavar="N", type=int, help="exit 1 if an output has more classes")
     _add_store(parser)

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from xbackend.errors import UsageError
 from xbackend.store import Store, open_store
 
 if TYPE_CHECKING:
+    from xbackend.comparison import Comparison
     from xbackend.execution import Means
     from xbackend.plan import Order
     from xbackend.progress import Lines
@@ -135,9 +136,9 @@ def _outcome(record: Record) -> str:
 
 def compare(options: argparse.Namespace) -> int:
     """Compare the runs of a store; exit status 1 if a threshold is missed."""
-    from xbackend import comparison, registry
+    from xbackend import comparison
 
-    render = registry.report(options.format)
+    lay_out = _layout(options.format, options.output)
     store = open_store(options.store)
     result = comparison.compare(
         store,
@@ -145,11 +146,29 @@ def compare(options: argparse.Namespace) -> int:
         where=options.where or (),
         group_by=_words(options.group_by),
     )
-    _write(options.output, render(result))
+    lay_out(result)
     missed = comparison.missed(result, options.fail_under, options.max_eqcs)
     for sentence in missed:
         print(f"xbackend: {sentence}", file=sys.stderr)
     return 1 if missed else 0
+
+
+def _layout(name: str, output: str | None) -> Callable[[Comparison], None]:
+    """Return what writes a report, or draws it where the file's suffix is a plot's."""
+    from xbackend import registry
+    from xbackend.cores import SUFFIXES
+
+    render = registry.report(name)
+    if output is None or not output.lower().endswith(SUFFIXES):
+        return lambda result: _write(output, render(result))
+    drawn = sorted(set(registry.report_formats()) & set(registry.plots()))
+    if name not in drawn:
+        raise UsageError(
+            f"The report '{name}' cannot be drawn into {output}. Reports that can: "
+            f"{', '.join(drawn)}."
+        )
+    draw, path = registry.plot(name), Path(output)
+    return lambda result: draw(result, path)
 
 
 def _write(output: str | None, text: str) -> None:

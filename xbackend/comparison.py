@@ -139,6 +139,8 @@ class Comparison:
     """Every run that was selected, failed and skipped ones among them."""
     samples: tuple[SampleComparison, ...]
     """Section by section, sample by sample."""
+    store: Store
+    """Where the tensors are, for what is only computed if it is shown."""
 
     @property
     def sections(self) -> dict[str, tuple[SampleComparison, ...]]:
@@ -180,7 +182,7 @@ def compare(
         for section in _sections(runs, group_by)
         for name in _sample_names(section.runs)
     ]
-    return Comparison(tuple(runs), tuple(samples))
+    return Comparison(tuple(runs), tuple(samples), store)
 
 
 def missed(

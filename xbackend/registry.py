@@ -130,6 +130,11 @@ def report(name: str) -> Callable[..., str]:
     return render
 
 
+def plots() -> list[str]:
+    """Return the names of the plots."""
+    return sorted(installed().entry_points["xbackend.plots"])
+
+
 def plot(name: str) -> Callable[..., None]:
     """Return the function that draws what a command found. Raises UsageError for an unknown one."""
     if name not in installed().entry_points["xbackend.plots"]:

@@ -1,0 +1,76 @@
+"""The report of how near classes are to one another: the paper's Figure 6 as an indented tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from xbackend.comparison import Comparison, TapComparison
+from xbackend.dendrogram import Node, output_tree
+from xbackend.machines import order
+
+from .wording import count, printable, shorten
+
+LONGEST = 90
+"""Characters of a class's platforms that are shown."""
+LEGEND = (
+    "Bits are the leading mantissa bits that all outputs below share at their worst element.\n"
+    "The tree is exact: shared bits are an ultrametric."
+)
+DRAWN = "To draw it: --output figure.svg, .png or .pdf."
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The tree of one output of one sample."""
+
+    title: str
+    root: Node
+    leaves: tuple[str, ...]
+    """What each class is called, by its place."""
+
+
+def render(comparison: Comparison) -> str:
+    """Lay out a tree for each output of each sample that has several classes."""
+    parts = ["\n".join([tree.title, *_lines(tree, tree.root)]) for tree in trees(comparison)]
+    if not parts:
+        return "No output has several classes with mantissa bits, so there is no tree.\n"
+    return "\n\n".join([*parts, f"{LEGEND}\n{DRAWN}"]) + "\n"
+
+
+def trees(comparison: Comparison) -> list[Tree]:
+    """Return the trees of a comparison, from the tensors of its store."""
+    outputs = [output for sample in comparison.samples for output in sample.outputs]
+    found = []
+    for output in outputs:
+        root = output_tree(comparison.store, output) if output.eqc_count > 1 else None
+        if root is not None:
+            leaves = tuple(_leaf(output, place) for place in range(output.eqc_count))
+            found.append(Tree(_title(output), root, leaves))
+    return found
+
+
+def _title(output: TapComparison) -> str:
+    group = output.section.group
+    keys = [f"{key}={group[key]}" for key in group if key not in ("model_digest", "precision")]
+    parts = [output.section.model, str(group["precision"]), *keys, f"input {output.input}"]
+    return f"{printable(', '.join(parts))}: {count(output.eqc_count, 'class')}"
+
+
+def _leaf(output: TapComparison, place: int) -> str:
+    """Return a class's number and platforms, in the order of machines."""
+    runs = [run for run in output.section.runs if run.id in set(output.eqcs[place])]
+    runs.sort(key=lambda run: order(run.row["hardware"]))
+    names = dict.fromkeys(str(run.row["platform"]) for run in runs)
+    return f"{place + 1}: {shorten(printable(', '.join(names)), LONGEST)}"
+
+
+def _lines(tree: Tree, node: Node, before: str = "", branch: str = "") -> Iterator[str]:
+    if not node.children:
+        yield f"{before}{branch}class {tree.leaves[node.classes[0]]}"
+        return
+    yield f"{before}{branch}{count(node.bits, 'bit')}"
+    inner = before + {"": "", "├─ ": "│  ", "└─ ": "   "}[branch]
+    for child in node.children[:-1]:
+        yield from _lines(tree, child, inner, "├─ ")
+    yield from _lines(tree, node.children[-1], inner, "└─ ")
