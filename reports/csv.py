@@ -13,7 +13,7 @@ from xbackend.comparison import Comparison
 COLUMNS = (
     "model", "group", "inputs_digest", "input", "tap", "layer", "operator", "is_output", "dtype",
     "shape", "eqc_count", "remaining_precision", "max_ulp", "max_abs", "deviating_fraction",
-    "not_finite", "runs_total", "eqcs", "missing", "taps_not_neutral",
+    "not_finite", "runs_total", "eqcs", "missing", "taps_not_neutral", "emulation_unsafe",
 )  # fmt: skip
 
 CELLS: dict[str, Callable[[Any], str]] = {
@@ -22,6 +22,7 @@ CELLS: dict[str, Callable[[Any], str]] = {
     "eqcs": lambda eqcs: "|".join(" ".join(ids) for ids in eqcs),
     "missing": " ".join,
     "taps_not_neutral": " ".join,
+    "emulation_unsafe": " ".join,
     "is_output": lambda value: str(value).lower(),
 }
 """How a column with more than one value is written; classes are parted by `|`."""

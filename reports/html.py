@@ -8,7 +8,15 @@ from html import escape
 from xbackend.comparison import Comparison
 from xbackend.summary import Summary, summaries
 
-from .tables import Table, agreement_table, layer_table, shows_layers, starred, stopped_table
+from .tables import (
+    Table,
+    agreement_table,
+    daggers,
+    layer_table,
+    shows_layers,
+    starred,
+    stopped_table,
+)
 from .wording import heading, notes, verdict
 
 STYLE = """
@@ -61,6 +69,8 @@ def _section(summary: Summary) -> Iterable[str]:
         yield _lay_out(table)
         if starred(summary):
             yield '<p class="note">* with layers of runs whose bits the recording changed</p>'
+    for text in daggers(summary):
+        yield f'<p class="note">{escape(text)}</p>'
     for note in notes(summary):
         yield f'<p class="note">{escape(note)}</p>'
 

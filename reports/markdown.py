@@ -8,7 +8,15 @@ from collections.abc import Iterable
 from xbackend.comparison import Comparison
 from xbackend.summary import Summary, summaries
 
-from .tables import Table, agreement_table, layer_table, shows_layers, starred, stopped_table
+from .tables import (
+    Table,
+    agreement_table,
+    daggers,
+    layer_table,
+    shows_layers,
+    starred,
+    stopped_table,
+)
 from .wording import heading, notes, verdict
 
 
@@ -34,6 +42,7 @@ def _section(summary: Summary) -> Iterable[str]:
             yield f"… and {hidden} more that differ."
         if starred(summary):
             yield "\\* with layers of runs whose bits the recording changed"
+    yield from map(escape, daggers(summary))
     if found := notes(summary):
         yield "\n".join(f"* {escape(note)}" for note in found)
 

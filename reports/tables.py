@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from xbackend.reliance import in_words
 from xbackend.selection import Run
 from xbackend.summary import Agreement, Summary, TapSummary
 
@@ -14,6 +15,8 @@ MOST_INPUTS = 6
 """With more samples than these, one column holds the class over all of them."""
 MOST_LAYERS = 16
 """Beyond these, the middle of the layers that differ is left out."""
+DAGGER = "†"
+"""After the number of a class, or of classes of a layer, that emulation may have made."""
 LAST_LAYERS = 4
 """How many are then shown from the end, the outputs among them."""
 
@@ -33,12 +36,20 @@ def agreement_table(summary: Summary, by_input: bool = True) -> Table:
     by_input = by_input and len(summary.inputs) <= MOST_INPUTS
     inputs = list(map(_name_input, summary.inputs)) if by_input else ["class"]
     headers = ("run", *inputs, "bits", "taps")
-    joint = {name: str(place) for place, ids in enumerate(summary.eqcs, 1) for name in ids}
+    joint = {
+        name: _class(place, place in summary.reliance.classes)
+        for place, ids in enumerate(summary.eqcs, 1)
+        for name in ids
+    }
     rows = []
     for row in summary.rows:
-        classes = map(number, row.classes) if by_input else [joint[row.ids[0]]]
+        classes = map(_class, row.classes, row.by_emulation) if by_input else [joint[row.ids[0]]]
         rows.append((name_row(row), *classes, number(row.bits), _taps(row)))
     return Table(headers, tuple(rows), (False, *(True for _ in inputs), True, False))
+
+
+def _class(place: int | None, by_emulation: bool) -> str:
+    return number(place) + (DAGGER if by_emulation else "")
 
 
 def _name_input(name: str) -> str:
@@ -51,7 +62,7 @@ def _taps(row: Agreement) -> str:
 
 def layer_table(summary: Summary, most: int | None = MOST_LAYERS) -> tuple[Table, int]:
     """Return the layers that differ, outputs always, and how many of these are left out."""
-    differing = [tap for tap in summary.taps if tap.eqc_count > 1 or tap.is_output]
+    differing = _shown(summary)
     hidden = 0
     if most is not None and len(differing) > most:
         hidden = len(differing) - most
@@ -61,16 +72,34 @@ def layer_table(summary: Summary, most: int | None = MOST_LAYERS) -> tuple[Table
     return Table(headers, tuple(map(_layer_row, differing)), numeric), hidden
 
 
+def _shown(summary: Summary) -> list[TapSummary]:
+    return [tap for tap in summary.taps if tap.eqc_count > 1 or tap.is_output]
+
+
 def _layer_row(tap: TapSummary) -> tuple[str, ...]:
     return (
         number(tap.layer),
         printable(tap.tap) + (" (output)" if tap.is_output else ""),
         printable(tap.operator or "–"),
-        f"{tap.eqc_count}{'*' if tap.taps_not_neutral else ''}",
+        f"{tap.eqc_count}{_signs(tap)}",
         number(tap.metrics.remaining_precision),
         number(tap.metrics.max_ulp),
         percent(tap.metrics.deviating_fraction),
     )
+
+
+def _signs(tap: TapSummary) -> str:
+    return ("*" if tap.taps_not_neutral else "") + (DAGGER if tap.emulation_unsafe else "")
+
+
+def daggers(summary: Summary) -> list[str]:
+    """Return what a dagger in the tables means, if there is one."""
+    reliance = summary.reliance
+    marked = shows_layers(summary) and any(tap.emulation_unsafe for tap in _shown(summary))
+    if not reliance.operators or not (reliance.classes or marked):
+        return []
+    operators = printable(in_words(reliance.operators))
+    return [f"{DAGGER} comes from emulated {operators}: perhaps the bits of no real processor"]
 
 
 def starred(summary: Summary) -> bool:

@@ -12,7 +12,15 @@ from xbackend.comparison import Comparison
 from xbackend.selection import Run
 from xbackend.summary import Summary, summaries
 
-from .tables import Table, agreement_table, layer_table, shows_layers, starred, stopped_table
+from .tables import (
+    Table,
+    agreement_table,
+    daggers,
+    layer_table,
+    shows_layers,
+    starred,
+    stopped_table,
+)
 from .wording import heading, notes, shorten, verdict
 
 NARROWEST = 40
@@ -42,6 +50,7 @@ def _section(summary: Summary, width: int) -> str:
     parts = [f"{title}\n{'=' * len(title)}", _agreement(summary, width)]
     if shows_layers(summary):
         parts.append(_layers(summary, width))
+    parts += [_wrap(text, width) for text in daggers(summary)]
     parts.append("\n".join(_wrap(text, width) for text in _sentences(summary)))
     return "\n\n".join(parts)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xbackend.comparison import TapComparison
+from xbackend.reliance import in_words
 from xbackend.selection import Run
-from xbackend.summary import Agreement, Summary
+from xbackend.summary import Agreement, Summary, TapSummary
 
 
 def printable(text: object) -> str:
@@ -103,7 +104,22 @@ def verdict(summary: Summary) -> str:
         return _agreement(summary)
     parts = [f"Outputs fall into {count(len(summary.eqcs), 'class')}", _place(summary)]
     parts += [_distance(summary), _labels(summary)]
-    return "; ".join(parts) + "."
+    return " ".join(["; ".join(parts) + ".", *_emulation(summary)])
+
+
+def _emulation(summary: Summary) -> Sequence[str]:
+    """Return a sentence on the classes that are no findings, if there are any."""
+    numbers, safe = [str(number) for number in summary.reliance.classes], summary.last_safe
+    if not numbers:
+        return []
+    who = f"Class {numbers[0]} rests" if len(numbers) == 1 else f"Classes {in_words(numbers)} rest"
+    what = "is no finding" if len(numbers) == 1 else "are no findings"
+    operators = printable(in_words(summary.reliance.operators))
+    sentence = f"{who} on emulated {operators} alone and {what}"
+    if safe is None:
+        return [f"{sentence}; no layer before was recorded, see --taps."]
+    classes = count(safe.eqc_count, "class")
+    return [f"{sentence}; at {name_tap(safe)}, the last before, the runs fall into {classes}."]
 
 
 def _agreement(summary: Summary) -> str:
@@ -123,7 +139,7 @@ def _place(summary: Summary) -> str:
     return f"first difference at {name_tap(summary.first)}"
 
 
-def name_tap(tap: TapComparison) -> str:
+def name_tap(tap: TapComparison | TapSummary) -> str:
     """Return where a tensor is in the graph: `layer 3 (Conv, tap 'conv1')`."""
     name = printable(tap.tap)
     if tap.layer is None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from xbackend.differ import Metrics, classes
 from xbackend.errors import UsageError
 from xbackend.measurement import Measurer
+from xbackend.reliance import Reliance, rely
 from xbackend.selection import Query, Run, select, value_of
 from xbackend.store import Store
 
@@ -60,6 +62,8 @@ class TapComparison:
     """Ids of the section's runs that computed the sample but have no such tensor."""
     taps_not_neutral: tuple[str, ...]
     """Ids of runs whose taps changed the bits of their outputs, so perhaps this tensor's too."""
+    emulation_unsafe: tuple[str, ...]
+    """Ids of runs that computed it from what an emulator computes unlike a real processor."""
 
     @property
     def eqc_count(self) -> int:
@@ -86,6 +90,7 @@ class TapComparison:
             "runs_total": sum(map(len, self.eqcs)) + len(self.missing),
             "missing": list(self.missing),
             "taps_not_neutral": list(self.taps_not_neutral),
+            "emulation_unsafe": list(self.emulation_unsafe),
         }
 
 
@@ -103,6 +108,8 @@ class SampleComparison:
     """Runs of which a label is not the first run's."""
     taps_not_neutral: tuple[str, ...]
     """Ids of runs whose taps changed the bits of their outputs."""
+    reliance: Reliance
+    """What of the classes rests on emulated operators alone."""
 
     @property
     def outputs(self) -> tuple[TapComparison, ...]:
@@ -114,9 +121,16 @@ class SampleComparison:
         """The first tensor in graph order that falls into several classes."""
         return next((tap for tap in self.taps if tap.eqc_count > 1), None)
 
+    @property
+    def last_safe(self) -> TapComparison | None:
+        """The last tensor in graph order that all runs with unsafe outputs have and can trust."""
+        needed = set(self.reliance.unsafe)
+        trusted = (tap for tap in reversed(self.taps) if needed and not tap.emulation_unsafe)
+        return next((tap for tap in trusted if needed.issubset(chain(*tap.eqcs))), None)
+
     def document(self) -> Record:
         """Return the entry of `divergence`."""
-        first = self.first_divergence
+        first, safe = self.first_divergence, self.last_safe
         return {
             "group": self.section.group,
             "model": self.section.model,
@@ -128,6 +142,12 @@ class SampleComparison:
             "eqc_count_output": len(self.eqcs),
             "label_flips": self.label_flips,
             "taps_not_neutral": list(self.taps_not_neutral),
+            "emulation_unsafe": list(self.reliance.unsafe),
+            "emulation_operators": list(self.reliance.operators),
+            "eqcs_by_emulation": [list(self.eqcs[n - 1]) for n in self.reliance.classes],
+            "last_safe_tap": None if safe is None else safe.tap,
+            "last_safe_layer": None if safe is None else safe.layer,
+            "eqcs_last_safe": None if safe is None else [list(ids) for ids in safe.eqcs],
         }
 
 
@@ -274,13 +294,15 @@ def _compare_sample(section: Section, sample: str, measurer: Measurer) -> Sample
         _compare_tap(section, sample, name, name in outputs, places[name][1], found, measurer)
         for name in ordered
     )
+    eqcs = _output_classes(found)
     return SampleComparison(
         section=section,
         input=sample,
         taps=rows,
-        eqcs=_output_classes(found),
+        eqcs=eqcs,
         label_flips=_count_flips(rows),
         taps_not_neutral=tuple(each.run.id for each in found if each.neutral is False),
+        reliance=rely(eqcs, [each.run for each in found], [sample]),
     )
 
 
@@ -333,6 +355,7 @@ def _compare_tap(
         is_output=is_output,
         missing=tuple(each.run.id for each in found if _row(each, name) is None),
         taps_not_neutral=tuple(not_neutral),
+        emulation_unsafe=tuple(each.run.id for each, _ in having if name in each.run.unsafe),
     )
 
 

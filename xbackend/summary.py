@@ -9,6 +9,7 @@ from typing import Any
 
 from xbackend.comparison import Classes, Comparison, SampleComparison, Section, TapComparison
 from xbackend.differ import Metrics, classes, identical
+from xbackend.reliance import Reliance, rely
 from xbackend.selection import Run
 
 Record = dict[str, Any]
@@ -31,6 +32,8 @@ class Agreement:
     ids: tuple[str, ...]
     classes: tuple[int | None, ...]
     """The class of the outputs for each sample, from 1; None where it was not computed."""
+    by_emulation: tuple[bool, ...]
+    """For each sample, whether that class rests on emulated operators alone."""
     bits: int | None
     """Mantissa bits shared with class 1: the minimum over samples and outputs."""
     taps_neutral: bool | None
@@ -52,6 +55,8 @@ class TapSummary:
     run_count: int
     """The most runs that have it."""
     taps_not_neutral: tuple[str, ...]
+    emulation_unsafe: tuple[str, ...]
+    """Ids of runs that computed it from what an emulator computes unlike a real processor."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,10 @@ class Summary:
     """In graph order, outputs among them."""
     unsteady: tuple[Agreement, ...]
     """Rows of runs that gave other bits than a repeat of themselves."""
+    reliance: Reliance
+    """What of the classes rests on emulated operators alone."""
+    last_safe: TapSummary | None
+    """The last tensor in graph order that all runs with unsafe outputs have and can trust."""
 
     @property
     def run_count(self) -> int:
@@ -107,6 +116,10 @@ class Summary:
             "label_flips": len(self.flipped),
             "taps_not_neutral": list(self.taps_not_neutral),
             "not_deterministic": [list(row.ids) for row in self.unsteady],
+            "emulation_unsafe": list(self.reliance.unsafe),
+            "emulation_operators": list(self.reliance.operators),
+            "eqcs_by_emulation": [list(self.eqcs[n - 1]) for n in self.reliance.classes],
+            "last_safe_tap": None if self.last_safe is None else self.last_safe.tap,
         }
 
 
@@ -120,17 +133,21 @@ def _summarise(samples: Sequence[SampleComparison]) -> Summary:
     outputs = [output for sample in samples for output in sample.outputs]
     rows = _rows(section, samples)
     dtype = outputs[0].dtype if outputs else ""
+    eqcs, taps = _joint_classes(section, samples), _summarise_taps(samples)
+    names = tuple(sample.input for sample in samples)
     return Summary(
         section=section,
-        inputs=tuple(sample.input for sample in samples),
+        inputs=names,
         rows=rows,
-        eqcs=_joint_classes(section, samples),
+        eqcs=eqcs,
         metrics=worst([output.metrics for output in outputs]),
         mantissa_bits=identical(dtype).remaining_precision,
         first=_earliest(samples),
         flipped=_flipped(section, outputs),
-        taps=_summarise_taps(samples),
+        taps=taps,
         unsteady=_unsteady(section, rows),
+        reliance=rely(eqcs, section.runs, names),
+        last_safe=_last_safe(samples, taps),
     )
 
 
@@ -174,6 +191,14 @@ def _earliest(samples: Iterable[SampleComparison]) -> TapComparison | None:
     return min(found, key=lambda tap: far if tap.layer is None else tap.layer, default=None)
 
 
+def _last_safe(
+    samples: Iterable[SampleComparison], taps: Sequence[TapSummary]
+) -> TapSummary | None:
+    """Return the earliest of the samples' last tensors that can be trusted."""
+    names = {safe.tap for sample in samples if (safe := sample.last_safe) is not None}
+    return next((tap for tap in taps if tap.tap in names), None)
+
+
 def _flipped(section: Section, outputs: Iterable[TapComparison]) -> tuple[str, ...]:
     flipped = {
         name
@@ -200,6 +225,7 @@ def _rows(section: Section, samples: Sequence[SampleComparison]) -> tuple[Agreem
         _row(
             runs,
             tuple(of.get(runs[0].id) for of in numbers),
+            tuple(_rests(sample, runs[0].id) for sample in samples),
             bits,
             _told(runs[0], varying, baseline),
         )
@@ -210,6 +236,7 @@ def _rows(section: Section, samples: Sequence[SampleComparison]) -> tuple[Agreem
 def _row(
     runs: Sequence[Run],
     places: tuple[int | None, ...],
+    by_emulation: tuple[bool, ...],
     bits: Mapping[str, int | None],
     particulars: tuple[str, ...],
 ) -> Agreement:
@@ -221,9 +248,15 @@ def _row(
         particulars=particulars,
         ids=tuple(run.id for run in runs),
         classes=places,
+        by_emulation=by_emulation,
         bits=bits.get(runs[0].id),
         taps_neutral=first["taps_neutral"],
     )
+
+
+def _rests(sample: SampleComparison, name: str) -> bool:
+    """Tell whether a run's class on a sample rests on emulated operators alone."""
+    return any(name in sample.eqcs[number - 1] for number in sample.reliance.classes)
 
 
 def _bits_to_first(samples: Iterable[SampleComparison]) -> dict[str, int | None]:
@@ -327,4 +360,7 @@ def _summarise_tap(taps: Sequence[TapComparison]) -> TapSummary:
         metrics=worst([tap.metrics for tap in taps]),
         run_count=max(sum(map(len, tap.eqcs)) for tap in taps),
         taps_not_neutral=tuple(names),
+        emulation_unsafe=tuple(
+            dict.fromkeys(name for tap in taps for name in tap.emulation_unsafe)
+        ),
     )
