@@ -54,6 +54,8 @@ def _parse(path: Path) -> onnx.ModelProto:
         ) from error
     if not model.HasField("graph") or not model.graph.node:
         raise ModelError(f"{path} holds no ONNX graph: it is truncated or of another format.")
+    if not model.graph.output:
+        raise ModelError(f"{path} has no outputs, so there is nothing to compare. Name some in it.")
     return model
 
 

@@ -80,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         _parser().print_help()
         return 0
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup wants it
+            signal.signal(number, _terminate)
     try:
         status: int = _COMMANDS[options.command](options)
         sys.stdout.flush()
@@ -122,7 +124,7 @@ def _drop_output() -> None:
 
 
 def _terminate(number: int, frame: object) -> None:
-    """Leave as after Ctrl-C: workers are ended, what is done is kept."""
+    """Leave as after Ctrl-C, or with the terminal: workers are ended, what is done is kept."""
     raise SystemExit(128 + number)
 
 

@@ -228,13 +228,14 @@ def test_an_interrupted_run_keeps_what_is_done_and_ends_its_workers(
     assert [pid for pid in workers if _runs(pid)] == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_terminated_run_ends_its_workers_and_keeps_what_is_done(
-    running: Running, xbackend, store: Path
+    running: Running, xbackend, store: Path, number: signal.Signals
 ) -> None:
     workers = running.workers()
-    running.process.send_signal(signal.SIGTERM)
+    running.process.send_signal(number)
     out, err = running.process.communicate(timeout=20)
-    assert running.process.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
+    assert running.process.returncode in (-number, 128 + number)
     assert "Traceback" not in out + err
     assert records(store).keys() == {"good"}
     assert xbackend("compare").status == 0

@@ -52,6 +52,11 @@ def test_a_missing_file_is_named(tmp_path):
         read_model(tmp_path / "none.onnx")
 
 
+def test_a_model_without_outputs_is_refused(tmp_path):
+    with pytest.raises(ModelError, match=r"m\.onnx has no outputs"):
+        read_model(_save(_model([RELU], outputs=()), tmp_path))
+
+
 @pytest.mark.parametrize("size", [0, 1, 20, 60])
 def test_a_truncated_file_is_told_in_one_sentence(tmp_path, size):
     path = _save(_model([RELU]), tmp_path)
