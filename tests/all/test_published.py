@@ -7,6 +7,7 @@ a dictionary of bytes.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterator
@@ -18,9 +19,12 @@ import pytest
 
 from xbackend import registry
 from xbackend.comparison import Comparison, compare
+from xbackend.dendrogram import output_tree
+from xbackend.differ import identical
 from xbackend.flags import flag_tables
 from xbackend.intake import take_in
-from xbackend.selection import Query, select
+from xbackend.machines import machine_table
+from xbackend.selection import Query, Run, select
 from xbackend.store import Store
 
 Partition = frozenset[frozenset[str]]
@@ -148,3 +152,92 @@ def test_the_flags_of_an_isolated_layer_fall_as_in_the_papers_table(store: Store
     splitting = [cluster.names for cluster in table.clusters if cluster.splits]
     assert [{"avx512f"} <= set(names) for names in splitting] == [True, False]
     assert [{"avx2", "fma"} <= set(names) for names in splitting] == [False, True]
+
+
+def lost_bits(first: np.ndarray, second: np.ndarray) -> int:
+    """Return the low bits to drop until all elements agree: the authors' definition, by hand."""
+    widths = {2: (10, np.int16), 4: (23, np.int32), 8: (52, np.int64)}
+    mantissa, kind = widths[first.itemsize]
+    one, two = first.view(kind), second.view(kind)
+    return next((n for n in range(mantissa + 1) if np.all(one >> n == two >> n)), mantissa)
+
+
+def test_the_trees_part_where_the_authors_remaining_precision_does(
+    store: Store, comparison: Comparison
+) -> None:
+    found = 0
+    for sample in comparison.samples:
+        (output,) = sample.outputs
+        rows = {run.id: run for run in sample.section.runs}
+        numbers = [_numbers(store, rows[ids[0]], sample.input) for ids in output.eqcs]
+        root = output_tree(store, output)
+        assert root is not None
+        for one, other in itertools.combinations(range(len(numbers)), 2):
+            node = root
+            while near := [c for c in node.children if {one, other} <= set(c.classes)]:
+                (node,) = near
+            lost = lost_bits(numbers[one], numbers[other])
+            assert node.bits == identical(output.dtype).remaining_precision - lost
+            found += 1
+    assert found > 100
+
+
+def _numbers(store: Store, run: Run, sample: str) -> np.ndarray:
+    (result,) = [row for row in run.results if row["input"] == sample]
+    tensor: np.ndarray = store.tensor(result["outputs"][0]).array
+    return tensor
+
+
+def test_the_table_numbers_classes_from_the_top_in_every_column(
+    comparison: Comparison, files: dict[str, dict[str, Any]]
+) -> None:
+    """The check is a dictionary of bytes again, filled in the order of the rows."""
+    table = machine_table(comparison)
+    for place, column in enumerate(table.columns):
+        numbers: dict[bytes, int] = {}
+        for row in table.rows:
+            cell = row.cells[place]
+            mine = [
+                path
+                for run in column.sample.section.runs
+                if _machine(run) == _machine(row.run) and run.row["repeat"] == 0
+                for path in run.row["facts"]["files"]
+                if subject(path, files[path])[3] == column.input
+            ]
+            assert len(mine) == (cell is not None)
+            if cell is not None:
+                seen = data(files[mine[0]]["prediction"])
+                assert cell.number == numbers.setdefault(seen, len(numbers) + 1)
+                assert cell.deterministic
+
+
+def _machine(run: Run) -> tuple[Any, ...]:
+    hardware = run.row["hardware"]
+    return run.row["platform"], hardware["device"], hardware["cores"]
+
+
+def test_the_published_machines_fall_as_the_supplement_has_them(store: Store) -> None:
+    """A model with wide layers parts generations of SIMD, and numbers of cores among them."""
+    where = ["facts.experiment=equivalence_classes"]
+    table = machine_table(compare(store, "cifar10_medium", where))
+    told = [
+        (
+            row.run.row["hardware"]["microarchitecture"],
+            row.run.row["hardware"]["cores"],
+            [cell.number for cell in row.cells if cell is not None],
+        )
+        for row in table.rows
+    ]
+    assert told == [
+        ("Ivy Bridge", 12, [1] * 3), ("Ivy Bridge", 12, [1] * 3),
+        ("Haswell", 2, [2] * 3),
+        ("Haswell", 4, [3] * 3), ("Haswell", 4, [3] * 3), ("Haswell", 4, [3] * 3),
+        ("Broadwell", 2, [2] * 3), ("Broadwell", 2, [2] * 3),
+        ("Skylake", 2, [4] * 3), ("Skylake", 2, [4] * 3), ("Skylake", 2, [4] * 3),
+        ("Skylake", 4, [5] * 3), ("Skylake", 4, [5] * 3),
+        ("Kaby Lake", 8, [6] * 3), ("Coffee Lake", 8, [6] * 3),
+        ("Cascade Lake", 2, [4] * 3), ("Cascade Lake", 2, [4] * 3), ("Cascade Lake", 2, [4] * 3),
+        ("Cascade Lake", 4, [5] * 3), ("Cascade Lake", 48, [7] * 3),
+    ]  # fmt: skip
+    (curve,) = table.curves()
+    assert curve.counts == (1, 1, 2, 3, 3, 3, 3, 3, 4, 4, 4, 5, 5, 6, 6, 6, 6, 6, 6, 7)

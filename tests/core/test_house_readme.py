@@ -12,7 +12,7 @@ from xbackend import cli, registry
 from xbackend.platforms import KINDS
 from xbackend.worker.contract import PRECISIONS
 
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/add_a_backend.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/add_a_backend.md", "docs/published.md")
 BUILT_IN = ("tf", "ort", "torch", "tflite", "fixed")
 
 
