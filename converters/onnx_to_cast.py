@@ -79,6 +79,7 @@ def convert(request: Request) -> Result:
     _refuse_subgraphs(model, request.source)
     source = {t.name: tensor_of(t) for t in model.graph.initializer}
     recast = Recast(model, precision, _types(model))
+    _refuse_other_floats(recast, request.source)
     _interface(recast)
     _nodes(recast)
     _initializers(recast)
@@ -106,6 +107,18 @@ def _refuse_subgraphs(model: onnx.ModelProto, path: Path) -> None:
                 f"{path} has the operator {node.op_type} with a graph within, which cannot be "
                 "brought to another precision. Export the model without control flow."
             )
+
+
+def _refuse_other_floats(recast: Recast, path: Path) -> None:
+    """Refuse a model that computes in another precision: only float32 is cast."""
+    names = {number: name for name, number in NUMBERS.items()}
+    numbers = set(recast.types.values())
+    others = sorted(names[number] for number in numbers & names.keys() - {recast.number})
+    if others and FLOAT not in numbers:
+        raise ConversionError(
+            f"{path} computes in {' and '.join(others)}, and only float32 can be brought to "
+            f"{recast.precision}. Export the model in float32."
+        )
 
 
 def _types(model: onnx.ModelProto) -> dict[str, int]:

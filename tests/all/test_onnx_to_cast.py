@@ -194,3 +194,13 @@ def test_a_graph_within_a_graph_is_refused_in_one_sentence(tmp_path: Path) -> No
     node = helper.make_node("If", ["yes"], ["y"], then_branch=inner, else_branch=inner)
     with pytest.raises(ConversionError, match="the operator If with a graph within"):
         recast(model_of([node], {"yes": np.array(True)}), tmp_path, "float64")
+
+
+def test_a_model_of_another_precision_is_refused_and_of_the_same_kept(tmp_path: Path) -> None:
+    ends = [helper.make_tensor_value_info(name, TensorProto.DOUBLE, [1, 3]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(ConversionError, match="computes in float64, and only float32 can be"):
+        recast(model, tmp_path, "float16")
+    same, _ = recast(model, tmp_path, "float64")
+    assert set(formats(same).values()) == {TensorProto.DOUBLE}
