@@ -63,7 +63,7 @@ def read(path: Path) -> Contents:
     kind, device = _device(document.get("device"))
     memory = _memory(document)
     told = {**hardware(info), **({"memory_bytes": memory} if memory else {})}
-    missing = [word for word, value in (("cpu_info", info), ("memory", memory)) if not value]
+    missing = _missing(document, info, memory)
     batched, model = document.get("batch_dissemination"), document.get("model_type")
     python = info.get("python_version")
     return Contents(
@@ -76,6 +76,18 @@ def read(path: Path) -> Contents:
         batched=batched if isinstance(batched, bool) else None,
         remarks=(*remark, *(f"without '{word}'" for word in missing)),
     )
+
+
+def _missing(document: Record, info: Record, memory: int) -> list[str]:
+    """Return the names of the fields that are not there, though the run is whole without them."""
+    parts = ("vendor_id_raw", "brand_raw", "count", "flags") if info else ()
+    fields = {
+        "model_type": document.get("model_type"),
+        "cpu_info": info,
+        **{f"cpu_info.{part}": info.get(part) for part in parts},
+        "memory": memory,
+    }
+    return [name for name, value in fields.items() if not value]
 
 
 def _document(path: Path) -> Record:
