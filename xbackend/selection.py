@@ -110,12 +110,30 @@ def read_run(record: Record) -> Run:
             **{key: record[key] for key in ("status", "error", "seconds", "taps_neutral")},
             **{key: record[key] for key in EXTRAS if key in record},
         }
-        return Run(_finite(row), tuple(record["layers"]), tuple(record["results"]))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise StoreError(
-            f"The record of run {record.get('id', 'without id')} lacks {error}: "
-            "delete it from the store's runs/ and run again."
-        ) from error
+        layers, results = tuple(record["layers"]), tuple(record["results"])
+        _check_rows(layers, results)
+        return Run(_finite(row), layers, results)
+    except KeyError as error:
+        raise _unsound(record, f"lacks {error}") from error
+    except (TypeError, AttributeError) as error:
+        raise _unsound(record, f"is damaged ({error})") from error
+
+
+def _unsound(record: Record, what: str) -> StoreError:
+    return StoreError(
+        f"The record of run {record.get('id', 'without id')} {what}: "
+        "delete it from the store's runs/ and run again."
+    )
+
+
+def _check_rows(layers: Sequence[Record], results: Sequence[Record]) -> None:
+    """Raise KeyError or TypeError where a row lacks what a comparison looks up in it."""
+    for layer in layers:
+        _ = layer["tap"], layer["layer"], layer["operator"]
+    for result in results:
+        _ = result["input"]
+        for tensor in (*result["outputs"], *result["taps"]):
+            _ = tensor["name"], tensor["dtype"], tensor["shape"], tensor["digest"]
 
 
 def _finite(value: Any) -> Any:

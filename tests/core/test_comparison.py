@@ -210,6 +210,25 @@ def test_a_record_that_lacks_a_key_is_named(bench: Bench) -> None:
         bench.compare()
 
 
+@pytest.mark.parametrize(
+    ("key", "rows", "what"),
+    [
+        ("layers", [3], "is damaged"),
+        ("layers", [{"tap": "conv", "layer": 0}], "lacks 'operator'"),
+        ("results", [{"input": "0", "outputs": [{"name": "y"}], "taps": []}], "lacks 'dtype'"),
+        ("results", 7, "is damaged"),
+    ],
+)
+def test_a_record_that_is_damaged_within_is_named(
+    bench: Bench, key: str, rows: object, what: str
+) -> None:
+    bench.run({"y": [1.0]})
+    (record,) = bench.store.runs()
+    bench.store.write_run({**record, key: rows})
+    with pytest.raises(StoreError, match=f"The record of run run-0 {what}"):
+        bench.compare()
+
+
 def test_label_flips_count_the_runs_with_another_highest_value(bench: Bench) -> None:
     for values in ([0.25, 0.75], [0.75, 0.25], [0.25, 0.5], [0.75, 0.25]):
         bench.run({"y": values})
