@@ -55,6 +55,9 @@ class Outcome:
     """Of a change: `tap`, `layer` and `operator` of the first tensor with other bits."""
     reason: str = ""
     """Why it could not run."""
+    emulated: tuple[str, ...] = ()
+    """Operators that the emulator computes unlike real processors and outputs come from; where
+    there are any, only what is proved without them counts as a change (xbackend.reliance)."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,13 @@ class Trial:
 
     def document(self) -> Record:
         """Return JSON values."""
-        return {"removed": list(self.removed), **vars(self.outcome)}
+        return {
+            "removed": list(self.removed),
+            "status": self.outcome.status,
+            "first_layer": self.outcome.first_layer,
+            "reason": self.outcome.reason,
+            "emulation_operators": list(self.outcome.emulated),
+        }
 
 
 @dataclass(frozen=True)
@@ -79,9 +88,15 @@ class Verdict:
     """The smallest sets whose removal changes the bits: without any one of their flags it would
     not. Several mean that each alone is enough."""
 
+    @property
+    def emulated(self) -> tuple[str, ...]:
+        """Operators whose emulation is not faithful and that outputs of any trial come from."""
+        return tuple(dict.fromkeys(name for t in self.trials for name in t.outcome.emulated))
+
     def document(self) -> Record:
         """Return JSON values."""
         return {
+            "judged_by": "tensors that do not rest on emulation" if self.emulated else "outputs",
             "trials": [trial.document() for trial in self.trials],
             "causes": [trial.document() for trial in self.causes],
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from xbackend.ablation import Outcome, Removed, Verdict, ablate, switchable
@@ -16,7 +16,8 @@ from xbackend.plan import Order
 from xbackend.platforms import parse_platform
 from xbackend.platforms.emulated import probe
 from xbackend.platforms.platform import find_command
-from xbackend.selection import Query, select
+from xbackend.reliance import in_words, is_unsafe, operators_of, parting
+from xbackend.selection import Query, read_run, select
 
 Record = dict[str, Any]
 
@@ -40,6 +41,8 @@ def _table_text(table: FlagTable) -> str:
     group = table.group
     title = f"{group['model']}, {group['precision']}, {group['backend']} {group['backend_version']}"
     lines = [f"{title}: {len(table.runs)} runs in {len(table.classes)} classes", ""]
+    if table.emulated:
+        lines[1:] = [_judged(table.emulated), ""]
     where = {run.id: _place(run.row) for run in table.runs}
     for number, ids in enumerate(table.classes, 1):
         names = list(dict.fromkeys(where[name] for name in ids))
@@ -58,6 +61,13 @@ def _table_text(table: FlagTable) -> str:
         return "\n".join([*lines, "", "There is nothing for a property to tell apart.", ""])
     headers = ["always together", *map(str, numbers), "splits", "AMI"]
     return "\n".join([*lines, "", tabulate(rows, headers, disable_numparse=True), ""])
+
+
+def _judged(operators: Sequence[str]) -> str:
+    return (
+        f"Judged by the layers that do not rest on emulated {in_words(operators)}, as the outputs "
+        "do, whose bits are perhaps those of no real processor."
+    )
 
 
 def _place(row: Record) -> str:
@@ -145,12 +155,25 @@ def _refusal(spec: str) -> str:
 
 
 def outcome(whole: Record, changed: Record) -> Outcome:
-    """Return how a run differs from that on the whole processor."""
+    """Return how a run differs from that on the whole processor.
+
+    Where outputs come from emulated operators that are not faithful, only other tensors count.
+    """
     if changed["status"] != "ok":
         return Outcome("illegal", reason=str(changed["error"]["message"]))
+    runs = read_run(whole), read_run(changed)
+    if any(map(is_unsafe, runs)):
+        return _outcome(whole, parting(*runs), operators_of(runs))
     if _digests(whole, "outputs") == _digests(changed, "outputs"):
         return Outcome("same")
     return Outcome("changed", first_layer=_first_layer(whole, changed))
+
+
+def _outcome(whole: Record, tap: str | None, emulated: tuple[str, ...]) -> Outcome:
+    """Return a change at a tensor, none without one."""
+    if tap is None:
+        return Outcome("same", emulated=emulated)
+    return Outcome("changed", first_layer=_place_of(whole, {tap}), emulated=emulated)
 
 
 def _digests(record: Record, kind: str) -> list[tuple[str, str]]:
@@ -165,7 +188,14 @@ def _first_layer(whole: Record, changed: Record) -> Record | None:
         here = {row["name"]: row["digest"] for row in [*one["taps"], *one["outputs"]]}
         there = {row["name"]: row["digest"] for row in [*other["taps"], *other["outputs"]]}
         differing |= {name for name in here.keys() & there.keys() if here[name] != there[name]}
-    return next((dict(layer) for layer in whole["layers"] if layer["tap"] in differing), None)
+    return _place_of(whole, differing)
+
+
+def _place_of(whole: Record, taps: Container[str]) -> Record | None:
+    """Return the first of some tensors in graph order: `tap`, `layer`, `operator`."""
+    keys = ("tap", "layer", "operator")
+    layers = ({key: row[key] for key in keys} for row in whole["layers"] if row["tap"] in taps)
+    return next(layers, None)
 
 
 def _verdict_text(backend: str, start: str, verdict: Verdict) -> str:
@@ -177,7 +207,8 @@ def _verdict_text(backend: str, start: str, verdict: Verdict) -> str:
         for trial in verdict.trials
     ]
     table = tabulate(rows, [f"{backend} on {start} without", "bits", "first at, or why not"])
-    return f"{table}\n\n{_sentence(backend, start, verdict)}\n"
+    judged = f"{_judged(verdict.emulated)}\n" if verdict.emulated else ""
+    return f"{judged}{table}\n\n{_sentence(backend, start, verdict)}\n"
 
 
 def _detail(outcome: Outcome) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xbackend.differ import classes
+from xbackend.reliance import is_unsafe, operators_of, provable
 from xbackend.selection import Run
 
 Record = dict[str, Any]
@@ -50,6 +51,9 @@ class FlagTable:
     """Run ids by class of all outputs of all samples, in order of first appearance."""
     clusters: tuple[Cluster, ...]
     """Those that split the classes first, then by adjusted mutual information."""
+    emulated: tuple[str, ...] = ()
+    """Operators that an emulator computes unlike real processors and outputs come from. If there
+    are any, only what is proved without them sets two classes apart (xbackend.reliance)."""
 
     def document(self) -> Record:
         """Return JSON values."""
@@ -59,6 +63,8 @@ class FlagTable:
             "eqc_count": len(self.classes),
             "platforms": {run.id: run.row["platform"] for run in self.runs},
             "clusters": [cluster.document() for cluster in self.clusters],
+            "judged_by": "tensors that do not rest on emulation" if self.emulated else "outputs",
+            "emulation_operators": list(self.emulated),
         }
 
 
@@ -80,7 +86,11 @@ def _group(run: Run) -> Record:
 
 def _table(runs: Sequence[Run]) -> FlagTable:
     shared = set.intersection(*({str(row["input"]) for row in run.results} for run in runs))
-    found = classes([_outputs(run, shared) for run in runs])
+    emulated = operators_of([run for run in runs if is_unsafe(run)])
+    if emulated:
+        found: Sequence[Sequence[int]] = provable(runs, sorted(shared))
+    else:
+        found = classes([_outputs(run, shared) for run in runs])
     number = {place: index for index, places in enumerate(found, 1) for place in places}
     labels = [number[place] for place in range(len(runs))]
     return FlagTable(
@@ -88,6 +98,7 @@ def _table(runs: Sequence[Run]) -> FlagTable:
         runs=tuple(runs),
         classes=tuple(tuple(runs[place].id for place in places) for places in found),
         clusters=rank(properties(runs), labels),
+        emulated=emulated,
     )
 
 

@@ -56,6 +56,23 @@ def rely(
     )
 
 
+def provable(runs: Sequence[Run], samples: Sequence[str] | None = None) -> list[tuple[int, ...]]:
+    """Return the places of runs by class, where only a proof sets two runs apart.
+
+    A run joins the first class from no member of which it is proved to differ, see `parting`.
+    """
+    traces = [_Trace(run) for run in runs]
+    found: list[list[int]] = []
+    for place, trace in enumerate(traces):
+        for members in found:
+            if all(_parting(traces[other], trace, samples) is None for other in members):
+                members.append(place)
+                break
+        else:
+            found.append([place])
+    return [tuple(members) for members in found]
+
+
 def is_unsafe(run: Run) -> bool:
     """Tell whether an output of a run comes from an emulated operator that is not faithful."""
     names = run.unsafe
