@@ -6,6 +6,7 @@ from tabulate import tabulate
 
 from xbackend.comparison import Comparison
 from xbackend.machines import Curve, Machine, machine_table
+from xbackend.reliance import in_words
 
 from .machines import letters, name_means, subject
 from .wording import count, printable, shorten
@@ -65,7 +66,12 @@ def name_curve(curve: Curve) -> str:
 def verdict(curve: Curve) -> str:
     """Return how many classes how many machines fall into."""
     known = [number for number in curve.counts if number is not None]
-    return f"{count(known[-1], 'class')} on {count(len(known), 'machine')}"
+    sentence = f"{count(known[-1], 'class')} on {count(len(known), 'machine')}"
+    reliance = curve.columns[0].sample.reliance
+    if not reliance.classes:
+        return sentence
+    operators = printable(in_words(reliance.operators))
+    return f"{sentence}, {len(reliance.classes)} of them by emulated {operators} alone"
 
 
 def name_machines(rows: tuple[Machine, ...]) -> list[str]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from xbackend.comparison import Comparison, TapComparison
 from xbackend.dendrogram import Node, output_tree
 from xbackend.machines import order
+from xbackend.reliance import resting
 
-from .wording import count, printable, shorten
+from .wording import DAGGER, count, dagger_note, printable, shorten
 
 LONGEST = 90
 """Characters of a class's platforms that are shown."""
@@ -35,17 +36,25 @@ def render(comparison: Comparison) -> str:
     parts = ["\n".join([tree.title, *_lines(tree, tree.root)]) for tree in trees(comparison)]
     if not parts:
         return "No output has several classes with mantissa bits, so there is no tree.\n"
-    return "\n\n".join([*parts, f"{LEGEND}\n{DRAWN}"]) + "\n"
+    return "\n\n".join([*parts, "\n".join([*_daggers(comparison), LEGEND, DRAWN])]) + "\n"
+
+
+def _daggers(comparison: Comparison) -> list[str]:
+    """Return what a dagger means, if any class has one."""
+    doubtful = [sample.reliance for sample in comparison.samples if sample.reliance.classes]
+    names = dict.fromkeys(name for each in doubtful for name in each.operators)
+    return [dagger_note(list(names))] if names else []
 
 
 def trees(comparison: Comparison) -> list[Tree]:
     """Return the trees of a comparison, from the tensors of its store."""
-    outputs = [output for sample in comparison.samples for output in sample.outputs]
+    outputs = [(sample, output) for sample in comparison.samples for output in sample.outputs]
     found = []
-    for output in outputs:
+    for sample, output in outputs:
         root = output_tree(comparison.store, output) if output.eqc_count > 1 else None
         if root is not None:
-            leaves = tuple(_leaf(output, place) for place in range(output.eqc_count))
+            doubtful = resting(sample.eqcs, sample.reliance)
+            leaves = tuple(_leaf(output, place, doubtful) for place in range(output.eqc_count))
             found.append(Tree(_title(output), root, leaves))
     return found
 
@@ -57,12 +66,13 @@ def _title(output: TapComparison) -> str:
     return f"{printable(', '.join(parts))}: {count(output.eqc_count, 'class')}"
 
 
-def _leaf(output: TapComparison, place: int) -> str:
+def _leaf(output: TapComparison, place: int, doubtful: frozenset[str]) -> str:
     """Return a class's number and platforms, in the order of machines."""
+    mark = DAGGER if doubtful.issuperset(output.eqcs[place]) else ""
     runs = [run for run in output.section.runs if run.id in set(output.eqcs[place])]
     runs.sort(key=lambda run: order(run.row["hardware"]))
     names = dict.fromkeys(str(run.row["platform"]) for run in runs)
-    return f"{place + 1}: {shorten(printable(', '.join(names)), LONGEST)}"
+    return f"{place + 1}{mark}: {shorten(printable(', '.join(names)), LONGEST)}"
 
 
 def _lines(tree: Tree, node: Node, before: str = "", branch: str = "") -> Iterator[str]:

@@ -12,7 +12,7 @@ from tabulate import tabulate
 from xbackend.comparison import Comparison
 from xbackend.machines import Cell, Column, Machine, MachineTable, machine_table
 
-from .wording import count, printable, shorten
+from .wording import DAGGER, count, dagger_note, printable, shorten
 
 LONGEST = 40
 """Characters of a device's or platform's name that are shown."""
@@ -56,6 +56,10 @@ def _sentences(table: MachineTable, models: Sequence[str]) -> list[str]:
         lines.append(f"{letter}  {subject(table.columns[mine[0]])}, {inputs}; classes: {counts}")
     cells = [cell for row in table.rows for cell in row.cells if cell is not None]
     marked = [] if all(cell.deterministic for cell in cells) else [STARRED]
+    if any(cell.by_emulation for cell in cells):
+        samples = [column.sample for column in table.columns]
+        names = dict.fromkeys(name for each in samples for name in each.reliance.operators)
+        marked.append(dagger_note(list(names)))
     return ["\n".join(lines), "\n".join([LEGEND, *marked])]
 
 
@@ -90,14 +94,15 @@ def subject(column: Column) -> str:
 
 
 def cell_text(cell: Cell | None) -> str:
-    """Return a class, with a star if it is not deterministic.
+    """Return a class, with a star if it is not deterministic, a dagger if emulation made it.
 
-    >>> cell_text(Cell(3, False, True)), cell_text(None)
-    ('3*', '–')
+    >>> cell_text(Cell(3, False, True)), cell_text(Cell(2, True, True, True)), cell_text(None)
+    ('3*', '2†', '–')
     """
     if cell is None:
         return "–"
-    return str(cell.number) + ("" if cell.deterministic else MARK)
+    signs = ("" if cell.deterministic else MARK) + (DAGGER if cell.by_emulation else "")
+    return f"{cell.number}{signs}"
 
 
 def _describe(row: Machine) -> list[str]:

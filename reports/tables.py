@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xbackend.reliance import in_words
 from xbackend.selection import Run
 from xbackend.summary import Agreement, Summary, TapSummary
 
-from .wording import name_row, name_run, number, percent, printable, reason
+from .wording import (
+    DAGGER,
+    dagger_note,
+    name_row,
+    name_run,
+    number,
+    percent,
+    printable,
+    reason,
+)
 
 MOST_INPUTS = 6
 """With more samples than these, one column holds the class over all of them."""
 MOST_LAYERS = 16
 """Beyond these, the middle of the layers that differ is left out."""
-DAGGER = "†"
-"""After the number of a class, or of classes of a layer, that emulation may have made."""
 LAST_LAYERS = 4
 """How many are then shown from the end, the outputs among them."""
 
@@ -98,8 +104,7 @@ def daggers(summary: Summary) -> list[str]:
     marked = shows_layers(summary) and any(tap.emulation_unsafe for tap in _shown(summary))
     if not reliance.operators or not (reliance.classes or marked):
         return []
-    operators = printable(in_words(reliance.operators))
-    return [f"{DAGGER} comes from emulated {operators}: perhaps the bits of no real processor"]
+    return [dagger_note(reliance.operators)]
 
 
 def starred(summary: Summary) -> bool:

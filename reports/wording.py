@@ -9,6 +9,9 @@ from xbackend.reliance import in_words
 from xbackend.selection import Run
 from xbackend.summary import Agreement, Summary, TapSummary
 
+DAGGER = "†"
+"""After the number of a class, or of classes of a layer, that emulation may have made."""
+
 
 def printable(text: object) -> str:
     r"""Return text with what would move a cursor or change a colour written out.
@@ -43,6 +46,12 @@ def heading(summary: Summary) -> str:
     parts = [summary.section.model, str(group["precision"]), *keys]
     parts += [count(len(summary.inputs), "input"), count(summary.run_count, "run")]
     return printable(", ".join(parts))
+
+
+def dagger_note(operators: Sequence[str]) -> str:
+    """Return what a dagger means."""
+    found = printable(in_words(operators))
+    return f"{DAGGER} comes from emulated {found}: perhaps the bits of no real processor"
 
 
 def count(number: int, noun: str) -> str:

@@ -14,6 +14,7 @@ from itertools import accumulate
 from typing import Any
 
 from xbackend.comparison import Comparison, SampleComparison
+from xbackend.reliance import resting
 from xbackend.selection import Run
 
 Record = dict[str, Any]
@@ -82,6 +83,8 @@ class Cell:
     """Whether all of its runs gave the same bits."""
     new: bool
     """Whether the class is first seen in this row."""
+    by_emulation: bool = False
+    """Whether the class rests on emulated operators alone."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,7 @@ def _told(runs: Sequence[Run]) -> Run:
 def _column_cells(sample: SampleComparison, groups: Sequence[Sequence[Run]]) -> list[Cell | None]:
     """Return the cells of a sample, its classes numbered in the order of the rows."""
     place = {name: at for at, ids in enumerate(sample.eqcs) for name in ids}
+    doubtful = resting(sample.eqcs, sample.reliance)
     numbers: dict[int, int] = {}
     cells: list[Cell | None] = []
     for runs in groups:
@@ -180,8 +184,9 @@ def _column_cells(sample: SampleComparison, groups: Sequence[Sequence[Run]]) -> 
         if not mine:
             cells.append(None)
             continue
-        first = place[min(mine, key=lambda run: (run.row["repeat"], run.id)).id]
+        told = min(mine, key=lambda run: (run.row["repeat"], run.id)).id
+        first, rests = place[told], told in doubtful
         new = first not in numbers
         number = numbers.setdefault(first, len(numbers) + 1)
-        cells.append(Cell(number, len({place[run.id] for run in mine}) == 1, new))
+        cells.append(Cell(number, len({place[run.id] for run in mine}) == 1, new, rests))
     return cells

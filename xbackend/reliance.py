@@ -84,6 +84,11 @@ def operators_of(runs: Sequence[Run]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for run in runs for name in _reasons(run)))
 
 
+def resting(eqcs: Sequence[Sequence[str]], reliance: Reliance) -> frozenset[str]:
+    """Return the ids of the runs whose class rests on emulated operators alone."""
+    return frozenset(name for number in reliance.classes for name in eqcs[number - 1])
+
+
 def in_words(names: Sequence[str]) -> str:
     """Return names as a sentence has them.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from xbackend.comparison import Classes, Comparison, SampleComparison, Section, TapComparison
 from xbackend.differ import Metrics, classes, identical
-from xbackend.reliance import Reliance, rely
+from xbackend.reliance import Reliance, rely, resting
 from xbackend.selection import Run
 
 Record = dict[str, Any]
@@ -225,7 +225,7 @@ def _rows(section: Section, samples: Sequence[SampleComparison]) -> tuple[Agreem
         _row(
             runs,
             tuple(of.get(runs[0].id) for of in numbers),
-            tuple(_rests(sample, runs[0].id) for sample in samples),
+            tuple(runs[0].id in resting(each.eqcs, each.reliance) for each in samples),
             bits,
             _told(runs[0], varying, baseline),
         )
@@ -252,11 +252,6 @@ def _row(
         bits=bits.get(runs[0].id),
         taps_neutral=first["taps_neutral"],
     )
-
-
-def _rests(sample: SampleComparison, name: str) -> bool:
-    """Tell whether a run's class on a sample rests on emulated operators alone."""
-    return any(name in sample.eqcs[number - 1] for number in sample.reliance.classes)
 
 
 def _bits_to_first(samples: Iterable[SampleComparison]) -> dict[str, int | None]:

@@ -11,7 +11,7 @@ import pytest
 from xbackend.comparison import missed
 from xbackend.reliance import in_words
 from xbackend.reports import csv as csv_report
-from xbackend.reports import html, markdown, terminal
+from xbackend.reports import cumulative, dendrogram, html, machines, markdown, terminal
 from xbackend.testing.bench import Bench
 
 Record = dict[str, Any]
@@ -178,6 +178,25 @@ def test_reports_for_a_browser_say_the_same(softmax: Bench, report: Any) -> None
     assert VERDICT in text
     assert LEGEND in text
     assert "2†" in text
+
+
+def test_the_table_of_machines_marks_the_cell(softmax: Bench) -> None:
+    text = machines.render(softmax.compare())
+    assert LEGEND in text.splitlines()
+    (emulated,) = [line for line in text.splitlines() if "qemu:Haswell" in line]
+    assert emulated.split()[-1] == "2†"
+
+
+def test_the_growth_of_classes_says_how_many_emulation_made(softmax: Bench) -> None:
+    text = cumulative.render(softmax.compare())
+    assert "2 classes on 2 machines, 1 of them by emulated Softmax alone" in text
+
+
+def test_the_tree_of_classes_marks_the_leaf(softmax: Bench) -> None:
+    text = dendrogram.render(softmax.compare())
+    assert "class 1: native" in text
+    assert "class 2†: qemu:Haswell" in text
+    assert LEGEND in text.splitlines()
 
 
 def test_many_samples_are_marked_in_their_one_column(bench: Bench) -> None:
