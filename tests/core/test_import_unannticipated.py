@@ -35,12 +35,8 @@ CPU = {
     "l2_cache_size": "1.5 MiB",
     "l3_cache_size": 26214400,
 }
-GPU = {
-    "name": "/device:GPU:0",
-    "device_type": "GPU",
-    "memory_limit": 7000,
-    "physical_description": {"name": "NVIDIA GeForce RTX 2070", "compute capability": "7.5"},
-}
+GPU_NAME = {"name": "NVIDIA GeForce RTX 2070", "compute capability": "7.5"}
+GPU = {"device_type": "GPU", "memory_limit": 7000, "physical_description": GPU_NAME}
 AWS = "equivalence_classes/aws/cpu"
 
 
