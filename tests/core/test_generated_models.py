@@ -40,6 +40,15 @@ def network(folder: Path) -> onnx.ModelProto:
     return onnx.load(folder / "model.onnx")
 
 
+@pytest.fixture
+def weeds(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the ResNet50V2."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home))
+    model = generated.find("deepweeds-r50v2")
+    assert model is not None
+    return generated.obtain(model)
+
+
 def _weights(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
@@ -59,6 +68,22 @@ def test_the_papers_resnet18_has_its_11191306_parameters(folder: Path) -> None:
     assert stem + first + later == 11_170_816
     assert stem + first + later + norms + 512 * 10 + 10 == 11_191_306
     assert json.loads((folder / "model.json").read_text())["parameters"] == 11_191_306
+
+
+def test_the_papers_resnet50v2_has_its_24744457_parameters(weeds: Path) -> None:
+    stem, count = 7 * 7 * 3 * 64 + 64, 0
+    entering = 64
+    for c, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        count += entering * 4 * c + 4 * c
+        for block in range(blocks):
+            inside = entering if block == 0 else 4 * c
+            count += inside * c + 3 * 3 * c * c + c * 4 * c + 4 * c
+            count += 4 * (inside + c + c)
+        entering = 4 * c
+    dense = 8 * 8 * 2048 * 9 + 9
+    assert stem + count + 4 * 2048 + dense == 24_744_457
+    assert json.loads((weeds / "model.json").read_text())["parameters"] == 24_744_457
+    onnx.checker.check_model(weeds / "model.onnx", full_check=True)
 
 
 def test_the_file_holds_scale_and_shift_in_place_of_four_vectors(network: onnx.ModelProto) -> None:
@@ -96,7 +121,9 @@ def test_padding_is_that_of_keras_same(
 
 
 def test_padding_goes_after_where_it_cannot_be_halved() -> None:
-    assert _window((5, 8), 3, 2)["pads"] == [1, 0, 1, 1]
+    window, out = _window((5, 8), 3, 2)
+    assert window["pads"] == [1, 0, 1, 1]
+    assert out == (3, 4)
 
 
 def test_only_the_shortcuts_have_no_bias(network: onnx.ModelProto) -> None:
@@ -122,11 +149,13 @@ def test_scale_and_shift_are_rounded_once_for_each_step() -> None:
         assert weights["n/shift"][place] == np.float32(beta / 8 - float(moved))
 
 
-def test_the_digests_in_the_code_are_those_of_the_files(folder: Path) -> None:
-    model = generated.find("cifar10-r18")
-    assert model is not None
-    for name, digest in zip(("model.onnx", "samples.npy"), model.digests, strict=True):
-        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+def test_the_digests_in_the_code_are_those_of_the_files(folder: Path, weeds: Path) -> None:
+    folders = {"cifar10-r18": folder, "deepweeds-r50v2": weeds}
+    assert set(folders) == {model.name for model in generated.MODELS}
+    for model in generated.MODELS:
+        for name, digest in zip(("model.onnx", "samples.npy"), model.digests, strict=True):
+            data = (folders[model.name] / name).read_bytes()
+            assert hashlib.sha256(data).hexdigest() == digest
 
 
 def test_samples_are_noise_of_23_bits_below_one(folder: Path) -> None:

@@ -60,6 +60,16 @@ MODELS = (
             "db6335f8d218b506fe2d0300656d4833dd4b6dd4cfd2bb30cc0f679653793b71",
         ),
     ),
+    Generated(
+        name="deepweeds-r50v2",
+        description="the paper's ResNet50V2 for 256x256 pictures, with random weights",
+        builder="xbackend.models.generated_r50v2",
+        parameters=24_744_457,
+        digests=(
+            "2def113baaf3abe58efc4afa791d3cbdcf954180c23929554c0a9f9d8da5af6f",
+            "f09587fe81d35f5f4c51cd20b859cee7e1d76de51b4feb1b42acf3baee16f20f",
+        ),
+    ),
 )
 """All of them, by name."""
 

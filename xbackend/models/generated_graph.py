@@ -37,17 +37,24 @@ class Net:
         return self._node("Transpose", f"{name}_nchw", [name], shape, perm=[0, 3, 1, 2])
 
     def conv(
-        self, x: str, name: str, channels: int, kernel: int, stride: int = 1, bias: bool = True
+        self,
+        x: str,
+        name: str,
+        channels: int,
+        kernel: int,
+        stride: int = 1,
+        bias: bool = True,
+        pad: int | None = None,
     ) -> str:
-        """Convolve with padding "same"."""
+        """Convolve with padding "same", or with so many zeros on every side."""
         depth, *extents = self.shape[x]
         shape = (channels, depth, kernel, kernel)
         bound = he_bound(depth * kernel * kernel)
         inputs = [x, self._weight(f"{name}/kernel", self._draw(f"{name}/kernel", shape) * bound)]
         if bias:
             inputs.append(self._weight(f"{name}/bias", self._small(f"{name}/bias", channels)))
-        window = _window(extents, kernel, stride)
-        return self._node("Conv", name, inputs, (channels, *_strided(extents, stride)), **window)
+        window, out = _window(extents, kernel, stride, pad)
+        return self._node("Conv", name, inputs, (channels, *out), **window)
 
     def norm(self, x: str, name: str) -> str:
         """Normalise by given statistics: a product and a sum for each channel.
@@ -75,12 +82,20 @@ class Net:
         """Add two tensors of one shape."""
         return self._node("Add", name, [x, y], self.shape[x])
 
-    def pool(self, x: str, name: str, kernel: int, stride: int) -> str:
-        """Take the maximum in windows with padding "same"."""
+    def pool(self, x: str, name: str, kernel: int, stride: int, pad: int | None = None) -> str:
+        """Take the maximum in windows with padding "same", or with so much on every side."""
         channels, *extents = self.shape[x]
-        shape = (channels, *_strided(extents, stride))
-        attributes = {"kernel_shape": [kernel, kernel], **_window(extents, kernel, stride)}
-        return self._node("MaxPool", name, [x], shape, **attributes)
+        window, out = _window(extents, kernel, stride, pad)
+        attributes = {"kernel_shape": [kernel, kernel], **window}
+        return self._node("MaxPool", name, [x], (channels, *out), **attributes)
+
+    def pad(self, x: str, name: str, count: int) -> str:
+        """Put so many zeros on every side of each channel."""
+        channels, *extents = self.shape[x]
+        amounts = np.array([0, 0, count, count] * 2, np.int64)
+        self.weights.append(numpy_helper.from_array(amounts, f"{name}/pads"))
+        shape = (channels, *(extent + 2 * count for extent in extents))
+        return self._node("Pad", name, [x, f"{name}/pads"], shape)
 
     def average(self, x: str, name: str) -> str:
         """Average each channel and drop the extents."""
@@ -88,10 +103,20 @@ class Net:
         averaged = self._node("GlobalAveragePool", name, [x], (channels, 1, 1))
         return self._node("Flatten", f"{name}_flat", [averaged], (channels,))
 
-    def dense(self, x: str, name: str, width: int) -> str:
-        """Multiply with a matrix; half of He's scale, so that no class drowns the others."""
+    def flatten(self, x: str, name: str) -> str:
+        """Write all numbers in a row, channels last, as Keras does."""
+        channels, rows, columns = self.shape[x]
+        shape = (rows, columns, channels)
+        turned = self._node("Transpose", f"{name}_nhwc", [x], shape, perm=[0, 2, 3, 1])
+        return self._node("Flatten", name, [turned], (channels * rows * columns,))
+
+    def dense(self, x: str, name: str, width: int, calm: int = 4) -> str:
+        """Multiply with a matrix of He's scale, divided by the root of `calm`.
+
+        It is chosen so that no class drowns the others, which would round differences away.
+        """
         (depth,) = self.shape[x]
-        kernel = self._draw(f"{name}/kernel", (width, depth)) * he_bound(4 * depth)
+        kernel = self._draw(f"{name}/kernel", (width, depth)) * he_bound(calm * depth)
         inputs = [
             x,
             self._weight(f"{name}/kernel", kernel),
@@ -138,18 +163,23 @@ class Net:
         return name
 
 
-def _window(extents: Sequence[int], kernel: int, stride: int) -> dict[str, list[int]]:
-    """Return a window's attributes with padding as Keras' "same" has it: more after than before.
+def _window(
+    extents: Sequence[int], kernel: int, stride: int, pad: int | None = None
+) -> tuple[dict[str, list[int]], tuple[int, ...]]:
+    """Return a window's attributes and the extents of what it gives.
 
-    >>> _window((16, 16), 3, 2)["pads"]
-    [0, 0, 1, 1]
+    Without `pad` zeros go where Keras' "same" puts them: more after than before.
+
+    >>> _window((16, 16), 3, 2)
+    ({'pads': [0, 0, 1, 1], 'strides': [2, 2]}, (8, 8))
     """
-    pairs = zip(extents, _strided(extents, stride), strict=True)
-    totals = [max((out - 1) * stride + kernel - extent, 0) for extent, out in pairs]
+    if pad is None:
+        out = tuple(-(-extent // stride) for extent in extents)
+        pairs = zip(extents, out, strict=True)
+        totals = [max((end - 1) * stride + kernel - extent, 0) for extent, end in pairs]
+    else:
+        totals = [2 * pad for _ in extents]
+        out = tuple((extent + 2 * pad - kernel) // stride + 1 for extent in extents)
     before = [total // 2 for total in totals]
     after = [total - begin for total, begin in zip(totals, before, strict=True)]
-    return {"pads": [*before, *after], "strides": [stride, stride]}
-
-
-def _strided(extents: Sequence[int], stride: int) -> tuple[int, ...]:
-    return tuple(-(-extent // stride) for extent in extents)
+    return {"pads": [*before, *after], "strides": [stride, stride]}, out
