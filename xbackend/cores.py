@@ -48,7 +48,7 @@ def table_text(table: ThreadTable) -> str:
     what = "the outputs" if table.tap is None else f"'{table.tap}'"
     counts = f"{sum(map(len, table.classes))} runs in {len(table.classes)} classes"
     title = f"{group['model']}, {group['precision']}: classes of {what}, {counts}"
-    crowded = len({(row.backend, row.platform) for row in table.rows}) < len(table.rows)
+    crowded = _crowded(table.rows)
     rows = [
         [_backend(row), _platform(row, crowded), _number(row.cores)]
         + [cell_text(row.cell(threads)) for threads in table.threads]
@@ -100,6 +100,11 @@ def _backend(row: Row) -> str:
     return ", ".join([f"{row.backend} {row.version or ''}".rstrip(), *settings])
 
 
+def _crowded(rows: Sequence[Row]) -> bool:
+    """Tell whether two rows differ in nothing but the machine, which must then be named."""
+    return len({(_backend(row), row.platform) for row in rows}) < len(rows)
+
+
 def _platform(row: Row, crowded: bool) -> str:
     return f"{row.platform} ({row.device})" if crowded and row.device else row.platform
 
@@ -111,7 +116,7 @@ def _number(cores: int | None) -> str:
 def names(rows: Sequence[Row]) -> list[str]:
     """Return a short name for each row, with what all rows share left out."""
     backends = {_backend(row) for row in rows}
-    crowded = len({(row.backend, row.platform) for row in rows}) < len(rows)
+    crowded = _crowded(rows)
     return [
         _platform(row, crowded) if len(backends) == 1 else f"{_backend(row)}, {row.platform}"
         for row in rows

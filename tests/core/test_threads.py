@@ -101,6 +101,7 @@ def test_backends_versions_and_settings_are_rows_of_one_table(
         ("tflite", "1.0", {"delegate": "xnnpack"}),
     ]
     assert _cells(table) == [[(1,)], [(1,)], [(2,)], [(1,)]]
+    assert "A processor" not in cores.table_text(table)
 
 
 def test_the_same_platform_of_two_machines_is_two_rows(
