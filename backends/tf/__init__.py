@@ -5,9 +5,10 @@ from __future__ import annotations
 from xbackend.worker.contract import BackendSpec, Setting, Unfaithful
 
 _SINGLE = {"precision": ("float32", "float16", "bfloat16")}
-"""All but float64, every operator of which has the same bits on Zen 4 and on emulated Haswell."""
+"""All but float64, every operator of which has the same bits on Emerald Rapids and on
+emulated Haswell."""
 
-_MEASURED = "gives other bits on Zen 4 than on emulated Haswell and Sandy Bridge"
+_MEASURED = "gives other bits on Emerald Rapids than on emulated Haswell and Sandy Bridge"
 
 UNFAITHFUL = (
     Unfaithful(
