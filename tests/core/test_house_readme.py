@@ -12,7 +12,13 @@ from xbackend import cli, registry
 from xbackend.platforms import KINDS
 from xbackend.worker.contract import PRECISIONS
 
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/add_a_backend.md", "docs/published.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/add_a_backend.md",
+    "docs/published.md",
+    "docs/findings.md",
+)
 BUILT_IN = ("tf", "ort", "torch", "tflite", "fixed")
 
 
