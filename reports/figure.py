@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from xbackend.cores import MARK, cell_text, names, sentences
+from xbackend.cores import DOUBT, MARK, cell_text, names, sentences
 from xbackend.threads import Cell, ThreadTable
 
 from .canvas import canvas
@@ -53,8 +53,8 @@ def _draw_table(axes: Any, table: ThreadTable) -> None:
 
 
 def _legend(table: ThreadTable) -> str:
-    marked = [sentence for sentence in sentences(table) if sentence.startswith(MARK)]
-    return "".join(f"   ({sentence})" for sentence in marked)
+    marked = [sentence for sentence in sentences(table) if sentence.startswith((MARK, DOUBT))]
+    return "".join(f"\n{sentence.partition(':')[0]}" for sentence in marked)
 
 
 def _draw_cell(axes: Any, x: int, y: int, cell: Cell | None) -> None:

@@ -1,0 +1,50 @@
+"""The generated ResNet18 through five backends, in floating point and in integers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from xbackend.cli import main
+from xbackend.store import Store
+
+Array = np.ndarray[Any, Any]
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Array]:
+    """Run it once; return by backend and precision what came out for the three samples."""
+    folder = tmp_path_factory.mktemp("generated")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        run = ["run", "cifar10-r18", "--precision", "float32,int8", "--taps", "outputs"]
+        assert main([*run, "--store", str(folder / "store")]) == 0
+    store, found = Store(folder / "store"), {}
+    for record in (each for each in store.runs() if each["status"] == "ok"):
+        rows = [store.tensor(row["outputs"][0]).array for row in record["results"]]
+        found[record["backend"], record["precision"]] = np.concatenate(rows)
+    return found
+
+
+def test_every_backend_runs_it_in_the_precisions_that_it_has(
+    outputs: dict[tuple[str, str], Array],
+) -> None:
+    floats = {(word, "float32") for word in ("tf", "ort", "torch", "tflite")}
+    whole = {(word, "int8") for word in ("ort", "tflite", "fixed")}
+    assert set(outputs) == floats | whole
+    assert {array.shape for array in outputs.values()} == {(3, 10)}
+
+
+def test_the_four_that_compute_in_float_are_close(
+    outputs: dict[tuple[str, str], Array],
+) -> None:
+    for word in ("ort", "torch", "tflite"):
+        np.testing.assert_allclose(outputs[word, "float32"], outputs["tf", "float32"], rtol=1e-4)
+
+
+def test_exact_integers_are_near_what_floats_compute(
+    outputs: dict[tuple[str, str], Array],
+) -> None:
+    assert np.abs(outputs["fixed", "int8"] - outputs["tf", "float32"]).max() < 0.15
