@@ -8,14 +8,16 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from xbackend.converter import ConverterSpec
 from xbackend.errors import UsageError
 from xbackend.importers import ImporterSpec
 from xbackend.installed import importable, installed
 from xbackend.worker.contract import BackendSpec
+
+Spec = TypeVar("Spec")
 
 
 def known_backends() -> list[str]:
@@ -27,15 +29,7 @@ def known_backends() -> list[str]:
 
 def backend(word: str) -> BackendSpec:
     """Return what is known of a backend. Raises UsageError for an unknown word."""
-    points = installed().entry_points["xbackend.backends"]
-    if word not in points:
-        raise UsageError(
-            f"There is no backend '{word}'. Known backends: {', '.join(known_backends())}."
-        )
-    spec = _load("xbackend.backends", word)
-    if not isinstance(spec, BackendSpec):
-        raise UsageError(f"The entry point of backend '{word}' is not a BackendSpec.")
-    return spec
+    return _spec("backend", word, known_backends(), BackendSpec)
 
 
 def is_available(spec: BackendSpec) -> bool:
@@ -147,14 +141,18 @@ def plot(name: str) -> Callable[..., None]:
 
 def importer(name: str) -> ImporterSpec:
     """Return what is known of an importer. Raises UsageError for an unknown name."""
-    points = installed().entry_points["xbackend.importers"]
-    if name not in points:
-        raise UsageError(
-            f"There is no importer '{name}'. Known importers: {', '.join(sorted(points))}."
-        )
-    spec = _load("xbackend.importers", name)
-    if not isinstance(spec, ImporterSpec):
-        raise UsageError(f"The entry point of importer '{name}' is not an ImporterSpec.")
+    known = sorted(installed().entry_points["xbackend.importers"])
+    return _spec("importer", name, known, ImporterSpec)
+
+
+def _spec(kind: str, name: str, known: Sequence[str], wanted: type[Spec]) -> Spec:
+    """Return what an entry point of a kind of plugin says. Raises UsageError for another name."""
+    if name not in known:
+        raise UsageError(f"There is no {kind} '{name}'. Known {kind}s: {', '.join(known)}.")
+    spec = _load(f"xbackend.{kind}s", name)
+    if not isinstance(spec, wanted):
+        article = "an" if wanted.__name__[0] in "AEIO" else "a"
+        raise UsageError(f"The entry point of {kind} '{name}' is not {article} {wanted.__name__}.")
     return spec
 
 
