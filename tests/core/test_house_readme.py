@@ -36,11 +36,11 @@ def test_every_command_of_a_page_is_understood(root: Path, page: str) -> None:
     for line in lines:
         words = shlex.split(line, comments=True)
         if words[0] == "xbackend":
-            assert cli._parser().parse_args(words[1:]).command == words[1]
+            assert cli.parser().parse_args(words[1:]).command == words[1]
 
 
 def test_every_command_of_the_tool_is_shown(readme: str) -> None:
-    assert [name for name in cli._COMMANDS if f"$ xbackend {name}" not in readme] == []
+    assert [name for name in cli.COMMANDS if f"$ xbackend {name}" not in readme] == []
 
 
 @pytest.mark.parametrize("word", BUILT_IN)

@@ -1,0 +1,39 @@
+"""The options of `xbackend compare`."""
+
+from __future__ import annotations
+
+from xbackend.arguments.parser import Commands, add_command, add_store
+
+COMPARE_EXAMPLES = """examples:
+  xbackend compare                                    every run of the store, as tables
+  xbackend compare --format json --output result.json
+  xbackend compare --where backend=ort --where settings.threads=1 --group-by platform
+  xbackend compare --max-eqcs 1                       exit 1 unless all runs give the same bits
+  xbackend compare --format machines                  a row for each machine, classes in cells
+  xbackend compare --format cumulative --output figure1.svg
+  xbackend compare --format dendrogram --model net --output figure6.png
+  xbackend compare --fail-under 16                    exit 1 if fewer mantissa bits agree
+
+exit status: 0 done, 1 a threshold was missed, 2 wrong usage
+"""
+FORMATS_HELP = "table, json, markdown, csv, html, machines, cumulative or dendrogram"
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "compare",
+        "xbackend.commands:compare",
+        "compare the runs of a store, bit by bit",
+        COMPARE_EXAMPLES,
+    )
+    add = parser.add_argument
+    add("--model", metavar="NAME", help="only runs of this model")
+    add("--where", metavar="KEY=VALUE", action="append", help="only runs with this value")
+    add("--group-by", metavar="KEYS", help="compare only runs that agree in these keys")
+    add("--format", metavar="FORMAT", default="table", help=FORMATS_HELP)
+    add("--output", metavar="FILE", help="write there; with .svg, .png or .pdf draw the last two")
+    add("--fail-under", metavar="BITS", type=int, help="exit 1 if fewer mantissa bits agree")
+    add("--max-eqcs", metavar="N", type=int, help="exit 1 if an output has more classes")
+    add_store(parser)

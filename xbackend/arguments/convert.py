@@ -1,0 +1,31 @@
+"""The options of `xbackend convert`."""
+
+from __future__ import annotations
+
+from xbackend.arguments.parser import Commands, add_command, add_store
+
+CONVERT_EXAMPLES = """examples:
+  xbackend convert model.keras --to onnx,tflite,tflite-int8,onnx-int8
+  xbackend convert model.tflite --to onnx --output converted
+  xbackend convert model.onnx --to onnx-int8 --inputs calibration.npy
+  xbackend convert model.onnx --to onnx-int8 --option onnx_to_int8.activation=s8
+"""
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "convert",
+        "xbackend.commands:convert",
+        "convert a model and say which weights kept their bits",
+        CONVERT_EXAMPLES,
+    )
+    add = parser.add_argument
+    add("model", help="a file, a SavedModel, module:callable, or a built-in name")
+    add("--to", metavar="FORMATS", required=True, help="such as onnx,tflite,tflite-int8,onnx-int8")
+    add("--output", metavar="DIR", default=".", help="where the files go (default: here)")
+    add("--inputs", metavar="FILE", help="calibration inputs, .npy or .npz")
+    add("--option", metavar="CONVERTER.KEY=VALUE", action="append", help="of one converter")
+    add("--force", action="store_true", help="overwrite files that are there")
+    add_store(parser)

@@ -1,0 +1,34 @@
+"""The options of `xbackend flags`."""
+
+from __future__ import annotations
+
+from xbackend.arguments.parser import Commands, add_command, add_means
+
+FLAGS_EXAMPLES = """examples:
+  xbackend flags                                      what goes with the classes of this store
+  xbackend flags --where backend=ort --json
+  xbackend flags --ablate --from qemu:Haswell --backends ort,tflite
+  xbackend flags model.onnx --ablate --from qemu:EPYC --backends ort
+"""
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    text = "tell which properties of processors go with the classes, or make them"
+    parser = add_command(commands, "flags", "xbackend.commands:flags", text, FLAGS_EXAMPLES)
+    add = parser.add_argument
+    add("model", nargs="?", help="only runs of this model; with --ablate, the model to run")
+    add("--where", metavar="KEY=VALUE", action="append", help="only runs with this value")
+    add("--ablate", action="store_true", help="switch flags off under an emulator, one by one")
+    add(
+        "--from",
+        dest="start",
+        metavar="SPEC",
+        default="qemu:Haswell",
+        help="where --ablate starts (default: qemu:Haswell)",
+    )
+    add("--backends", metavar="WORDS", help="to ablate (default: all that are installed)")
+    add("--threads", metavar="N", default="1", help="of the ablated runs (default: 1)")
+    add("--set", metavar="WORD.KEY=VALUE", action="append", help="see 'xbackend backends'")
+    add("--json", action="store_true", help="print one JSON object")
+    add_means(parser)
