@@ -18,12 +18,18 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e '.[all]'
 	touch $@
 
-# Installing goes two at a time, testing one at a time: tests that measure speed run alone.
+# Installing goes two at a time, and so do the tests that compare neither speed nor a framework's
+# bits; the others run one at a time.
+BESIDE = core,py310,py313,demo,lint
+ALONE = fixed,tflite,ort,torch,tf,all
+
 test: $(RUNNER)/.installed
 	rm -rf .tox/results
 	$(RUNNER)/bin/tox run-parallel --notest --parallel 2 --parallel-no-spinner $(DISCOVER)
-	$(RUNNER)/bin/tox run --skip-pkg-install $(DISCOVER); status=$$?; \
-	$(PYTHON) .ci/totals.py .tox/results; exit $$status
+	$(RUNNER)/bin/tox run-parallel --skip-pkg-install --parallel 2 --parallel-no-spinner \
+		-e $(BESIDE) $(DISCOVER); beside=$$?; \
+	$(RUNNER)/bin/tox run --skip-pkg-install -e $(ALONE) $(DISCOVER); alone=$$?; \
+	$(PYTHON) .ci/totals.py .tox/results; exit $$((beside | alone))
 
 $(RUNNER)/.installed: constraints.txt
 	$(PYTHON) -m venv $(RUNNER)

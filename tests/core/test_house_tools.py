@@ -63,6 +63,14 @@ def test_tox_tests_the_wheel_in_every_environment(tox: configparser.ConfigParser
     assert [name for name in tox.sections() if tox[name].get("use_develop")] == []
 
 
+def test_make_test_runs_every_environment_once(
+    tox: configparser.ConfigParser, texts: dict[str, str]
+) -> None:
+    lists = re.findall(r"^(?:BESIDE|ALONE) = (.*)$", texts["Makefile"], re.MULTILINE)
+    listed = [name.strip() for name in tox["tox"]["env_list"].split(",")]
+    assert sorted(",".join(lists).split(",")) == sorted(listed)
+
+
 def test_every_installation_is_constrained(
     tox: configparser.ConfigParser, texts: dict[str, str]
 ) -> None:
