@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from xbackend.accuracy import Accuracy
 from xbackend.comparison import Comparison
 
 COLUMNS = (
@@ -28,14 +29,34 @@ CELLS: dict[str, Callable[[Any], str]] = {
 """How a column with more than one value is written; classes are parted by `|`."""
 
 
+JUDGED = {
+    "correct_bits": "correct_bits",
+    "reference_ulp": "max_ulp",
+    "reference_abs": "max_abs",
+    "reference_relative": "relative",
+}
+"""Further columns where runs are judged by float64, and what they hold: one value for each class
+of `eqcs`, parted by `|`."""
+
+
 def render(comparison: Comparison) -> str:
     """Write a header and one row for each entry of `comparisons`; null is an empty cell."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in comparison.document()["comparisons"]:
-        writer.writerow([_cell(key, row[key]) for key in COLUMNS])
+    judged = {id(each.section): each for each in comparison.accuracy}
+    writer.writerow([*COLUMNS, *(JUDGED if judged else ())])
+    for tap in (tap for sample in comparison.samples for tap in sample.taps):
+        row = tap.document()
+        cells = [_cell(key, row[key]) for key in COLUMNS]
+        found = judged.get(id(tap.section))
+        ratings = found.by_class.get((tap.input, tap.tap), ()) if found else ()
+        writer.writerow([*cells, *(_ratings(ratings, key) for key in JUDGED.values() if judged)])
     return stream.getvalue()
+
+
+def _ratings(ratings: Sequence[Accuracy | None], key: str) -> str:
+    values = [None if each is None else getattr(each, key) for each in ratings]
+    return "|".join("" if value is None else str(value) for value in values)
 
 
 def _cell(key: str, value: Any) -> Any:

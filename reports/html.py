@@ -8,6 +8,7 @@ from html import escape
 from xbackend.comparison import Comparison
 from xbackend.summary import Summary, summaries
 
+from .accuracy import accuracy_sentences, accuracy_tables, of_section
 from .tables import (
     Table,
     agreement_table,
@@ -51,7 +52,7 @@ PAGE = """<!DOCTYPE html>
 
 def render(comparison: Comparison) -> str:
     """Lay out a comparison as one HTML page, with every name escaped."""
-    parts = [part for summary in summaries(comparison) for part in _section(summary)]
+    parts = [part for summary in summaries(comparison) for part in _section(summary, comparison)]
     if comparison.stopped:
         parts += [
             "<h2>Runs that gave nothing to compare</h2>",
@@ -60,7 +61,7 @@ def render(comparison: Comparison) -> str:
     return PAGE.format(style=STYLE, body="\n".join(parts))
 
 
-def _section(summary: Summary) -> Iterable[str]:
+def _section(summary: Summary, comparison: Comparison) -> Iterable[str]:
     yield f"<h2>{escape(heading(summary))}</h2>"
     yield f'<p class="verdict">{escape(verdict(summary))}</p>'
     yield _lay_out(agreement_table(summary))
@@ -73,6 +74,9 @@ def _section(summary: Summary) -> Iterable[str]:
         yield f'<p class="note">{escape(text)}</p>'
     for note in notes(summary):
         yield f'<p class="note">{escape(note)}</p>'
+    if judged := of_section(comparison, summary):
+        yield from map(_lay_out, accuracy_tables(summary, judged, None))
+        yield from (f"<p>{escape(text)}</p>" for text in accuracy_sentences(summary, judged))
 
 
 def _lay_out(table: Table) -> str:

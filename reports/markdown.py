@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from xbackend.comparison import Comparison
 from xbackend.summary import Summary, summaries
 
+from .accuracy import accuracy_sentences, accuracy_tables, of_section
 from .tables import (
+    MOST_LAYERS,
     Table,
     agreement_table,
     daggers,
@@ -22,7 +24,7 @@ from .wording import heading, notes, verdict
 
 def render(comparison: Comparison) -> str:
     """Lay out a comparison as Markdown, with every name escaped."""
-    parts = [part for summary in summaries(comparison) for part in _section(summary)]
+    parts = [part for summary in summaries(comparison) for part in _section(summary, comparison)]
     if comparison.stopped:
         parts += [
             "## Runs that gave nothing to compare",
@@ -31,7 +33,7 @@ def render(comparison: Comparison) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _section(summary: Summary) -> Iterable[str]:
+def _section(summary: Summary, comparison: Comparison) -> Iterable[str]:
     yield f"## {escape(heading(summary))}"
     yield f"**{escape(verdict(summary))}**"
     yield _lay_out(agreement_table(summary))
@@ -45,6 +47,9 @@ def _section(summary: Summary) -> Iterable[str]:
     yield from map(escape, daggers(summary))
     if found := notes(summary):
         yield "\n".join(f"* {escape(note)}" for note in found)
+    if judged := of_section(comparison, summary):
+        yield from map(_lay_out, accuracy_tables(summary, judged, MOST_LAYERS))
+        yield "\n\n".join(map(escape, accuracy_sentences(summary, judged)))
 
 
 def _lay_out(table: Table) -> str:

@@ -12,7 +12,9 @@ from xbackend.comparison import Comparison
 from xbackend.selection import Run
 from xbackend.summary import Summary, summaries
 
+from .accuracy import accuracy_sentences, accuracy_tables, of_section
 from .tables import (
+    MOST_LAYERS,
     Table,
     agreement_table,
     daggers,
@@ -37,7 +39,7 @@ STAR = "* with layers of runs whose bits the recording changed"
 def render(comparison: Comparison) -> str:
     """Lay out a comparison for the terminal's width: COLUMNS, or 80 if there is none."""
     width = max(NARROWEST, shutil.get_terminal_size((80, 24)).columns)
-    parts = [_section(summary, width) for summary in summaries(comparison)]
+    parts = [_section(summary, comparison, width) for summary in summaries(comparison)]
     if comparison.stopped:
         parts.append(_stopped(comparison.stopped, width))
     if comparison.samples:
@@ -45,18 +47,33 @@ def render(comparison: Comparison) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _section(summary: Summary, width: int) -> str:
+def _section(summary: Summary, comparison: Comparison, width: int) -> str:
     title = shorten(heading(summary), width)
     parts = [f"{title}\n{'=' * len(title)}", _agreement(summary, width)]
     if shows_layers(summary):
         parts.append(_layers(summary, width))
     parts += [_wrap(text, width) for text in daggers(summary)]
     parts.append("\n".join(_wrap(text, width) for text in _sentences(summary)))
+    parts += _accuracy(summary, comparison, width)
     return "\n\n".join(parts)
 
 
 def _sentences(summary: Summary) -> list[str]:
     return [verdict(summary), *(f"Note: {note}" for note in notes(summary))]
+
+
+def _accuracy(summary: Summary, comparison: Comparison, width: int) -> list[str]:
+    found = of_section(comparison, summary)
+    if found is None:
+        return []
+    runs, layers = accuracy_tables(summary, found, MOST_LAYERS)
+    room = max(12, width - _rest_width(layers, 1))
+    rows = tuple((row[0], shorten(row[1], room), *row[2:]) for row in layers.rows)
+    return [
+        _lay_out(runs, [None, max(12, width - _rest_width(runs, 1))]),
+        _lay_out(Table(layers.headers, rows, layers.numeric)),
+        "\n".join(_wrap(text, width) for text in accuracy_sentences(summary, found)),
+    ]
 
 
 def _agreement(summary: Summary, width: int) -> str:

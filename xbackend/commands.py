@@ -146,11 +146,24 @@ def compare(options: argparse.Namespace) -> int:
         where=options.where or (),
         group_by=_words(options.group_by),
     )
-    lay_out(result)
+    lay_out(_enriched(result, options, store))
     missed = comparison.missed(result, options.fail_under, options.max_eqcs)
     for sentence in missed:
         print(f"xbackend: {sentence}", file=sys.stderr)
     return 1 if missed else 0
+
+
+def _enriched(result: Comparison, options: argparse.Namespace, store: Store) -> Comparison:
+    """Add to a comparison what workers have to be started for, if that is asked for."""
+    if options.reference is None:
+        return result
+    from xbackend.judgement import judge
+    from xbackend.progress import progress
+    from xbackend.reference import parse_reference
+
+    backends = parse_reference(options.reference)
+    with progress(sys.stderr) as display:
+        return judge(result, _means(options, store, display), backends)
 
 
 def _layout(name: str, output: str | None) -> Callable[[Comparison], None]:

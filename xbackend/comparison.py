@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xbackend.differ import Metrics, classes
 from xbackend.errors import UsageError
@@ -14,6 +14,9 @@ from xbackend.measurement import Measurer
 from xbackend.reliance import Reliance, rely
 from xbackend.selection import Query, Run, select, value_of
 from xbackend.store import Store
+
+if TYPE_CHECKING:
+    from xbackend.judgement import SectionAccuracy
 
 Record = dict[str, Any]
 Classes = tuple[tuple[str, ...], ...]
@@ -161,6 +164,8 @@ class Comparison:
     """Section by section, sample by sample."""
     store: Store
     """Where the tensors are, for what is only computed if it is shown."""
+    accuracy: tuple[SectionAccuracy, ...] = ()
+    """The sections that were held against a float64 reference, if that was asked for."""
 
     @property
     def sections(self) -> dict[str, tuple[SampleComparison, ...]]:
@@ -182,6 +187,7 @@ class Comparison:
             "runs": [run.row for run in self.runs],
             "comparisons": [tap.document() for each in self.samples for tap in each.taps],
             "divergence": [sample.document() for sample in self.samples],
+            **({"accuracy": [each.document() for each in self.accuracy]} if self.accuracy else {}),
         }
 
 

@@ -25,6 +25,9 @@ DAMAGES = (ValueError, EOFError, RuntimeError, OverflowError, MemoryError)
 MADE_SAMPLES = 3
 """How many random samples are made where none are given."""
 
+MOST_COMBINATIONS = 200_000
+"""How many ways of putting kept files into a model's inputs are tried."""
+
 
 @dataclass(frozen=True)
 class InputFile:
@@ -108,6 +111,41 @@ def given_inputs(
         files[value.name] = _fit(path, value, array, store)
     count = _common_count(path, files)
     return InputSet(files, tuple(str(index) for index in range(count)), _set_digest(files))
+
+
+def kept_inputs(digest: str, interface: Sequence[ValueInfo], store: Store) -> InputSet:
+    """Return inputs that were given in a file once and are kept in the store, by the set's digest.
+
+    The store's files are tried in each place that they fit, until the digest is the one wanted.
+    Raises InputError where none is.
+    """
+    import itertools
+
+    fitting = [_fitting(value, store) for value in interface]
+    for files in itertools.islice(itertools.product(*fitting), MOST_COMBINATIONS):
+        chosen = {value.name: file for value, file in zip(interface, files, strict=True)}
+        if _set_digest(chosen) == digest:
+            count = min(file.count for file in files)
+            return InputSet(chosen, tuple(str(index) for index in range(count)), digest)
+    raise InputError(
+        f"The inputs with the digest {digest[:8]} are no longer in {store.folder / 'inputs'}. Run "
+        "the model again with --inputs, there and in what it is compared with."
+    )
+
+
+def _fitting(value: ValueInfo, store: Store) -> list[InputFile]:
+    """Return the files of the store that an input can be."""
+    import numpy as np
+
+    found = []
+    for path in sorted((store.folder / "inputs").glob("*.npy")):
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            _check_dtype(path, value, array)
+            found.append(_placed(path, value, array))
+        except (InputError, OSError, *DAMAGES):
+            continue
+    return found
 
 
 def made_inputs(interface: Sequence[ValueInfo], store: Store, seed: int = 0) -> InputSet:
@@ -214,18 +252,26 @@ def _check_finite(path: Path, value: ValueInfo, array: Array) -> None:
 
 
 def _fit(path: Path, value: ValueInfo, array: Array, store: Store) -> InputFile:
-    """Find out how the array holds samples, and keep it with samples along axis 0."""
+    """Keep an array with samples along axis 0."""
+    shape, want = array.shape, value.shape
+    alone = (
+        want and array.ndim == len(want) - 1 and _agree(shape, want[1:]) and want[0] in (None, 1)
+    )
+    if alone or (want == () and array.ndim == 0):
+        array = array[None]
+    placed = _placed(path, value, array)
+    return _keep(array, placed.rows, store, placed.drop_axis)
+
+
+def _placed(path: Path, value: ValueInfo, array: Array) -> InputFile:
+    """Find out how an array holds samples along axis 0. Raises InputError."""
     shape, want = array.shape, value.shape
     if want is None or (want and array.ndim == len(want) and _agree(shape[1:], want[1:])):
         rows = (want[0] if want else None) or 1
         if array.ndim and shape[0] and shape[0] % rows == 0:
-            return _keep(array, rows, store)
+            return InputFile(path.resolve(), shape[0] // rows, rows, False)
     if want is not None and array.ndim == len(want) + 1 and _agree(shape[1:], want):
-        return _keep(array, 1, store, drop_axis=True)
-    if want and array.ndim == len(want) - 1 and _agree(shape, want[1:]) and want[0] in (None, 1):
-        return _keep(array[None], 1, store)
-    if want == () and array.ndim == 0:
-        return _keep(array[None], 1, store, drop_axis=True)
+        return InputFile(path.resolve(), shape[0], 1, True)
     raise InputError(
         f"{path} has shape {_show(shape)} for the input '{value.name}', but the model takes "
         f"{_show(want or ())}. Give that shape, or samples along axis 0."

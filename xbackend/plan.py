@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -17,7 +18,7 @@ from xbackend import registry
 from xbackend.conversion import MissingPackages, Workshop
 from xbackend.errors import ConversionError, InputError, ModelError, PluginError, UsageError
 from xbackend.identity import run_key
-from xbackend.inputs import InputSet, given_inputs, made_inputs, shipped_inputs
+from xbackend.inputs import InputSet, given_inputs, kept_inputs, made_inputs, shipped_inputs
 from xbackend.launcher import Launch
 from xbackend.model import DEFAULT, Model, find_model
 from xbackend.platforms import Platform, expand_platforms, parse_platform
@@ -50,6 +51,10 @@ class Order:
     fresh: bool = False
     """Whether runs that the store has already are repeated."""
     allow_nonfinite: bool = False
+    model_digest: str = ""
+    """What the model's digest must be, where it is that of a run before."""
+    inputs_digest: str = ""
+    """Digest of inputs that a run had before, to take instead of a file."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,14 @@ def _model(
     """Find the model, make the store, and have a `module:callable` called."""
     model = find_model(order.model)
     store.create()
-    return Workshop(model, store, lambda: None, "", options, tell).settled()
+    model = Workshop(model, store, lambda: None, "", options, tell).settled()
+    if order.model_digest not in ("", model.digest):
+        raise ModelError(
+            f"The model '{order.model}' is no longer the one that was run: its digest is "
+            f"{model.digest[:8]}, not {order.model_digest[:8]}. Bring that one back, or run this "
+            "one anew."
+        )
+    return model
 
 
 def _specs(order: Order, platforms: Sequence[Platform]) -> list[BackendSpec]:
@@ -163,7 +175,9 @@ def _inputs(
 ) -> tuple[InputSet, Workshop]:
     """Return the samples and a workshop that calibrates with them."""
     bare = Workshop(model, store, lambda: None, "", options, tell)
-    if order.inputs is None and model.samples is not None:
+    if order.inputs_digest:
+        inputs = _same_inputs(order.inputs_digest, model, bare)
+    elif order.inputs is None and model.samples is not None:
         inputs = shipped_inputs(model.samples, model.sample_names, model.digest)
     else:
         interface = interface_of(bare)
@@ -180,6 +194,20 @@ def _inputs(
         bare, sample_inputs=sample_inputs, inputs_digest=inputs.digest, made=dict(bare.made)
     )
     return inputs, workshop
+
+
+def _same_inputs(digest: str, model: Model, workshop: Workshop) -> InputSet:
+    """Return the inputs with a digest: shipped, made up, or kept. Raises InputError."""
+    if model.samples is not None:
+        shipped = shipped_inputs(model.samples, model.sample_names, model.digest)
+        if shipped.digest == digest:
+            return shipped
+    interface = interface_of(workshop)
+    with contextlib.suppress(InputError):
+        made = made_inputs(interface, workshop.store)
+        if made.digest == digest:
+            return made
+    return kept_inputs(digest, interface, workshop.store)
 
 
 def interface_of(workshop: Workshop) -> tuple[ValueInfo, ...]:

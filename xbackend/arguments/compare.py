@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xbackend.arguments.parser import Commands, add_command, add_store
+from xbackend.arguments.parser import Commands, add_command, add_means
 
 COMPARE_EXAMPLES = """examples:
   xbackend compare                                    every run of the store, as tables
@@ -13,10 +13,17 @@ COMPARE_EXAMPLES = """examples:
   xbackend compare --format cumulative --output figure1.svg
   xbackend compare --format dendrogram --model net --output figure6.png
   xbackend compare --fail-under 16                    exit 1 if fewer mantissa bits agree
+  xbackend compare --reference float64                who is nearer to the truth
+  xbackend compare --reference float64:tf --where backend=ort
 
 exit status: 0 done, 1 a threshold was missed, 2 wrong usage
 """
 FORMATS_HELP = "table, json, markdown, csv, html, machines, cumulative or dendrogram"
+
+REFERENCE_HELP = (
+    "judge each run and layer by the model in double precision, computed now if the store has no "
+    "such run: float64, or float64:tf for a backend (default: torch, else tf)"
+)
 
 
 def add(commands: Commands) -> None:
@@ -36,4 +43,5 @@ def add(commands: Commands) -> None:
     add("--output", metavar="FILE", help="write there; with .svg, .png or .pdf draw the last two")
     add("--fail-under", metavar="BITS", type=int, help="exit 1 if fewer mantissa bits agree")
     add("--max-eqcs", metavar="N", type=int, help="exit 1 if an output has more classes")
-    add_store(parser)
+    add("--reference", metavar="float64", help=REFERENCE_HELP)
+    add_means(parser)

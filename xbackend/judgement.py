@@ -1,0 +1,166 @@
+"""Who is nearer to the truth: the runs of a comparison held against one in float64."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from xbackend.accuracy import REFERENCE, Accuracy, most_bits
+from xbackend.comparison import Comparison, SampleComparison, Section
+from xbackend.errors import UsageError, XbackendError
+from xbackend.execution import Means
+from xbackend.floats import FORMATS
+from xbackend.reference import BACKENDS, Judge, Subject, reference_run, tensors_by_sample
+from xbackend.selection import Record, Run
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Runs that recorded the same bits, and how near these are to the reference."""
+
+    ids: tuple[str, ...]
+    first: Run
+    output: Accuracy
+    """The worst over outputs and samples."""
+    taps: dict[str, Accuracy]
+    """Every tensor that the reference has too, the worst over samples, outputs among them."""
+    lost: tuple[tuple[str, float], ...]
+    """Where accuracy is lost: names of tensors with the bits by norm that their node costs, from
+    the largest loss."""
+
+
+@dataclass(frozen=True)
+class SectionAccuracy:
+    """The runs of a section, the nearest first, held against one reference."""
+
+    section: Section
+    reference: Run
+    rows: tuple[Judged, ...]
+    by_class: Mapping[tuple[str, str], tuple[Accuracy | None, ...]]
+    """By sample and tensor: the accuracy of each of its classes."""
+
+    @property
+    def layers(self) -> tuple[Record, ...]:
+        """The reference's layers that any run recorded, in graph order."""
+        names = {name for row in self.rows for name in row.taps}
+        return tuple(layer for layer in self.reference.layers if layer["tap"] in names)
+
+    def document(self) -> Record:
+        """Return the entry of `accuracy` in the JSON report."""
+        return {
+            "group": self.section.group,
+            "model": self.section.model,
+            "inputs_digest": self.section.inputs_digest,
+            "reference": self.reference.id,
+            "reference_backend": self.reference.row["backend"],
+            "reference_version": self.reference.row["backend_version"],
+            "runs": [
+                {
+                    "ids": list(row.ids),
+                    **vars(row.output),
+                    "lost_at": [{"tap": name, "bits": bits} for name, bits in row.lost[:3]],
+                    "taps": {name: vars(found) for name, found in row.taps.items()},
+                }
+                for row in self.rows
+            ],
+        }
+
+
+def judge(comparison: Comparison, means: Means, backends: Sequence[str] = BACKENDS) -> Comparison:
+    """Return a comparison with the accuracy of each section that can be judged.
+
+    Says on the display what cannot be, and by which run the others are judged. Raises
+    XbackendError where that is none.
+    """
+    judge = Judge(means.store)
+    found: list[SectionAccuracy] = []
+    refusals: list[str] = []
+    for samples in comparison.sections.values():
+        section = samples[0].section
+        try:
+            reference = reference_run(_subject(section), means, backends)
+        except XbackendError as error:
+            refusals.append(str(error))
+            continue
+        judged = _judge_section(samples, reference, judge)
+        if judged.rows:
+            found.append(judged)
+            means.display.tell(f"judged by {reference.row['backend']} {REFERENCE}: {reference.id}")
+    if not found:
+        raise UsageError(refusals[0] if refusals else "No run gave an output to judge.")
+    for refusal in refusals:
+        means.display.tell(refusal)
+    return dataclasses.replace(comparison, accuracy=tuple(found))
+
+
+def _subject(section: Section) -> Subject:
+    precision = section.group["precision"]
+    if precision not in FORMATS:
+        raise UsageError(
+            f"The runs of {section.model} in {precision} compute another function than the model "
+            f"in {REFERENCE} does, so they are not judged by it."
+        )
+    return Subject.of(section.runs[0])
+
+
+def _judge_section(
+    samples: Sequence[SampleComparison], reference: Run, judge: Judge
+) -> SectionAccuracy:
+    section = samples[0].section
+    alike: dict[str, list[Run]] = {}
+    for run in section.runs:
+        if run.id != reference.id:
+            digests = [t["digest"] for r in run.results for t in (*r["taps"], *r["outputs"])]
+            alike.setdefault(" ".join(digests), []).append(run)
+    rows = [row for runs in alike.values() if (row := _judge_runs(runs, reference, judge))]
+    far = float("inf")
+    rows.sort(key=lambda row: far if row.output.relative is None else row.output.relative)
+    return SectionAccuracy(section, reference, tuple(rows), _by_class(samples, reference, judge))
+
+
+def _by_class(
+    samples: Sequence[SampleComparison], reference: Run, judge: Judge
+) -> dict[tuple[str, str], tuple[Accuracy | None, ...]]:
+    runs = {run.id: tensors_by_sample(run) for run in samples[0].section.runs}
+    truths = tensors_by_sample(reference)
+    return {
+        (sample.input, tap.tap): tuple(
+            judge.tensor(runs[ids[0]][sample.input][tap.tap], truths[sample.input][tap.tap])
+            for ids in tap.eqcs
+        )
+        for sample in samples
+        for tap in sample.taps
+        if tap.tap in truths.get(sample.input, {})
+    }
+
+
+def _judge_runs(runs: Sequence[Run], reference: Run, judge: Judge) -> Judged | None:
+    first = runs[0]
+    output = judge.outputs(first, reference)
+    if output is None:
+        return None
+    taps = judge.taps(first, reference)
+    lost = _losses(first, taps)
+    return Judged(tuple(run.id for run in runs), first, output, taps, tuple(lost))
+
+
+def _losses(run: Run, taps: dict[str, Accuracy]) -> list[tuple[str, float]]:
+    """Return what each node costs: the bits by norm of its worst input, less those it gives.
+
+    The model's inputs have all bits. A node of which an input was not recorded is passed over.
+    """
+    dtype = str(run.row["precision"])
+    whole = most_bits(dtype)
+    bits = {name: one.bits_by_norm(dtype) for name, one in taps.items()}
+    computed = {str(layer["tap"]) for layer in run.layers}
+    found = []
+    for layer in run.layers:
+        given, reads = bits.get(str(layer["tap"])), layer.get("inputs")
+        if given is None or reads is None:
+            continue
+        had = [bits.get(name) if name in computed else whole for name in reads]
+        known = [each for each in had if each is not None]
+        if known and len(known) == len(had):
+            found.append((str(layer["tap"]), min(known) - given))
+    return sorted(found, key=lambda pair: -pair[1])
