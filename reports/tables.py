@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from xbackend.layers import TapSummary
 from xbackend.selection import Run
-from xbackend.summary import Agreement, Summary, TapSummary
+from xbackend.summary import Agreement, Summary
 
 from .wording import (
     DAGGER,

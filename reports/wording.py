@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xbackend.comparison import TapComparison
+from xbackend.layers import TapSummary
 from xbackend.reliance import in_words
 from xbackend.selection import Run
-from xbackend.summary import Agreement, Summary, TapSummary
+from xbackend.summary import Agreement, Summary
 
 DAGGER = "†"
 """After the number of a class, or of classes of a layer, that emulation may have made."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from xbackend.differ import Metrics, classes
+import numpy as np
+
+from xbackend.differ import Metrics
 from xbackend.errors import UsageError
+from xbackend.grouping import Array, Digests, Ids, Sample, combine, members
+from xbackend.kinds import kind_of
 from xbackend.measurement import Measurer
+from xbackend.origin import Origin, Origins
 from xbackend.reliance import Reliance, rely
-from xbackend.selection import Query, Run, select, value_of
+from xbackend.section import Section, sample_names, sections
+from xbackend.selection import Query, Run, select
 from xbackend.store import Store
 
 if TYPE_CHECKING:
@@ -23,18 +28,6 @@ Classes = tuple[tuple[str, ...], ...]
 """Ids of runs whose bits are the same, ordered by first appearance."""
 
 SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Section:
-    """The runs that can be compared at all: one model, one precision, one set of inputs."""
-
-    group: Record
-    """`model_digest`, `precision` and the keys that were asked for, with their values."""
-    model: str
-    inputs_digest: str
-    runs: tuple[Run, ...]
-    """Those that gave outputs, in the store's order."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +60,15 @@ class TapComparison:
     """Ids of runs whose taps changed the bits of their outputs, so perhaps this tensor's too."""
     emulation_unsafe: tuple[str, ...]
     """Ids of runs that computed it from what an emulator computes unlike a real processor."""
+    reads: tuple[str, ...] | None
+    """Names of what its layer reads, constants left out; None where that is not known."""
+    origin: Origin
+    """Whether its layer made new classes, or joined those of its inputs."""
+
+    @property
+    def kind(self) -> str | None:
+        """`activation` or `pooling`, None for other operators."""
+        return kind_of(self.operator)
 
     @property
     def eqc_count(self) -> int:
@@ -94,6 +96,9 @@ class TapComparison:
             "missing": list(self.missing),
             "taps_not_neutral": list(self.taps_not_neutral),
             "emulation_unsafe": list(self.emulation_unsafe),
+            "kind": self.kind,
+            "reads": None if self.reads is None else list(self.reads),
+            **self.origin.document(),
         }
 
 
@@ -172,7 +177,7 @@ class Comparison:
         """The samples of each section, under a key that only tells sections apart."""
         found: dict[str, list[SampleComparison]] = {}
         for sample in self.samples:
-            found.setdefault(_section_key(sample.section), []).append(sample)
+            found.setdefault(sample.section.key, []).append(sample)
         return {key: tuple(samples) for key, samples in found.items()}
 
     @property
@@ -203,11 +208,8 @@ def compare(
     """
     runs = select(store, Query(model, tuple(where), tuple(group_by)))
     measurer = Measurer(store)
-    samples = [
-        _compare_sample(section, name, measurer)
-        for section in _sections(runs, group_by)
-        for name in _sample_names(section.runs)
-    ]
+    found = [_Reader(section, measurer) for section in sections(runs, group_by)]
+    samples = (each.sample(name) for each in found for name in sample_names(each.section.runs))
     return Comparison(tuple(runs), tuple(samples), store)
 
 
@@ -243,142 +245,96 @@ def _name_output(tap: TapComparison) -> str:
     return f"Output '{tap.tap}' of {tap.section.model} ({precision}) on input '{tap.input}'"
 
 
-def _sections(runs: Iterable[Run], group_by: Sequence[str]) -> list[Section]:
-    """Put the runs that gave outputs into sections, ordered by their first run."""
-    found: dict[str, list[Run]] = {}
-    for run in runs:
-        if run.ok:
-            key = json.dumps([_group(run, group_by), run.inputs_digest], sort_keys=True)
-            found.setdefault(key, []).append(run)
-    return [
-        Section(_group(of[0], group_by), of[0].row["model"], of[0].inputs_digest, tuple(of))
-        for of in found.values()
-    ]
+class _Reader:
+    """Compares the samples of a section."""
+
+    def __init__(self, section: Section, measurer: Measurer) -> None:
+        self.section = section
+        self.measurer = measurer
+        self.digests = Digests(section.runs)
+        self.ids = Ids(section.runs)
+        self.unsafe = {place: run.unsafe for place, run in enumerate(section.runs) if run.unsafe}
+
+    def sample(self, name: str) -> SampleComparison:
+        """Compare one sample over the runs that computed it."""
+        sample = self.digests.sample(name)
+        runs = [self.section.runs[place] for place in np.flatnonzero(sample.computed).tolist()]
+        origins = Origins(sample, self.section.runs, sample.not_neutral, self.ids)
+        taps = tuple(
+            self._tap(sample, tap, layer, origins)
+            for tap, layer in _in_graph_order(sample, self.section.runs)
+        )
+        eqcs = self.ids.classes(_output_labels(sample))
+        return SampleComparison(
+            section=self.section,
+            input=name,
+            taps=taps,
+            eqcs=eqcs,
+            label_flips=_count_flips(taps),
+            taps_not_neutral=self.ids.chosen(np.flatnonzero(sample.not_neutral)),
+            reliance=rely(eqcs, runs, [name]),
+        )
+
+    def _tap(self, sample: Sample, tap: str, layer: Record, origins: Origins) -> TapComparison:
+        labels, is_output = sample.labels(tap), tap in sample.outputs
+        heads = [places[0] for places in members(labels)]
+        rows = [sample.record(tap, place) for place in heads]
+        measured = self.measurer.outputs(rows) if is_output else self.measurer.tap(rows)
+        having = labels >= 0
+        unsafe = [place for place, names in self.unsafe.items() if having[place] and tap in names]
+        not_neutral = having & sample.not_neutral & (not is_output)
+        reads = layer.get("inputs")
+        return TapComparison(
+            section=self.section,
+            input=sample.name,
+            tap=tap,
+            layer=layer.get("layer"),
+            operator=layer.get("operator"),
+            dtype=rows[0]["dtype"],
+            shape=tuple(rows[0]["shape"]),
+            eqcs=self.ids.classes(labels),
+            metrics=measured.metrics,
+            remaining_to_first=measured.remaining_to_first,
+            flips=measured.flips,
+            is_output=is_output,
+            missing=self.ids.chosen(np.flatnonzero(sample.computed & ~having)),
+            taps_not_neutral=self.ids.chosen(np.flatnonzero(not_neutral)),
+            emulation_unsafe=self.ids.chosen(np.array(unsafe, int)),
+            reads=None if reads is None else tuple(reads),
+            origin=origins.of(tap),
+        )
 
 
-def _group(run: Run, group_by: Sequence[str]) -> Record:
-    keys = dict.fromkeys(["model_digest", "precision", *group_by])
-    return {key: value_of(run, key) for key in keys}
-
-
-def _section_key(section: Section) -> str:
-    return json.dumps([section.group, section.inputs_digest], sort_keys=True)
-
-
-def _sample_names(runs: Sequence[Run]) -> list[str]:
-    return list(dict.fromkeys(str(result["input"]) for run in runs for result in run.results))
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What one run has of one sample."""
-
-    run: Run
-    outputs: Mapping[str, Record]
-    taps: Mapping[str, Record]
-    """Without those that are outputs: these come from the untapped inference."""
-    neutral: bool | None
-
-
-def _find(run: Run, sample: str) -> _Found | None:
-    for result in run.results:
-        if str(result["input"]) == sample:
-            outputs = {row["name"]: row for row in result["outputs"]}
-            taps = {row["name"]: row for row in result["taps"] if row["name"] not in outputs}
-            neutral = result.get("taps_neutral", run.row["taps_neutral"])
-            return _Found(run, outputs, taps, neutral)
-    return None
-
-
-def _compare_sample(section: Section, sample: str, measurer: Measurer) -> SampleComparison:
-    found = [each for run in section.runs if (each := _find(run, sample)) is not None]
-    outputs = {name for each in found for name in each.outputs}
-    places = _places(found)
-    names = dict.fromkeys(name for each in found for name in [*each.taps, *each.outputs])
-    ordered = sorted(names, key=lambda name: places[name][0])
-    rows = tuple(
-        _compare_tap(section, sample, name, name in outputs, places[name][1], found, measurer)
-        for name in ordered
-    )
-    eqcs = _output_classes(found)
-    return SampleComparison(
-        section=section,
-        input=sample,
-        taps=rows,
-        eqcs=eqcs,
-        label_flips=_count_flips(rows),
-        taps_not_neutral=tuple(each.run.id for each in found if each.neutral is False),
-        reliance=rely(eqcs, [each.run for each in found], [sample]),
-    )
-
-
-def _places(found: Sequence[_Found]) -> dict[str, tuple[tuple[int, int], Record]]:
-    """Return where each tensor stands in the graph: layer, then the order in which runs list it.
+def _in_graph_order(sample: Sample, runs: Sequence[Run]) -> list[tuple[str, Record]]:
+    """Return every tensor that was recorded, with its layer: by layer, then as runs list them.
 
     Tensors that no graph knows stand after all others, outputs last.
     """
+    places = (place for stack in sample.stacks for place in stack.places.tolist())
+    graphs = {id(runs[place].layers): runs[place].layers for place in sorted(places)}
     layers: dict[str, Record] = {}
-    for each in found:
-        for row in each.run.layers:
+    for graph in graphs.values():
+        for row in graph:
             layers.setdefault(row["tap"], row)
-    names = dict.fromkeys(layers)
-    names.update(dict.fromkeys(name for each in found for name in each.taps))
-    names.update(dict.fromkeys(name for each in found for name in each.outputs))
     beyond = 1 + max((row["layer"] for row in layers.values()), default=-1)
-    return {
-        name: ((layers[name]["layer"] if name in layers else beyond, place), layers.get(name, {}))
-        for place, name in enumerate(names)
-    }
+    order = dict.fromkeys([*layers, *sample.taps, *sample.outputs])
+    recorded = {*sample.taps, *sample.outputs}
+    names = [name for name in order if name in recorded]
+    names.sort(key=lambda name: layers[name]["layer"] if name in layers else beyond)
+    return [(name, layers.get(name, {})) for name in names]
 
 
-def _compare_tap(
-    section: Section,
-    sample: str,
-    name: str,
-    is_output: bool,
-    place: Record,
-    found: Sequence[_Found],
-    measurer: Measurer,
-) -> TapComparison:
-    having = [(each, row) for each in found if (row := _row(each, name)) is not None]
-    eqcs = classes(row["digest"] for _, row in having)
-    first = having[0][1]
-    representatives = [having[positions[0]][1] for positions in eqcs]
-    measured = measurer.outputs(representatives) if is_output else measurer.tap(representatives)
-    not_neutral = [each.run.id for each, _ in having if each.neutral is False and not is_output]
-    return TapComparison(
-        section=section,
-        input=sample,
-        tap=name,
-        layer=place.get("layer"),
-        operator=place.get("operator"),
-        dtype=first["dtype"],
-        shape=tuple(first["shape"]),
-        eqcs=_ids([each for each, _ in having], eqcs),
-        metrics=measured.metrics,
-        remaining_to_first=measured.remaining_to_first,
-        flips=measured.flips,
-        is_output=is_output,
-        missing=tuple(each.run.id for each in found if _row(each, name) is None),
-        taps_not_neutral=tuple(not_neutral),
-        emulation_unsafe=tuple(each.run.id for each, _ in having if name in each.run.unsafe),
+def _output_labels(sample: Sample) -> Array:
+    """Return the classes of all outputs together; -1 for runs that did not compute the sample."""
+    computed = sample.computed
+    labels = np.full(len(computed), -1)
+    labels[computed] = combine(
+        [
+            np.zeros(int(computed.sum()), int),
+            *(sample.labels(n)[computed] + 1 for n in sample.outputs),
+        ]
     )
-
-
-def _row(each: _Found, name: str) -> Record | None:
-    return each.outputs.get(name) or each.taps.get(name)
-
-
-def _ids(found: Sequence[_Found], eqcs: Sequence[Sequence[int]]) -> Classes:
-    return tuple(tuple(found[position].run.id for position in positions) for positions in eqcs)
-
-
-def _output_classes(found: Sequence[_Found]) -> Classes:
-    """Return the classes of all outputs together."""
-    keys = (
-        tuple(sorted((name, row["digest"]) for name, row in each.outputs.items())) for each in found
-    )
-    return _ids(found, classes(keys))
+    return labels
 
 
 def _count_flips(rows: Iterable[TapComparison]) -> int:

@@ -69,8 +69,7 @@ class Column:
     @property
     def section(self) -> str:
         """What the samples of one section share."""
-        section = self.sample.section
-        return json.dumps([section.group, section.inputs_digest], sort_keys=True)
+        return self.sample.section.key
 
 
 @dataclass(frozen=True)

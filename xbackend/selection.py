@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xbackend.errors import StoreError, UsageError
+from xbackend.packing import Packed
 from xbackend.store import Store
 
 Record = dict[str, Any]
@@ -37,7 +38,7 @@ class Run:
     """The keys of the contract and more, JSON values only."""
     layers: tuple[Record, ...]
     """`tap`, `layer`, `operator` and `inputs` of every ONNX value, in graph order."""
-    results: tuple[Record, ...]
+    results: Sequence[Record]
     """One for each sample: `input`, `outputs`, `taps`, `taps_neutral`."""
 
     @property
@@ -49,6 +50,13 @@ class Run:
     def ok(self) -> bool:
         """Whether it gave outputs that can be compared."""
         return bool(self.row["status"] == "ok" and self.results)
+
+    @property
+    def samples(self) -> tuple[str, ...]:
+        """The names of its samples."""
+        if isinstance(self.results, Packed):
+            return self.results.template.names
+        return tuple(str(result["input"]) for result in self.results)
 
     @property
     def unsafe(self) -> frozenset[str]:
@@ -151,7 +159,16 @@ def value_of(run: Run, key: str) -> Any:
     >>> value_of(Run({"settings": {"threads": 1}}, (), ()), "settings.threads")
     1
     """
-    return dict(leaves(run.row)).get(key)
+    return _dig(run.row, key)
+
+
+def _dig(row: Mapping[str, Any], key: str) -> Any:
+    """Return the leaf under a dotted key, whose parts may hold dots themselves."""
+    if key in row:
+        return None if isinstance(row[key], Mapping) else row[key]
+    heads = (head for head in row if key.startswith(f"{head}."))
+    inner = [(row[head], key[len(head) + 1 :]) for head in heads if isinstance(row[head], Mapping)]
+    return next((found for each, rest in inner if (found := _dig(each, rest)) is not None), None)
 
 
 def leaves(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -169,8 +186,9 @@ def leaves(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 def check_keys(keys: Iterable[str], runs: Sequence[Run]) -> None:
     """Raise UsageError, which names the known ones, for a key that no run has."""
-    known = {key for run in runs for key, _ in leaves(run.row)}
-    for key in keys:
+    asked = list(keys)
+    known = {key for run in runs for key, _ in leaves(run.row)} if asked else set()
+    for key in asked:
         if key not in known:
             shown = sorted(each for each in known if not each.startswith("facts."))
             raise UsageError(f"No run has the key '{key}'. Known keys: {', '.join(shown)}.")

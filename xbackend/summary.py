@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xbackend.comparison import Classes, Comparison, SampleComparison, Section, TapComparison
+from xbackend.comparison import Classes, Comparison, SampleComparison, TapComparison
 from xbackend.differ import Metrics, classes, identical
+from xbackend.layers import TapSummary, extreme, summarise_taps, worst
 from xbackend.reliance import Reliance, rely, resting
+from xbackend.section import Section
 from xbackend.selection import Run
 
 Record = dict[str, Any]
@@ -38,25 +40,6 @@ class Agreement:
     """Mantissa bits shared with class 1: the minimum over samples and outputs."""
     taps_neutral: bool | None
     """Whether the outputs had the same bits with taps; None without taps."""
-
-
-@dataclass(frozen=True)
-class TapSummary:
-    """One tensor over all samples of a section."""
-
-    tap: str
-    layer: int | None
-    operator: str | None
-    is_output: bool
-    eqc_count: int
-    """The most classes that it falls into on any sample."""
-    metrics: Metrics
-    """The worst over the samples; `deviating_fraction` is the mean."""
-    run_count: int
-    """The most runs that have it."""
-    taps_not_neutral: tuple[str, ...]
-    emulation_unsafe: tuple[str, ...]
-    """Ids of runs that computed it from what an emulator computes unlike a real processor."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +116,7 @@ def _summarise(samples: Sequence[SampleComparison]) -> Summary:
     outputs = [output for sample in samples for output in sample.outputs]
     rows = _rows(section, samples)
     dtype = outputs[0].dtype if outputs else ""
-    eqcs, taps = _joint_classes(section, samples), _summarise_taps(samples)
+    eqcs, taps = _joint_classes(section, samples), summarise_taps(samples)
     names = tuple(sample.input for sample in samples)
     return Summary(
         section=section,
@@ -149,27 +132,6 @@ def _summarise(samples: Sequence[SampleComparison]) -> Summary:
         reliance=rely(eqcs, section.runs, names),
         last_safe=_last_safe(samples, taps),
     )
-
-
-def worst(metrics: Sequence[Metrics]) -> Metrics:
-    """Return the worst of each metric; None, which is worse than any number, stays None.
-
-    `deviating_fraction` is the mean, `not_finite` the sum.
-    """
-    kept = [each.remaining_precision for each in metrics]
-    shares = [each.deviating_fraction for each in metrics]
-    known = [share for share in shares if share is not None]
-    return Metrics(
-        remaining_precision=_extreme(min, kept),
-        max_ulp=_extreme(max, [each.max_ulp for each in metrics]),
-        max_abs=_extreme(max, [each.max_abs for each in metrics]),
-        deviating_fraction=sum(known) / len(known) if known and known == shares else None,
-        not_finite=sum(each.not_finite for each in metrics),
-    )
-
-
-def _extreme(choose: Any, values: Sequence[Any]) -> Any:
-    return choose(values) if values and None not in values else None
 
 
 def _numbers(eqcs: Classes) -> dict[str, int]:
@@ -261,7 +223,7 @@ def _bits_to_first(samples: Iterable[SampleComparison]) -> dict[str, int | None]
         for ids, bits in zip(output.eqcs, output.remaining_to_first, strict=True):
             for name in ids:
                 shared.setdefault(name, []).append(bits)
-    return {name: _extreme(min, bits) for name, bits in shared.items()}
+    return {name: extreme(min, bits) for name, bits in shared.items()}
 
 
 def _unsteady(section: Section, rows: Sequence[Agreement]) -> tuple[Agreement, ...]:
@@ -333,29 +295,3 @@ def _differ(pairs: Iterable[tuple[str, str]]) -> bool:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _summarise_taps(samples: Sequence[SampleComparison]) -> tuple[TapSummary, ...]:
-    found: dict[str, list[TapComparison]] = {}
-    for sample in samples:
-        for tap in sample.taps:
-            found.setdefault(tap.tap, []).append(tap)
-    return tuple(_summarise_tap(taps) for taps in found.values())
-
-
-def _summarise_tap(taps: Sequence[TapComparison]) -> TapSummary:
-    first = taps[0]
-    names = dict.fromkeys(name for tap in taps for name in tap.taps_not_neutral)
-    return TapSummary(
-        tap=first.tap,
-        layer=first.layer,
-        operator=first.operator,
-        is_output=first.is_output,
-        eqc_count=max(tap.eqc_count for tap in taps),
-        metrics=worst([tap.metrics for tap in taps]),
-        run_count=max(sum(map(len, tap.eqcs)) for tap in taps),
-        taps_not_neutral=tuple(names),
-        emulation_unsafe=tuple(
-            dict.fromkeys(name for tap in taps for name in tap.emulation_unsafe)
-        ),
-    )
