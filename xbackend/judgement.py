@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from xbackend.accuracy import REFERENCE, Accuracy, most_bits
-from xbackend.comparison import Comparison, SampleComparison, Section
+from xbackend.comparison import Comparison, SampleComparison
 from xbackend.errors import UsageError, XbackendError
 from xbackend.execution import Means
 from xbackend.floats import FORMATS
 from xbackend.reference import BACKENDS, Judge, Subject, reference_run, tensors_by_sample
+from xbackend.section import Section
 from xbackend.selection import Record, Run
 
 
