@@ -1,53 +1,23 @@
-"""Which processor flags make the difference: switches them off, one by one, under an emulator.
+"""What of a processor makes the difference: switches it, one thing at a time, under an emulator.
 
 Correlation cannot separate flags that always occur together, as those of a generation do; an
-emulated processor without one of them can.
+emulated processor without one of them can. Nor can it tell a flag from the size of a cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Record = dict[str, Any]
-Removed = frozenset[str]
+from xbackend.switches import Switches, is_flag, with_dependents
 
-NEEDS: Mapping[str, tuple[str, ...]] = {
-    "pni": (),
-    "ssse3": ("pni",),
-    "sse4_1": ("ssse3",),
-    "sse4_2": ("sse4_1",),
-    "popcnt": (),
-    "movbe": (),
-    "aes": (),
-    "pclmulqdq": (),
-    "xsave": (),
-    "avx": ("xsave", "sse4_2"),
-    "f16c": ("avx",),
-    "fma": ("avx",),
-    "fma4": ("avx",),
-    "xop": ("avx",),
-    "avx2": ("avx",),
-    "bmi1": (),
-    "bmi2": (),
-    "abm": (),
-    "adx": (),
-    "sse4a": (),
-    "sha_ni": (),
-    "erms": (),
-    "fsgsbase": (),
-    "rdrand": (),
-    "rdseed": (),
-    "clflushopt": (),
-}
-"""Flags that can be switched off, in Linux's names, which QEMU takes; and those without which each
-does not exist (Intel SDM volume 1, chapters 12 to 14: what software must check before it)."""
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a backend on a processor without some flags."""
+    """What became of a backend on a processor with something switched."""
 
     status: str
     """`same`: the same bits in all outputs; `changed`: others; `illegal`: it could not run."""
@@ -55,6 +25,11 @@ class Outcome:
     """Of a change: `tap`, `layer` and `operator` of the first tensor with other bits."""
     reason: str = ""
     """Why it could not run."""
+    differences: tuple[str, ...] = ()
+    """What else than flags the worker saw of the processor, such as the size of a cache."""
+    neutral: bool = True
+    """False where recording the layers changed the bits of the outputs, so that they do not tell
+    where a change begins."""
     emulated: tuple[str, ...] = ()
     """Operators that the emulator computes unlike real processors and outputs come from; where
     there are any, only what is proved without them counts as a change (xbackend.reliance)."""
@@ -62,31 +37,34 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Trial:
-    """One set of flags removed, and what became of it."""
+    """One set of switches, and what became of it."""
 
-    removed: tuple[str, ...]
+    switches: tuple[str, ...]
     outcome: Outcome
 
     def document(self) -> Record:
         """Return JSON values."""
         return {
-            "removed": list(self.removed),
+            "removed": [switch for switch in self.switches if is_flag(switch)],
+            "properties": [switch for switch in self.switches if not is_flag(switch)],
             "status": self.outcome.status,
             "first_layer": self.outcome.first_layer,
             "reason": self.outcome.reason,
+            "differences": list(self.outcome.differences),
+            "taps_neutral": self.outcome.neutral,
             "emulation_operators": list(self.outcome.emulated),
         }
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the flags of a processor mean for one backend."""
+    """What the flags and properties of a processor mean for one backend."""
 
     trials: tuple[Trial, ...]
-    """Each flag alone with its dependents, then what the search tried."""
+    """Each switch alone, a flag with its dependents, then what the search tried."""
     causes: tuple[Trial, ...]
-    """The smallest sets whose removal changes the bits: without any one of their flags it would
-    not. Several mean that each alone is enough."""
+    """The smallest sets that change the bits: without any one of their switches they would not.
+    Several mean that each alone is enough."""
 
     @property
     def emulated(self) -> tuple[str, ...]:
@@ -102,54 +80,33 @@ class Verdict:
         }
 
 
-def switchable(flags: Iterable[str]) -> tuple[str, ...]:
-    """Return which flags of a processor can be switched off, in the order of `NEEDS`.
-
-    >>> switchable(["sse2", "fma", "avx"])
-    ('avx', 'fma')
-    """
-    had = set(flags)
-    return tuple(flag for flag in NEEDS if flag in had)
-
-
-def with_dependents(removed: Iterable[str], had: Iterable[str]) -> Removed:
-    """Return flags with those that cannot be without them, as far as the processor had them.
-
-    >>> sorted(with_dependents(["avx"], ["avx", "avx2", "fma", "bmi2"]))
-    ['avx', 'avx2', 'fma']
-    """
-    gone = set(removed)
-    present = set(had)
-    while True:
-        more = {f for f in present - gone if gone & set(NEEDS.get(f, ()))}
-        if not more:
-            return frozenset(gone & present)
-        gone |= more
-
-
 def ablate(
-    had: Sequence[str], attempt: Callable[[Sequence[Removed]], Sequence[Outcome]]
+    had: Sequence[str],
+    attempt: Callable[[Sequence[Switches]], Sequence[Outcome]],
+    only: Sequence[str] | None = None,
 ) -> Verdict:
-    """Find the smallest sets of flags whose removal changes the bits.
+    """Find the smallest sets of switches that change the bits.
 
-    `attempt` runs the backend without each of the given sets of flags, several at once if it can.
+    `had` is all that can be switched, `only` what is to be, by default all of it. `attempt` runs
+    the backend with each of the given sets switched, several at once if it can.
     """
     search = _Search(tuple(had), attempt)
-    search.try_all([with_dependents([flag], had) for flag in had])
-    causes: list[Removed] = []
-    changed = [removed for removed, outcome in search.known.items() if outcome.status == "changed"]
-    for removed in sorted(changed, key=lambda each: (len(each), sorted(each))):
-        if not any(cause <= removed for cause in causes):
-            causes.append(search.minimise(removed))
-    everything = frozenset(had)
-    if not causes and search.changes(everything):
-        causes.append(search.minimise(everything))
-    trials = tuple(Trial(_sorted(r, had), outcome) for r, outcome in search.known.items())
+    alone = [with_dependents([switch], had) for switch in (had if only is None else only)]
+    search.try_all(alone)
+    causes: list[Switches] = []
+    changed = [switches for switches in alone if search.changes(switches)]
+    for switches in sorted(changed, key=lambda each: (len(each), sorted(each))):
+        if not any(cause <= switches for cause in causes):
+            causes.append(search.minimise(switches))
+    together = search.harmless(alone)
+    if not causes and together and search.changes(together):
+        causes.append(search.minimise(together))
+    trials = tuple(Trial(_sorted(s, had), outcome) for s, outcome in search.known.items())
     return Verdict(trials, tuple(Trial(_sorted(c, had), search.known[c]) for c in causes))
 
 
-def _sorted(removed: Removed, had: Sequence[str]) -> tuple[str, ...]:
-    return tuple(flag for flag in had if flag in removed)
+def _sorted(switches: Switches, had: Sequence[str]) -> tuple[str, ...]:
+    return tuple(switch for switch in had if switch in switches)
 
 
 class _Search:
@@ -158,28 +115,33 @@ class _Search:
     def __init__(
         self,
         had: tuple[str, ...],
-        attempt: Callable[[Sequence[Removed]], Sequence[Outcome]],
+        attempt: Callable[[Sequence[Switches]], Sequence[Outcome]],
     ) -> None:
         self.had = had
         self.attempt = attempt
-        self.known: dict[Removed, Outcome] = {}
+        self.known: dict[Switches, Outcome] = {}
 
-    def try_all(self, sets: Iterable[Removed]) -> None:
+    def try_all(self, sets: Iterable[Switches]) -> None:
         """Try the sets that were not tried yet."""
-        new = [removed for removed in dict.fromkeys(sets) if removed not in self.known]
+        new = [each for each in dict.fromkeys(sets) if each not in self.known]
         self.known.update(zip(new, self.attempt(new), strict=True) if new else ())
 
-    def changes(self, removed: Removed) -> bool:
-        """Tell whether removing a set of flags changes the bits."""
-        self.try_all([removed])
-        return self.known[removed].status == "changed"
+    def changes(self, switches: Switches) -> bool:
+        """Tell whether a set of switches changes the bits."""
+        self.try_all([switches])
+        return self.known[switches].status == "changed"
 
-    def minimise(self, removed: Removed) -> Removed:
+    def harmless(self, sets: Iterable[Switches]) -> Switches:
+        """Return all of the sets together that were tried and could run."""
+        ran = [each for each in sets if self.known[each].status != "illegal"]
+        return frozenset().union(*ran)
+
+    def minimise(self, switches: Switches) -> Switches:
         """Return a smallest set within one that changes the bits, by delta debugging.
 
         Zeller and Hildebrandt (2002), algorithm ddmin, over sets that are closed under `NEEDS`.
         """
-        current = _sorted(removed, self.had)
+        current = _sorted(switches, self.had)
         parts = 2
         while len(current) >= 2:
             size = -(-len(current) // parts)
@@ -197,7 +159,7 @@ class _Search:
         self, chunks: Sequence[tuple[str, ...]], current: tuple[str, ...]
     ) -> tuple[str, ...] | None:
         """Return the first chunk, or rest without a chunk, that is smaller and still changes."""
-        rests = [tuple(flag for flag in current if flag not in chunk) for chunk in chunks]
+        rests = [tuple(each for each in current if each not in chunk) for chunk in chunks]
         for subset in [*chunks, *(rests if len(chunks) > 2 else [])]:
             closed = with_dependents(subset, self.had)
             if closed < set(current) and self.changes(closed):

@@ -36,23 +36,35 @@ def run(options: argparse.Namespace) -> int:
 
 
 def flags(options: argparse.Namespace) -> int:
-    """Print which properties of platforms go with the classes, or which flags make them."""
-    from xbackend import blame
+    """Print which properties of platforms go with the classes, or which of them make them."""
+    from xbackend import blame, causes
     from xbackend.plan import Order
     from xbackend.progress import progress
 
+    store = open_store(options.store)
+    if not options.ablate:
+        _refuse_without_ablation(options)
+        return blame.correlate(options, store)
     with progress(sys.stderr) as display:
-        means = _means(options, open_store(options.store), display)
-        if not options.ablate:
-            return blame.correlate(options, means)
         order = Order(
             model=options.model or Order.model,
             backends=_words(options.backends),
             platforms=(options.start,),
+            precisions=(options.precision,) if options.precision else (),
             threads=(_positive("--threads", options.threads),),
             settings=tuple(options.set or ()),
         )
-        return blame.ablation(options, order, means)
+        return causes.ablation(options, order, _means(options, store, display))
+
+
+def _refuse_without_ablation(options: argparse.Namespace) -> None:
+    """Raise UsageError for an option that would have no effect on a table of what is there."""
+    for name in ("only", "precision", "backends", "set"):
+        if getattr(options, name):
+            raise UsageError(
+                f"'--{name}' is for --ablate. Choose among the runs of a store with --where, such "
+                "as --where backend=ort."
+            )
 
 
 def _means(options: argparse.Namespace, store: Store, display: Lines) -> Means:

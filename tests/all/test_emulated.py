@@ -123,17 +123,28 @@ def test_flags_that_go_with_the_classes_are_ranked_first(store, capsys):
     assert table["clusters"][0]["splits"]
 
 
-def test_ablation_blames_both_flags_that_onnx_runtimes_kernels_need(
-    model, store, capsys, monkeypatch
-):
-    from xbackend import blame
+def _ablated(model, store, start, backend, only, capsys):
+    """Return the verdict of `xbackend flags --ablate`."""
+    arguments = ["flags", str(model), "--ablate", "--backends", backend, "--store", str(store)]
+    assert main([*arguments, "--from", start, "--only", only, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)["backends"][backend]
 
-    few = ("avx", "fma", "avx2", "bmi2")
-    monkeypatch.setattr(blame, "switchable", lambda flags: tuple(f for f in few if f in flags))
-    arguments = ["flags", str(model), "--ablate", "--backends", "ort", "--store", str(store)]
-    assert main([*arguments, "--from", "qemu:Haswell", "--json"]) == 0
-    verdict = json.loads(capsys.readouterr().out)["backends"]["ort"]
+
+def test_ablation_blames_both_flags_that_onnx_runtimes_kernels_need(model, store, capsys):
+    verdict = _ablated(model, store, "qemu:Haswell", "ort", "avx,fma,avx2,bmi2", capsys)
     assert sorted(cause["removed"] for cause in verdict["causes"]) == [["avx2"], ["fma"]]
     assert {cause["first_layer"]["tap"] for cause in verdict["causes"]} == {"c1"}
     outcomes = {tuple(t["removed"]): t["status"] for t in verdict["trials"]}
     assert outcomes["bmi2",] == "same"
+
+
+def test_ablation_blames_fma_and_the_name_of_the_processor_for_xnnpacks_kernels(
+    model, store, capsys
+):
+    only = "fma,legacy-cache,model"
+    verdict = _ablated(model, store, "qemu:EPYC", "tflite", only, capsys)
+    causes = [(*cause["removed"], *cause["properties"]) for cause in verdict["causes"]]
+    assert causes == [("fma",), ("model=255",)]
+    (cache,) = (t for t in verdict["trials"] if t["properties"] == ["legacy-cache=on"])
+    assert cache["status"] == "same"
+    assert "L1d 64 KiB instead of 32 KiB" in cache["differences"]

@@ -2,7 +2,17 @@
 
 import pytest
 
-from xbackend.ablation import NEEDS, Outcome, ablate, switchable, with_dependents
+from xbackend.ablation import Outcome, ablate
+from xbackend.errors import UsageError
+from xbackend.switches import (
+    NEEDS,
+    chosen,
+    differences,
+    properties,
+    suffix,
+    switchable,
+    with_dependents,
+)
 
 HASWELL = switchable(
     [
@@ -46,7 +56,7 @@ def _library(kernel, illegal=lambda flags: False, asked=None):
 
 
 def _causes(verdict):
-    return sorted(cause.removed for cause in verdict.causes)
+    return sorted(cause.switches for cause in verdict.causes)
 
 
 def test_a_kernel_that_needs_two_flags_changes_without_either():
@@ -77,7 +87,7 @@ def test_what_cannot_run_is_told_and_not_blamed():
     attempt = _library(lambda left: "fma" in left, illegal=lambda left: "fma" not in left)
     verdict = ablate(HASWELL, attempt)
     assert verdict.causes == ()
-    assert ("fma",) in [t.removed for t in verdict.trials if t.outcome.reason == "SIGILL"]
+    assert ("fma",) in [t.switches for t in verdict.trials if t.outcome.reason == "SIGILL"]
 
 
 def test_nothing_is_tried_twice():
@@ -94,3 +104,97 @@ def test_a_flag_is_listed_after_what_it_needs(flag):
 
 def test_without_the_state_that_avx_needs_everything_of_avx_goes():
     assert with_dependents(["xsave"], HASWELL) == {"xsave", "avx", "avx2", "fma", "f16c"}
+
+
+CACHES = ("legacy-cache=on", "l3-cache=off")
+
+
+def _blocking(size, asked=None):
+    """Return what runs a library whose order of additions follows a cache's size and a flag."""
+
+    def attempt(sets):
+        outcomes = []
+        for switches in sets:
+            if asked is not None:
+                asked.append(switches)
+            bits = "fma" not in switches, size(switches)
+            outcomes.append(Outcome("same" if bits == (True, size(frozenset())) else "changed"))
+        return outcomes
+
+    return attempt
+
+
+def test_a_cache_is_named_as_a_cause_beside_a_flag():
+    attempt = _blocking(lambda switches: 64 if "legacy-cache=on" in switches else 32)
+    verdict = ablate((*HASWELL, *CACHES), attempt)
+    assert ("fma",) in _causes(verdict)
+    assert ("legacy-cache=on",) in _causes(verdict)
+    assert len(verdict.causes) == 2
+    told = {(*t["removed"], *t["properties"]): t["status"] for t in verdict.document()["trials"]}
+    assert told["legacy-cache=on",] == "changed"
+    assert told["l3-cache=off",] == "same"
+    cause = next(c for c in verdict.document()["causes"] if c["properties"])
+    assert (cause["removed"], cause["properties"]) == ([], ["legacy-cache=on"])
+
+
+def test_a_cache_and_a_flag_that_stand_in_for_one_another_are_found_together():
+    def attempt(sets):
+        both = {"bmi1", "l3-cache=off"}
+        return [Outcome("changed" if both <= switches else "same") for switches in sets]
+
+    verdict = ablate(("bmi1", "bmi2", *CACHES), attempt)
+    assert _causes(verdict) == [("bmi1", "l3-cache=off")]
+
+
+def test_what_cannot_run_alone_is_left_out_of_what_is_tried_together():
+    def attempt(sets):
+        return [
+            Outcome("illegal")
+            if "avx" in switches
+            else Outcome("changed" if {"bmi1", "bmi2"} <= switches else "same")
+            for switches in sets
+        ]
+
+    assert _causes(ablate(("avx", "bmi1", "bmi2"), attempt)) == [("bmi1", "bmi2")]
+
+
+def test_only_what_is_asked_for_is_switched_with_all_that_needs_it():
+    asked = []
+    attempt = _blocking(lambda switches: 0, asked)
+    verdict = ablate((*HASWELL, *CACHES), attempt, ["legacy-cache=on", "avx"])
+    assert asked[:2] == [{"legacy-cache=on"}, {"avx", "f16c", "fma", "avx2"}]
+    assert all(switches <= set(asked[1]) for switches in asked[1:])
+    assert _causes(verdict) == [("fma",)]
+
+
+@pytest.mark.parametrize(
+    ("vendor", "other"), [("Intel", "vendor=AuthenticAMD"), ("AMD", "vendor=GenuineIntel")]
+)
+def test_caches_vendor_and_model_can_be_switched(vendor, other):
+    caches = ("legacy-cache=on", "legacy-cache=off", "l3-cache=off")
+    assert properties(vendor) == (*caches, other, "model=255")
+    assert properties("unknown") == (*caches, "model=255")
+
+
+def test_switches_are_written_as_the_emulator_takes_them():
+    assert suffix({"legacy-cache=on", "fma", "avx2"}) == ",-avx2,-fma,legacy-cache=on"
+    assert suffix(()) == ""
+
+
+def test_a_switch_is_named_whole_or_by_its_property():
+    known = ("avx2", "fma", "legacy-cache=on", "legacy-cache=off")
+    assert chosen(["legacy-cache=on", "fma"], known) == ("fma", "legacy-cache=on")
+    assert chosen(["legacy-cache"], known) == ("legacy-cache=on", "legacy-cache=off")
+    with pytest.raises(UsageError, match="'avx512f' cannot be switched"):
+        chosen(["avx512f"], known)
+
+
+def test_what_a_worker_sees_otherwise_is_told_in_words():
+    before = {"vendor": "AMD", "model": 1, "caches": {"L1d": 32 << 10, "L3": 16 << 20}}
+    after = {"vendor": "Intel", "model": 1, "caches": {"L1d": 64 << 10}}
+    assert differences(before, after) == (
+        "vendor Intel instead of AMD",
+        "L1d 64 KiB instead of 32 KiB",
+        "no L3 instead of 16384 KiB",
+    )
+    assert differences(before, before) == ()

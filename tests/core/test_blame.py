@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from xbackend.ablation import Outcome, ablate
-from xbackend.blame import _table_text, _verdict_text, outcome
+from xbackend.blame import _table_text
+from xbackend.causes import Candidates, candidates, judge, outcome, verdict_text
+from xbackend.errors import UsageError
 from xbackend.flags import flag_tables
 from xbackend.selection import read_run
 
@@ -97,9 +99,86 @@ def test_a_verdict_says_by_what_it_was_judged() -> None:
         return [outcome(whole, record("x", bits["fma" in s], "b", **MARKS)) for s in sets]
 
     verdict = ablate(("avx2", "fma"), attempt)
-    text = _verdict_text("tf", "qemu:Haswell", verdict)
+    text = verdict_text("tf", "qemu:Haswell", verdict)
     assert text.startswith("Judged by the layers that do not rest on emulated Softmax")
-    assert "tf: the bits of qemu:Haswell rest on fma." in text
+    assert "tf: the bits of qemu:Haswell change without fma, first at layer 0 (Conv, conv)." in text
     document = verdict.document()
     assert document["judged_by"] == "tensors that do not rest on emulation"
     assert document["causes"][0]["emulation_operators"] == ["Softmax"]
+
+
+def seeing(row: Record, **seen: Any) -> Record:
+    """Return a record whose worker saw more of the processor."""
+    return {**row, "hardware": {**row["hardware"], **seen}}
+
+
+def test_a_cache_that_makes_the_bits_is_named_with_its_sizes_and_the_first_layer() -> None:
+    small, large = {"caches": {"L1d": 32 << 10}}, {"caches": {"L1d": 64 << 10}}
+    whole = seeing(record("whole", "1", "a"), **small)
+
+    def attempt(sets: Any) -> list[Outcome]:
+        return [
+            outcome(whole, seeing(record("x", "2", "b"), **large))
+            if "legacy-cache=on" in switches
+            else outcome(whole, seeing(record("x", "1", "a"), **small))
+            for switches in sets
+        ]
+
+    found = Candidates(("fma", "legacy-cache=on"), {"legacy-cache=off": "There is no such."})
+    verdict = judge(found, ("fma", "legacy-cache=on", "legacy-cache=off"), attempt)
+    text = verdict_text("tf", "qemu:EPYC-Rome", verdict)
+    assert (
+        "tf: the bits of qemu:EPYC-Rome change with legacy-cache=on (L1d 64 KiB instead of "
+        "32 KiB), first at layer 0 (Conv, conv)."
+    ) in text
+    (cause,) = verdict.document()["causes"]
+    assert cause["differences"] == ["L1d 64 KiB instead of 32 KiB"]
+    assert cause["first_layer"] == FIRST
+    refused = verdict.document()["trials"][0]
+    assert refused["properties"] == ["legacy-cache=off"]
+    assert (refused["status"], refused["reason"]) == ("illegal", "There is no such.")
+
+
+def test_several_causes_are_listed() -> None:
+    whole = record("whole", "1", "a")
+
+    def attempt(sets: Any) -> list[Outcome]:
+        return [outcome(whole, record("x", "2", "b")) for _ in sets]
+
+    text = verdict_text(
+        "ort", "qemu:EPYC", judge(Candidates(("avx2", "fma"), {}), ("avx2", "fma"), attempt)
+    )
+    assert text.endswith(
+        "ort: the bits of qemu:EPYC change with each of these alone:\n"
+        "  without avx2, first at layer 0 (Conv, conv);\n"
+        "  without fma, first at layer 0 (Conv, conv).\n"
+    )
+
+
+def test_where_recording_changed_the_bits_no_layer_is_named() -> None:
+    whole = record("whole", "1", "a", taps_neutral=False)
+    found = outcome(whole, record("less", "1", "b", taps_neutral=False))
+    assert found == Outcome("changed", neutral=False)
+
+
+def test_properties_that_cpuid_does_not_show_are_left_out_and_refused_ones_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def probe(emulator: str, cpu: str) -> Record:
+        if "legacy-cache=off" in cpu:
+            raise UsageError("It does not take that.")
+        level1 = 64 if "legacy-cache=on" in cpu else 32
+        return {"vendor": "AMD", "flags": ["fma", "fpu"], "caches": {"L1d": level1}}
+
+    monkeypatch.setattr("xbackend.causes.probe", probe)
+    monkeypatch.setattr("xbackend.causes.parse_platform", lambda text: None)
+    monkeypatch.setattr("xbackend.causes.find_command", lambda *words: "/usr/bin/qemu-x86_64")
+    found = candidates("cores:1+qemu:EPYC")
+    assert found.had == ("fma", "legacy-cache=on")
+    assert found.refused == {"legacy-cache=off": "It does not take that."}
+
+
+@pytest.mark.parametrize("start", ["native", "qemu-arm:cortex-a72", "python:/usr/bin/python3"])
+def test_only_an_emulated_x86_processor_can_be_switched(start: str) -> None:
+    with pytest.raises(UsageError, match="Start from an emulated processor"):
+        candidates(start)

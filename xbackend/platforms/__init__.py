@@ -8,7 +8,15 @@ from xbackend.errors import UsageError
 from xbackend.platforms import arm, emulated, local, remote
 from xbackend.platforms.platform import Platform
 
-__all__ = ["FLEETS", "KINDS", "Platform", "expand_platforms", "parse_platform"]
+__all__ = [
+    "FLEETS",
+    "KINDS",
+    "Platform",
+    "expand_platforms",
+    "parse_platform",
+    "processor_of",
+    "with_processor",
+]
 
 KINDS: dict[str, str] = {
     "native": "this machine as it is",
@@ -74,6 +82,28 @@ def parse_platform(text: str) -> Platform:
             )
         platform = PARTS[kind](platform, value)
     return platform
+
+
+def processor_of(text: str) -> str:
+    """Return the emulated x86 processor that a platform names, empty if it names none.
+
+    >>> processor_of("cores:1+qemu:SandyBridge,+fma+python:/opt/old/bin/python")
+    'SandyBridge,+fma'
+    """
+    found = (part.partition(":") for part in _split(text))
+    return next((value for kind, _, value in found if kind == "qemu"), "")
+
+
+def with_processor(text: str, processor: str) -> str:
+    """Return a platform with another emulated x86 processor in the place of its own.
+
+    >>> with_processor("qemu:Haswell+python:/opt/old/bin/python", "Haswell,-fma")
+    'qemu:Haswell,-fma+python:/opt/old/bin/python'
+    """
+    parts = _split(text)
+    return "+".join(
+        f"qemu:{processor}" if part.partition(":")[0] == "qemu" else part for part in parts
+    )
 
 
 def _split(text: str) -> list[str]:

@@ -107,12 +107,18 @@ def _ask(emulator: str, cpu: str) -> dict[str, Any]:
         lines = [
             line for line in done.stderr.splitlines() if "warning" not in line and line.strip()
         ]
-        raise UsageError(
-            f"There is no platform 'qemu:{cpu}': {lines[-1].strip() if lines else 'it crashed'}. "
-            f"'{emulator} -cpu help' lists the processors."
-        )
+        raise UsageError(_why_not(emulator, cpu, lines[-1].strip() if lines else "it crashed"))
     seen: dict[str, Any] = json.loads(done.stdout)
     return seen
+
+
+def _why_not(emulator: str, cpu: str, said: str) -> str:
+    """Return why nothing can be run on a processor: it does not exist, or Python dies on it."""
+    if "uncaught target signal" in said:
+        return f"Python itself does not run on 'qemu:{cpu}': {said.removeprefix('qemu: ')}."
+    return (
+        f"There is no platform 'qemu:{cpu}': {said}. '{emulator} -cpu help' lists the processors."
+    )
 
 
 def _real_python() -> str:

@@ -171,6 +171,8 @@ def _intel(cpu: Processor) -> str:
 
 
 def _amd(family: int, model: int) -> str:
+    if family in (0x17, 0x19) and model >= 0xB0:
+        return "unknown"
     if family == 0x17:
         return "Zen 2" if model >= 0x30 else "Zen"
     if family == 0x19:

@@ -207,6 +207,10 @@ def _stopped(status: str, stage: str, symptom: str, message: str) -> Record:
 
 
 def _sentence(error: BaseException) -> str:
-    """Return the first line of what an exception says, or its kind where it says nothing."""
+    """Return the first line of what an exception says, or its kind where it says nothing.
+
+    A line that ends in a colon says nothing without the next.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:500] if lines else type(error).__name__
+    count = next((place for place, line in enumerate(lines, 1) if not line.endswith(":")), 1)
+    return " ".join(lines[:count])[:500] if lines else type(error).__name__
