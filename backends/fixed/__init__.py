@@ -1,19 +1,24 @@
-"""The adapter of `fixed`: quantized graphs in exact integers, the judge of other int8 runtimes."""
+"""The adapter of `fixed`, the judge of the others: exact integers, and floats in one order."""
 
 from __future__ import annotations
 
 from xbackend.worker.contract import BackendSpec
 
-_INTEGERS_ONLY = "fixed computes in integers only; it has no floating-point convolution or product."
+_NOT_IN_NUMPY = "NumPy, which is all that fixed rests on, does not have it."
 
 SPEC = BackendSpec(
     word="fixed",
-    title="exact integers",
+    title="exact integers, ordered floats",
     adapter="xbackend.backends.fixed.adapter:Adapter",
     modules=(),
     distributions=("numpy",),
-    formats={"int8": "graph-int8"},
-    lacks=dict.fromkeys(("float32", "float64", "float16", "bfloat16"), _INTEGERS_ONLY),
+    formats={
+        "int8": "graph-int8",
+        "float32": "graph",
+        "float64": "graph-float64",
+        "float16": "graph-float16",
+    },
+    lacks={"bfloat16": _NOT_IN_NUMPY},
     default_precision="int8",
     environment={
         "OPENBLAS_NUM_THREADS": "{threads}",

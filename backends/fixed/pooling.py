@@ -1,4 +1,4 @@
-"""Poolings: the greatest of a window, and averages of quantized tensors."""
+"""Poolings: the greatest of a window, and averages of floats and of quantized tensors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from . import arithmetic
 from .operands import need, scale_of
 from .selection import greater
-from .windows import positions, window_of
+from .sums import fold
+from .windows import Window, positions, window_of
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Tuple
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from xbackend.worker.graph import Node
 
     from .operands import Scale
-    from .windows import Window
 
     Array = np.ndarray[Any, Any]
     Inputs = List[Optional[Array]]
@@ -42,6 +42,31 @@ def global_max_pool(node: Node, inputs: Inputs) -> List[Array]:
     index = places.argmax(axis=2)[..., None]
     best = np.take_along_axis(places, index, axis=2)
     return [best.reshape(*x.shape[:2], *[1] * (x.ndim - 2))]
+
+
+def average_pool(node: Node, inputs: Inputs) -> List[Array]:
+    """AveragePool: the sum over the window, row by row in the order of sums.py, by the count.
+
+    Padding adds zeros, which count where the node says so; what lies beyond it never does.
+    """
+    x = need(inputs, 0)
+    window = window_of(node, x.shape[2:], node.attributes["kernel_shape"])
+    widths = [(0, 0), (0, 0), *zip(window.begins, window.ends)]
+    counted = np.ones((1, 1, *x.shape[2:]), np.int64)
+    if node.attributes.get("count_include_pad", 0):
+        counted = np.pad(counted, widths, mode="constant", constant_values=1)
+        whole = Window(**{**vars(window), "begins": (0,) * len(window.kernel)})
+    else:
+        whole = window
+    counts = _ordered_sum(window, whole.pad(counted, 0))
+    with np.errstate(all="ignore"):
+        total = _ordered_sum(window, window.pad(x, 0.0))
+        return [np.asarray(total / counts.astype(x.dtype))]
+
+
+def _ordered_sum(window: Window, padded: Array) -> Array:
+    places = [index for _, index in positions(window)]
+    return fold(lambda index: np.asarray(padded[places[index]]), 0, len(places))
 
 
 def qlinear_global_average_pool(node: Node, inputs: Inputs) -> List[Array]:
@@ -92,6 +117,7 @@ def _window_sum(window: Window, values: Array) -> Array:
 MICROSOFT = "com.microsoft"
 
 OPERATORS: Dict[Tuple[str, str], Callable[[Any, Any], Any]] = {
+    ("", "AveragePool"): average_pool,
     ("", "MaxPool"): max_pool,
     ("", "GlobalMaxPool"): global_max_pool,
     (MICROSOFT, "QLinearAveragePool"): qlinear_average_pool,

@@ -1,4 +1,4 @@
-"""Operators that pick or round once: comparisons, maxima, single float32 operations on elements.
+"""Operators that pick or round once: comparisons, maxima, single operations on elements.
 
 Where two zeros of different sign compete, what comes first wins; NumPy's own maximum leaves that
 to the CPU.
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xbackend.worker.graph import Node
+
 from .operands import need
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Tuple
-
-    from xbackend.worker.graph import Node
 
     Array = np.ndarray[Any, Any]
     Inputs = List[Optional[Array]]
@@ -90,11 +90,40 @@ def _fold(function: Binary) -> Callable[[Node, Inputs], List[Array]]:
     return operator
 
 
-def _divide(left: Array, right: Array) -> Array:
+def divide(left: Array, right: Array) -> Array:
+    """Divide; integers towards zero, as in C."""
     if left.dtype.kind == "f":
         return np.asarray(left / right)
     quotient = np.abs(left) // np.abs(right)
     return np.asarray(quotient * np.sign(left) * np.sign(right), left.dtype)
+
+
+def cast_like(node: Node, inputs: Inputs) -> List[Array]:
+    """CastLike: to the format of the second input."""
+    target = Node("Cast", "", "", node.inputs, node.outputs, {"to": need(inputs, 1).dtype.name})
+    return cast(target, inputs)
+
+
+def mod(node: Node, inputs: Inputs) -> List[Array]:
+    """Mod with the sign of the divisor, or of the dividend with `fmod`; exact for floats."""
+    left, right = need(inputs, 0), need(inputs, 1)
+    with np.errstate(all="ignore"):
+        function = np.fmod if node.attributes.get("fmod", 0) else np.mod
+        return [np.asarray(function(left, right))]
+
+
+def mean(node: Node, inputs: Inputs) -> List[Array]:
+    """Mean of any number of inputs: their sum from left to right, divided by their number."""
+    (total,) = _fold(np.add)(node, inputs)
+    return [divide(total, np.array(len(inputs)).astype(total.dtype))]
+
+
+def is_inf(node: Node, inputs: Inputs) -> List[Array]:
+    """IsInf, of one sign alone where the other is not to be detected."""
+    x = need(inputs, 0)
+    above = (x > 0) & bool(node.attributes.get("detect_positive", 1))
+    below = (x < 0) & bool(node.attributes.get("detect_negative", 1))
+    return [np.asarray(np.isinf(x) & (above | below))]
 
 
 def _unary(function: Callable[[Array], Array]) -> Callable[[Node, Inputs], List[Array]]:
@@ -111,7 +140,7 @@ OPERATORS: Dict[Tuple[str, str], Callable[[Any, Any], Any]] = {
     ("", "Add"): _fold(np.add),
     ("", "Sub"): _fold(np.subtract),
     ("", "Mul"): _fold(np.multiply),
-    ("", "Div"): _fold(_divide),
+    ("", "Div"): _fold(divide),
     ("", "Equal"): _fold(np.equal),
     ("", "Greater"): _fold(np.greater),
     ("", "Less"): _fold(np.less),
@@ -120,6 +149,17 @@ OPERATORS: Dict[Tuple[str, str], Callable[[Any, Any], Any]] = {
     ("", "And"): _fold(np.logical_and),
     ("", "Or"): _fold(np.logical_or),
     ("", "Not"): _unary(np.logical_not),
+    ("", "Xor"): _fold(np.logical_xor),
+    ("", "Sum"): _fold(np.add),
+    ("", "Mean"): mean,
+    ("", "Mod"): mod,
+    ("", "CastLike"): cast_like,
+    ("", "IsInf"): is_inf,
+    ("", "IsNaN"): _unary(np.isnan),
+    ("", "Floor"): _unary(np.floor),
+    ("", "Ceil"): _unary(np.ceil),
+    ("", "Round"): _unary(np.rint),
+    ("", "Sign"): _unary(np.sign),
     ("", "Neg"): _unary(np.negative),
     ("", "Abs"): _unary(np.absolute),
 }

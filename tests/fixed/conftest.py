@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xbackend.backends.fixed.adapter import OPERATORS
+from xbackend.backends.fixed.operators import OPERATORS
 from xbackend.worker.graph import Node
 
 Array = np.ndarray[Any, Any]

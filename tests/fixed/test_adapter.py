@@ -51,7 +51,8 @@ def refusal(model: onnx.ModelProto, folder: Path, **changes: Any) -> str:
 
 def test_a_float_graph_is_refused_by_the_names_of_its_operators(tmp_path: Path) -> None:
     assert refusal(float_model("float32", 1), tmp_path) == (
-        "fixed computes in integers only and has no Conv, Gemm, Softmax."
+        "fixed multiplies integers only in int8 and this graph has Conv, Gemm in floating point; "
+        "run it with --precision float32."
     )
 
 
@@ -63,7 +64,7 @@ def test_a_graph_in_qdq_form_is_refused_with_the_way_out(tmp_path: Path) -> None
     ]
     constants = {"s": np.float32(0.1), "z": np.uint8(0), "w": np.ones((4, 2), np.float32)}
     assert refusal(model_of(nodes, constants), tmp_path) == (
-        "fixed computes integer operators only and this graph has MatMul in floating point "
+        "fixed multiplies integers only in int8 and this graph has MatMul in floating point "
         "between QuantizeLinear and DequantizeLinear (QDQ form); convert the float model with "
         "--to onnx-int8, which writes the QOperator form."
     )
@@ -73,16 +74,16 @@ def test_a_graph_in_qdq_form_is_refused_with_the_way_out(tmp_path: Path) -> None
     ("node", "sentence"),
     [
         (
-            helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT16),
-            "fixed cannot compute the node 'y': its to is float16.",
+            helper.make_node("Cast", ["x"], ["y"], to=TensorProto.BFLOAT16),
+            "fixed cannot compute the node 'y': its to is bfloat16.",
         ),
         (
             helper.make_node("Dropout", ["x", "", "yes"], ["y"], name="drop"),
             "fixed cannot compute the node 'drop': it drops elements at random.",
         ),
         (
-            helper.make_node("Relu", ["half"], ["y"]),
-            "fixed cannot compute with 'half', which is float16.",
+            helper.make_node("Identity", ["complex"], ["y"]),
+            "fixed cannot compute with 'complex', which is complex64.",
         ),
         (
             helper.make_node(
@@ -97,16 +98,16 @@ def test_a_graph_in_qdq_form_is_refused_with_the_way_out(tmp_path: Path) -> None
     ],
     ids=["format", "training", "constant", "layout"],
 )
-def test_what_no_integer_can_do_is_refused_in_one_sentence(
+def test_what_cannot_be_computed_is_refused_in_one_sentence(
     tmp_path: Path, node: onnx.NodeProto, sentence: str
 ) -> None:
-    constants = {"yes": np.array(True), "half": np.float16([1]), "s": np.float32(1)}
+    constants = {"yes": np.array(True), "complex": np.complex64([1]), "s": np.float32(1)}
     used = {name: value for name, value in constants.items() if name in node.input}
     assert refusal(model_of([node], used), tmp_path) == sentence
 
 
 def test_another_precision_is_refused(tmp_path: Path) -> None:
-    assert "integers only" in refusal(small_model("int8").model, tmp_path, precision="float32")
+    assert "NumPy" in refusal(small_model("int8").model, tmp_path, precision="bfloat16")
 
 
 def test_what_is_moved_but_not_computed_passes_in_its_own_format(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """The public ONNX tests of every operator that exact integers have."""
 
 from functools import cache
+from typing import Any, ClassVar
 
 import pytest
 
 from xbackend import registry
-from xbackend.backends.fixed.adapter import DTYPES, OPERATORS
+from xbackend.backends.fixed.formats import DTYPES
+from xbackend.backends.fixed.operators import OPERATORS
 from xbackend.testing.onnx_suite import OnnxSuite, load_expected
 from xbackend.testing.suite_cases import SuiteCase, node_cases
 
@@ -24,6 +26,7 @@ class TestOnnxSuite(OnnxSuite):
 
     spec = registry.backend("fixed")
     expected = load_expected(__file__)
+    settings: ClassVar[dict[str, Any]] = {"precision": "float32"}
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         if "case" in metafunc.fixturenames:

@@ -46,7 +46,7 @@ def header(spec: BackendSpec) -> Row:
 
 def rows(spec: BackendSpec, cases: tuple[SuiteCase, ...]) -> Iterator[Row]:
     """Run tests one after the other."""
-    settings = default_settings(spec)
+    settings = default_settings(spec, "float32" if "float32" in spec.formats else None)
     for case in cases:
         with tempfile.TemporaryDirectory() as folder:
             yield row_of(case, run_case(spec, case, Path(folder), settings))
