@@ -25,6 +25,7 @@ from .quantizable import (
     first_line,
     fold_batch_norms,
     materialize_constants,
+    spell_batch_norms,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ SPEC = ConverterSpec(
     modules=("onnx", "onnxruntime"),
     extra="ort",
     distributions=("onnx", "onnxruntime", "onnxruntime-gpu", "numpy"),
+    revision=2,
     takes_inputs=True,
 )
 
@@ -74,7 +76,8 @@ class Options:
     reduce_range: bool = False
     """Weights of 7 bits, which no kernel saturates on."""
     fold_batch_norm: bool = True
-    """Put a BatchNormalization into the weights of the Conv before it, as integers need."""
+    """Put a BatchNormalization into the weights of the Conv before it, and write one that follows
+    anything else as a product and a sum, as integers need."""
 
 
 def convert(request: Request) -> Result:
@@ -88,6 +91,7 @@ def convert(request: Request) -> Result:
     materialized = materialize_constants(model)
     renamed = add_for_sum(model)
     folded = fold_batch_norms(model) if options.fold_batch_norm else []
+    spelt = spell_batch_norms(model) if options.fold_batch_norm else []
     samples, calibration = read_samples(request.inputs, model)
     with _scratch(request.output) as scratch:
         ranges = calibrate(model, samples, scratch)
@@ -103,6 +107,7 @@ def convert(request: Request) -> Result:
             "materialized_constants": materialized,
             "sums_as_adds": renamed,
             "folded_batch_norms": folded,
+            "spelt_batch_norms": spelt,
         },
     )
 

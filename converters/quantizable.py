@@ -120,13 +120,9 @@ def fold_batch_norms(model: onnx.ModelProto) -> list[str]:
 def _fold(graph: Any, conv: Any, norm: Any, constants: Mapping[str, onnx.TensorProto]) -> None:
     from onnx import numpy_helper
 
-    gamma, beta, mean, variance = (
-        array_of(constants[n]).astype(np.float64) for n in norm.input[1:]
-    )
-    epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), float(np.float32(1e-5)))
+    factor, mean, beta = _factor_mean_beta(norm, constants)
     kernel = array_of(constants[conv.input[1]]).astype(np.float64)
     bias = array_of(constants[conv.input[2]]).astype(np.float64) if len(conv.input) > 2 else 0.0
-    factor = gamma / np.sqrt(variance + epsilon)
     kernel = kernel * factor.reshape(-1, *[1] * (kernel.ndim - 1))
     name = norm.output[0]
     new = {f"{name}/kernel": kernel, f"{name}/bias": (bias - mean) * factor + beta}
@@ -134,6 +130,68 @@ def _fold(graph: Any, conv: Any, norm: Any, constants: Mapping[str, onnx.TensorP
         graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), key))
     conv.input[:] = [conv.input[0], *new]
     conv.output[0] = name
+
+
+def _factor_mean_beta(
+    norm: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]
+) -> tuple[Array, Array, Array]:
+    """Return in float64, for each channel: (x - mean) * factor + beta is what comes out."""
+    gamma, beta, mean, variance = (
+        array_of(constants[n]).astype(np.float64) for n in norm.input[1:]
+    )
+    epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), float(np.float32(1e-5)))
+    return gamma / np.sqrt(variance + epsilon), mean, beta
+
+
+def spell_batch_norms(model: onnx.ModelProto) -> list[str]:
+    """Write each BatchNormalization as the product and the sum that it is; return their outputs.
+
+    The quantizer has integers for these two, and none for it. Rounded once, as folded ones are.
+    """
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    ranks = _ranks(model)
+    spelt = []
+    for place, norm in reversed(list(enumerate(graph.node))):
+        sound = norm.op_type == "BatchNormalization" and len(norm.output) == 1
+        rank = ranks.get(norm.input[0], 0) if sound else 0
+        if rank < 2 or not all(name in constants for name in norm.input[1:]):
+            continue
+        nodes = _product_and_sum(graph, norm, constants, rank)
+        graph.node.remove(norm)
+        for node in reversed(nodes):
+            graph.node.insert(place, node)
+        spelt.append(norm.output[0])
+    return spelt[::-1]
+
+
+def _ranks(model: onnx.ModelProto) -> dict[str, int]:
+    """Return how many axes each value has, as far as onnx can tell."""
+    from onnx import shape_inference
+
+    try:
+        graph = shape_inference.infer_shapes(model).graph
+    except (RuntimeError, ValueError):
+        return {}
+    values = [*graph.input, *graph.value_info]
+    shaped = [value for value in values if value.type.tensor_type.HasField("shape")]
+    return {value.name: len(value.type.tensor_type.shape.dim) for value in shaped}
+
+
+def _product_and_sum(
+    graph: Any, norm: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto], rank: int
+) -> list[onnx.NodeProto]:
+    from onnx import helper, numpy_helper
+
+    name = norm.output[0]
+    factor, mean, beta = _factor_mean_beta(norm, constants)
+    for word, array in {"factor": factor, "term": beta - mean * factor}.items():
+        column = array.astype(np.float32).reshape(-1, *[1] * (rank - 2))
+        graph.initializer.append(numpy_helper.from_array(column, f"{name}/{word}"))
+    return [
+        helper.make_node("Mul", [norm.input[0], f"{name}/factor"], [f"{name}/scaled"]),
+        helper.make_node("Add", [f"{name}/scaled", f"{name}/term"], [name], norm.name),
+    ]
 
 
 def array_of(tensor: onnx.TensorProto) -> Array:

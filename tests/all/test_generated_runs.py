@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,3 +49,18 @@ def test_exact_integers_are_near_what_floats_compute(
     outputs: dict[tuple[str, str], Array],
 ) -> None:
     assert np.abs(outputs["fixed", "int8"] - outputs["tf", "float32"]).max() < 0.15
+
+
+@pytest.mark.parametrize("name", ["cifar10-small-sigmoid", "cifar10-r18-batchnorm"])
+def test_a_variant_runs_in_floats_and_in_integers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    run = ["run", name, "--backends", "ort,fixed", "--precision", "float32,int8"]
+    assert main([*run, "--taps", "outputs", "--store", str(tmp_path / "store")]) == 0
+    store, found = Store(tmp_path / "store"), {}
+    for record in (each for each in store.runs() if each["status"] == "ok"):
+        rows = [store.tensor(row["outputs"][0]).array for row in record["results"]]
+        found[record["backend"], record["precision"]] = np.concatenate(rows)
+    assert set(found) == {("ort", "float32"), ("ort", "int8"), ("fixed", "int8")}
+    assert np.abs(found["fixed", "int8"] - found["ort", "float32"]).max() < 0.15

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from onnx.reference import ReferenceEvaluator
 
 from xbackend.converter import Request, Result
 from xbackend.converters.onnx_to_int8 import convert
-from xbackend.converters.quantizable import fold_batch_norms
+from xbackend.converters.quantizable import fold_batch_norms, spell_batch_norms
 from xbackend.errors import ConversionError, InputError
 from xbackend.testing.random_nets import NETS, RandomNet, normalised_net, plain_net, samples
 
@@ -229,6 +230,22 @@ def test_a_batch_norm_is_folded_into_its_convolution_alone() -> None:
     assert np.abs(after - before).max() < 1e-5 * np.abs(before).max()
 
 
+def test_a_batch_norm_that_follows_no_convolution_becomes_a_product_and_a_sum() -> None:
+    model = normalised_net()
+    x = samples(model, 1)
+    before = ReferenceEvaluator(model).run(None, {"x": x})[0]
+    vectors = constants(model)
+    norm = [node for node in model.graph.node if node.op_type == "BatchNormalization"][1]
+    assert spell_batch_norms(model) == ["norm1", norm.output[0]]
+    assert "BatchNormalization" not in operators(model)
+    gamma, beta, mean, variance = (float(vectors[name][1]) for name in norm.input[1:])
+    factor = gamma / math.sqrt(variance + float(np.float32(1e-5)))
+    assert constants(model)[f"{norm.output[0]}/factor"].ravel()[1] == np.float32(factor)
+    assert constants(model)[f"{norm.output[0]}/term"].ravel()[1] == np.float32(beta - mean * factor)
+    after = ReferenceEvaluator(model).run(None, {"x": x})[0]
+    assert np.abs(after - before).max() < 1e-5 * np.abs(before).max()
+
+
 def test_weights_that_the_graph_makes_itself_are_quantized_too(tmp_path: Path) -> None:
     net = RandomNet(0)
     net.node("turned", "Transpose", net.weight("w", 4, 2), perm=[1, 0])
@@ -259,9 +276,10 @@ def test_folding_can_be_switched_off(tmp_path: Path) -> None:
     counts = [
         [n.op_type for n in m.graph.node].count("BatchNormalization") for m in (folded, whole)
     ]
-    assert counts == [1, 2]
+    assert counts == [0, 2]
     assert told.notes["folded_batch_norms"] == ["norm1"]
-    assert silent.notes["folded_batch_norms"] == []
+    assert len(told.notes["spelt_batch_norms"]) == 1
+    assert silent.notes["folded_batch_norms"] == silent.notes["spelt_batch_norms"] == []
 
 
 @pytest.mark.parametrize(

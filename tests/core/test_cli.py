@@ -50,7 +50,7 @@ def test_without_a_command_the_help_is_shown(capsys):
         (["run", "--platform", "moon"], "There is no platform 'moon'"),
         (
             ["run", "no-such-model"],
-            "neither a file nor a built-in name (cifar10-r18, cifar10-small, deepweeds-r50v2)",
+            "neither a file nor a built-in name (cifar10-r18, cifar10-r18-batchnorm, ",
         ),
         (["run", "--backends", "fixed", "--taps", "zebra*"], "matches none of the model's"),
         (["compare"], "Make one with 'xbackend run'"),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import xbackend
-from xbackend.models.generated_numbers import BITS, he_bound, signed, unsigned
+from xbackend.models.generated_numbers import BITS, glorot_bound, he_bound, signed, unsigned
 
 MULTIPLIER = 0x2360ED051FC65DA44385DF649FCCF645
 """Of PCG64 (M. E. O'Neill, 2014: PCG, section 6)."""
@@ -72,6 +72,13 @@ def test_the_bound_is_the_root_rounded_down_to_a_multiple_of_two_to_the_minus_20
     bound, step = Fraction(float(he_bound(fan_in))), Fraction(1, 1 << 20)
     assert (bound / step).denominator == 1
     assert bound**2 <= Fraction(6, fan_in) < (bound + step) ** 2
+
+
+@pytest.mark.parametrize(("fan_in", "fan_out"), [(27, 27), (75, 125), (320, 128), (512, 10)])
+def test_glorots_bound_counts_what_comes_in_and_what_goes_out(fan_in: int, fan_out: int) -> None:
+    bound, step = Fraction(float(glorot_bound(fan_in, fan_out))), Fraction(1, 1 << 20)
+    assert (bound / step).denominator == 1
+    assert bound**2 <= Fraction(6, fan_in + fan_out) < (bound + step) ** 2
 
 
 @pytest.mark.parametrize("cpu", ["Nehalem", "Haswell"])

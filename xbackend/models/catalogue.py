@@ -10,6 +10,7 @@ from typing import Any
 
 from xbackend.errors import ModelError, UsageError
 from xbackend.models import generated
+from xbackend.models.generated_models import MODELS
 
 ROOT = Path(__file__).parent
 MANIFEST = "model.json"
@@ -57,7 +58,7 @@ class BuiltinModel:
 
 def names() -> tuple[str, ...]:
     """Return the names of the built-in models, in alphabetical order."""
-    made = (model.name for model in generated.MODELS)
+    made = (model.name for model in MODELS)
     return tuple(sorted([*(model.name for model in shipped_models()), *made]))
 
 
@@ -155,7 +156,7 @@ def rows() -> list[tuple[str, ...]]:
     samples = str(len(generated.SAMPLE_NAMES))
     made = [
         (model.name, f"{model.parameters:,}", "onnx (generated)", samples, model.description)
-        for model in generated.MODELS
+        for model in MODELS
     ]
     return sorted([*shipped, *made])
 

@@ -11,13 +11,13 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xbackend.errors import ModelError
-from xbackend.installed import cache_folder
+from xbackend.models.generated_models import MODELS, Generated
 
 if TYPE_CHECKING:
     from xbackend.models.generated_graph import Net
@@ -26,52 +26,6 @@ MANIFEST = "model.json"
 MODEL = "model.onnx"
 SAMPLES = "samples.npy"
 SAMPLE_NAMES = ("noise1", "noise2", "noise3")
-
-
-@dataclass(frozen=True)
-class Generated:
-    """A model that code makes."""
-
-    name: str
-    """Also the seed of its weights and samples."""
-    description: str
-    """One line."""
-    builder: str
-    """The module whose `build` gives the graph; its output is `softmax`."""
-    parameters: int
-    """How many numbers are drawn, as the paper counts its parameters."""
-    digests: tuple[str, str]
-    """SHA-256 of the ONNX file and of the samples."""
-
-    @property
-    def folder(self) -> Path:
-        """Where it is kept; other bits lie elsewhere."""
-        return cache_folder() / "models" / f"{self.name}-{self.digests[0][:12]}"
-
-
-MODELS = (
-    Generated(
-        name="cifar10-r18",
-        description="the paper's ResNet18 for 32x32 pictures, with random weights",
-        builder="xbackend.models.generated_r18",
-        parameters=11_191_306,
-        digests=(
-            "50a223e2ccb2f0073ebb9e35a1d106f59feb3e61f9f960e13392ff6fb6fb06f3",
-            "db6335f8d218b506fe2d0300656d4833dd4b6dd4cfd2bb30cc0f679653793b71",
-        ),
-    ),
-    Generated(
-        name="deepweeds-r50v2",
-        description="the paper's ResNet50V2 for 256x256 pictures, with random weights",
-        builder="xbackend.models.generated_r50v2",
-        parameters=24_744_457,
-        digests=(
-            "2def113baaf3abe58efc4afa791d3cbdcf954180c23929554c0a9f9d8da5af6f",
-            "f09587fe81d35f5f4c51cd20b859cee7e1d76de51b4feb1b42acf3baee16f20f",
-        ),
-    ),
-)
-"""All of them, by name."""
 
 
 def find(name: str) -> Generated | None:
@@ -125,8 +79,8 @@ def _put(model: Generated, scratch: Path) -> None:
 
 
 def _write(model: Generated, folder: Path) -> None:
-    net: Net = import_module(model.builder).build(model.name)
-    files = {MODEL: encode(net, model.name), SAMPLES: draw_samples(net, model.name)}
+    net = build(model)
+    files = {MODEL: encode(net, model.name), SAMPLES: draw_samples(net, model.seed)}
     for (name, data), digest in zip(files.items(), model.digests, strict=True):
         if _digest(data) != digest:
             raise ModelError(_other_bits(model, name, _digest(data), digest))
@@ -135,13 +89,22 @@ def _write(model: Generated, folder: Path) -> None:
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
+def build(model: Generated) -> Net:
+    """Return the graph of a model, its weights drawn."""
+    from xbackend.models.generated_graph import Net
+
+    net = Net(model.seed, model.variant)
+    import_module(model.builder).build(net)
+    return net
+
+
 def encode(net: Net, name: str) -> bytes:
     """Return the bytes of the ONNX file."""
     data: bytes = net.model(name, "softmax").SerializeToString(deterministic=True)
     return data
 
 
-def draw_samples(net: Net, name: str) -> bytes:
+def draw_samples(net: Net, seed: str) -> bytes:
     """Return the bytes of an .npy file of pictures: every value is uniform from 0 on, below 1."""
     import io
 
@@ -151,7 +114,7 @@ def draw_samples(net: Net, name: str) -> bytes:
 
     shape = (len(SAMPLE_NAMES), *net.input[1][1:])
     stream = io.BytesIO()
-    np.save(stream, unsigned(f"{name}/samples", shape).astype("<f4"), allow_pickle=False)
+    np.save(stream, unsigned(f"{seed}/samples", shape).astype("<f4"), allow_pickle=False)
     return stream.getvalue()
 
 
@@ -171,7 +134,8 @@ def _manifest(model: Generated, net: Net, files: dict[str, bytes]) -> dict[str, 
         "samples": {**rows[SAMPLES], "names": SAMPLE_NAMES, "labels": []},
         "classes": [str(place) for place in range(net.shape["softmax"][0])],
         "generated": {
-            "seed": model.name,
+            "seed": model.seed,
+            "variant": asdict(model.variant),
             "weights": "random, PCG64: nothing was trained",
             "samples": "random, PCG64: noise, no pictures",
         },

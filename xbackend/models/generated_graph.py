@@ -9,10 +9,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from xbackend.models.generated_numbers import Array, he_bound, signed
+from xbackend.models.generated_numbers import Array, glorot_bound, he_bound, signed
+from xbackend.models.variant import RELU, Variant
 
 OPSET = 17
 IR_VERSION = 8
+EPSILON = 0.001
+"""What Keras' BatchNormalization adds to a variance."""
 
 
 class Net:
@@ -22,8 +25,9 @@ class Net:
     first extent.
     """
 
-    def __init__(self, seed: str) -> None:
+    def __init__(self, seed: str, variant: Variant = RELU) -> None:
         self.seed = seed
+        self.variant = variant
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
         self.shape: dict[str, tuple[int, ...]] = {}
@@ -49,7 +53,7 @@ class Net:
         """Convolve with padding "same", or with so many zeros on every side."""
         depth, *extents = self.shape[x]
         shape = (channels, depth, kernel, kernel)
-        bound = he_bound(depth * kernel * kernel)
+        bound = self._bound(depth * kernel * kernel, channels * kernel * kernel)
         inputs = [x, self._weight(f"{name}/kernel", self._draw(f"{name}/kernel", shape) * bound)]
         if bias:
             inputs.append(self._weight(f"{name}/bias", self._small(f"{name}/bias", channels)))
@@ -57,37 +61,55 @@ class Net:
         return self._node("Conv", name, inputs, (channels, *out), **window)
 
     def norm(self, x: str, name: str) -> str:
-        """Normalise by given statistics: a product and a sum for each channel.
-
-        Gamma, beta, mean and deviation are drawn; x * scale + shift is what becomes of them, with
-        scale = gamma / deviation and shift = beta - mean * scale, each step rounded to float32.
-        """
+        """Normalise by given statistics: gamma, beta, mean and deviation are drawn."""
         channels = self.shape[x][0]
         gamma: Array = np.float32(1) + self._draw(f"{name}/gamma", (channels,)) * np.float32(0.25)
         beta, mean = (self._small(f"{name}/{word}", channels) for word in ("beta", "mean"))
         drawn = self._draw(f"{name}/deviation", (channels,))
-        scale: Array = gamma / (np.float32(1.125) + drawn * np.float32(0.25))
+        deviation: Array = np.float32(1.125) + drawn * np.float32(0.25)
+        if self.variant.batchnorm:
+            return self._batch_norm(x, name, gamma, beta, mean, deviation)
+        return self._scale_and_shift(x, name, gamma, beta, mean, deviation)
+
+    def _batch_norm(self, x: str, name: str, gamma: Array, *others: Array) -> str:
+        """Add the operator itself, with deviation² - epsilon for a variance."""
+        beta, mean, deviation = others
+        variance: Array = deviation * deviation - np.float32(EPSILON)
+        vectors = {"gamma": gamma, "beta": beta, "mean": mean, "variance": variance}
+        inputs = [x, *(self._weight(f"{name}/{word}", each) for word, each in vectors.items())]
+        return self._node("BatchNormalization", name, inputs, self.shape[x], epsilon=EPSILON)
+
+    def _scale_and_shift(self, x: str, name: str, gamma: Array, *others: Array) -> str:
+        """Add the product and the sum that become of it for each channel.
+
+        x * scale + shift with scale = gamma / deviation and shift = beta - mean * scale, each step
+        rounded to float32.
+        """
+        beta, mean, deviation = others
+        scale: Array = gamma / deviation
         shift: Array = beta - mean * scale
-        extents = (channels, 1, 1)
+        extents = (len(gamma), 1, 1)
         factor = self._weight(f"{name}/scale", scale.reshape(extents))
         term = self._weight(f"{name}/shift", shift.reshape(extents))
         scaled = self._node("Mul", f"{name}_scaled", [x, factor], self.shape[x])
         return self._node("Add", name, [scaled, term], self.shape[x])
 
-    def relu(self, x: str, name: str) -> str:
-        """Cut off what is negative."""
-        return self._node("Relu", name, [x], self.shape[x])
+    def activate(self, x: str, prefix: str, number: int | str = "") -> str:
+        """Append the variant's activation, named after itself, unless it has none."""
+        word = self.variant.activation
+        name = f"{prefix}{self.variant.suffix}{number}"
+        return self._node(word, name, [x], self.shape[x]) if word else x
 
     def add(self, x: str, y: str, name: str) -> str:
         """Add two tensors of one shape."""
         return self._node("Add", name, [x, y], self.shape[x])
 
     def pool(self, x: str, name: str, kernel: int, stride: int, pad: int | None = None) -> str:
-        """Take the maximum in windows with padding "same", or with so much on every side."""
+        """Take the maximum or the average in windows, padded as `conv` does; no pad is averaged."""
         channels, *extents = self.shape[x]
         window, out = _window(extents, kernel, stride, pad)
         attributes = {"kernel_shape": [kernel, kernel], **window}
-        return self._node("MaxPool", name, [x], (channels, *out), **attributes)
+        return self._node(self.variant.pooling, name, [x], (channels, *out), **attributes)
 
     def pad(self, x: str, name: str, count: int) -> str:
         """Put so many zeros on every side of each channel."""
@@ -111,12 +133,13 @@ class Net:
         return self._node("Flatten", name, [turned], (channels * rows * columns,))
 
     def dense(self, x: str, name: str, width: int, calm: int = 4) -> str:
-        """Multiply with a matrix of He's scale, divided by the root of `calm`.
+        """Multiply with a matrix whose bound is divided by the root of `calm`.
 
         It is chosen so that no class drowns the others, which would round differences away.
         """
         (depth,) = self.shape[x]
-        kernel = self._draw(f"{name}/kernel", (width, depth)) * he_bound(calm * depth)
+        bound = self._bound(calm * depth, calm * width)
+        kernel = self._draw(f"{name}/kernel", (width, depth)) * bound
         inputs = [
             x,
             self._weight(f"{name}/kernel", kernel),
@@ -142,6 +165,9 @@ class Net:
         return helper.make_model(
             graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="xbackend"
         )
+
+    def _bound(self, fan_in: int, fan_out: int) -> np.float32:
+        return he_bound(fan_in) if self.variant.start == "he" else glorot_bound(fan_in, fan_out)
 
     def _draw(self, name: str, shape: Sequence[int]) -> Array:
         drawn = signed(f"{self.seed}/{name}", shape)

@@ -51,3 +51,14 @@ def he_bound(fan_in: int) -> np.float32:
     (1.0, 0.5)
     """
     return np.float32(isqrt((6 << 40) // fan_in) / (1 << 20))
+
+
+def glorot_bound(fan_in: int, fan_out: int) -> np.float32:
+    """Return the bound of uniform weights that keep the size of what passes in both directions.
+
+    The square root of 6 / (fan_in + fan_out) (Glorot and Bengio, 2010), rounded as He's.
+
+    >>> float(glorot_bound(3, 3)), float(glorot_bound(4, 20))
+    (1.0, 0.5)
+    """
+    return he_bound(fan_in + fan_out)

@@ -8,13 +8,12 @@ STAGES = (64, 128, 256, 512)
 """Channels of each stage of two blocks; from the second stage on it begins by halving extents."""
 
 
-def build(seed: str) -> Net:
-    """Build the network; its output is `softmax`.
+def build(net: Net) -> None:
+    """Add its layers; the output is `softmax`.
 
     The stem has no normalisation, the shortcuts have neither that nor a bias: so 11,191,306
     parameters come out, as the paper counts them.
     """
-    net = Net(seed)
     x = net.images("image", 32, 32, 3)
     x = net.pool(net.conv(x, "conv1", 64, 7, 2), "pool1", 3, 2)
     for stage, channels in enumerate(STAGES, 1):
@@ -22,15 +21,14 @@ def build(seed: str) -> Net:
             stride = 2 if stage > 1 and block == 1 else 1
             x = _block(net, x, f"s{stage}b{block}", channels, stride)
     net.softmax(net.dense(net.average(x, "gap"), "dense", 10), "softmax")
-    return net
 
 
 def _block(net: Net, x: str, name: str, channels: int, stride: int) -> str:
     """Add a basic block: what passes two convolutions is added to what passes by them."""
     y = net.conv(x, f"{name}_conv1", channels, 3, stride)
-    y = net.relu(net.norm(y, f"{name}_bn1"), f"{name}_relu1")
+    y = net.activate(net.norm(y, f"{name}_bn1"), f"{name}_", 1)
     y = net.conv(y, f"{name}_conv2", channels, 3)
     if stride > 1:
         x = net.conv(x, f"{name}_shortcut", channels, 1, stride, bias=False)
     y = net.norm(net.add(y, x, f"{name}_add"), f"{name}_bn2")
-    return net.relu(y, f"{name}_relu2")
+    return net.activate(y, f"{name}_", 2)
