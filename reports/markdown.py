@@ -12,9 +12,10 @@ from .accuracy import accuracy_sentences, accuracy_tables, of_section
 from .tables import (
     MOST_LAYERS,
     Table,
-    agreement_table,
+    crowd_notes,
     daggers,
     layer_table,
+    runs_table,
     shows_layers,
     starred,
     stopped_table,
@@ -36,7 +37,8 @@ def render(comparison: Comparison) -> str:
 def _section(summary: Summary, comparison: Comparison) -> Iterable[str]:
     yield f"## {escape(heading(summary))}"
     yield f"**{escape(verdict(summary))}**"
-    yield _lay_out(agreement_table(summary))
+    yield _lay_out(runs_table(summary))
+    yield from map(escape, crowd_notes(summary))
     if shows_layers(summary):
         table, hidden = layer_table(summary)
         yield _lay_out(table)

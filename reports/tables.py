@@ -22,6 +22,10 @@ from .wording import (
 
 MOST_INPUTS = 6
 """With more samples than these, one column holds the class over all of them."""
+MOST_ROWS = 100
+"""With more rows of runs than these, there is one row for each class instead."""
+MOST_CLASSES = 40
+"""How many of these are shown."""
 MOST_LAYERS = 16
 """Beyond these, the middle of the layers that differ is left out."""
 LAST_LAYERS = 4
@@ -53,6 +57,44 @@ def agreement_table(summary: Summary, by_input: bool = True) -> Table:
         classes = map(_class, row.classes, row.by_emulation) if by_input else [joint[row.ids[0]]]
         rows.append((name_row(row), *classes, number(row.bits), _taps(row)))
     return Table(headers, tuple(rows), (False, *(True for _ in inputs), True, False))
+
+
+def crowded(summary: Summary) -> bool:
+    """Tell whether there are too many runs to show a row for each."""
+    return len(summary.rows) > MOST_ROWS
+
+
+def crowd_notes(summary: Summary) -> list[str]:
+    """Return what a reader must know of a table that has not a row for each run."""
+    if not crowded(summary):
+        return []
+    hidden = len(summary.eqcs) - MOST_CLASSES
+    more = f"{hidden} more classes are not shown. " if hidden > 0 else ""
+    why = f"One row for each class, as {len(summary.rows)} rows of runs are too many"
+    return [f"{more}{why}: 'xbackend compare --format html --output runs.html' shows them all."]
+
+
+def runs_table(summary: Summary, by_input: bool = True) -> Table:
+    """Return one row for runs that are alike, or for each class where these are too many."""
+    return _class_table(summary) if crowded(summary) else agreement_table(summary, by_input)
+
+
+def _class_table(summary: Summary) -> Table:
+    """Return one row for each class over all samples: the first of its runs and their number."""
+    of = {row.ids[0]: row for row in summary.rows}
+    rows = []
+    for place, ids in enumerate(summary.eqcs[:MOST_CLASSES], 1):
+        mine = [of[name] for name in ids if name in of]
+        bits = None if any(row.bits is None for row in mine) else min(row.bits or 0 for row in mine)
+        number_of = _class(place, place in summary.reliance.classes)
+        rows.append((name_row(mine[0]), number_of, number(len(ids)), number(bits), _taps_of(mine)))
+    headers = ("first run of each class", "class", "runs", "bits", "taps")
+    return Table(headers, tuple(rows), (False, True, True, True, False))
+
+
+def _taps_of(rows: Sequence[Agreement]) -> str:
+    """Return what is to be said of the taps of the runs of a class: the worst."""
+    return next((_taps(row) for row in rows if row.taps_neutral is False), _taps(rows[0]))
 
 
 def _class(place: int | None, by_emulation: bool) -> str:

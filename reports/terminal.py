@@ -16,9 +16,10 @@ from .accuracy import accuracy_sentences, accuracy_tables, of_section
 from .tables import (
     MOST_LAYERS,
     Table,
-    agreement_table,
+    crowd_notes,
     daggers,
     layer_table,
+    runs_table,
     shows_layers,
     starred,
     stopped_table,
@@ -50,6 +51,7 @@ def render(comparison: Comparison) -> str:
 def _section(summary: Summary, comparison: Comparison, width: int) -> str:
     title = shorten(heading(summary), width)
     parts = [f"{title}\n{'=' * len(title)}", _agreement(summary, width)]
+    parts += [_wrap(text, width) for text in crowd_notes(summary)]
     if shows_layers(summary):
         parts.append(_layers(summary, width))
     parts += [_wrap(text, width) for text in daggers(summary)]
@@ -77,9 +79,9 @@ def _accuracy(summary: Summary, comparison: Comparison, width: int) -> list[str]
 
 
 def _agreement(summary: Summary, width: int) -> str:
-    table = agreement_table(summary)
+    table = runs_table(summary)
     if _rest_width(table, 0) + NARROWEST // 2 > width:
-        table = agreement_table(summary, by_input=False)
+        table = runs_table(summary, by_input=False)
     return _lay_out(table, [max(12, width - _rest_width(table, 0))])
 
 

@@ -13,6 +13,9 @@ from xbackend.summary import Agreement, Summary
 DAGGER = "†"
 """After the number of a class, or of classes of a layer, that emulation may have made."""
 
+MOST_NOTES = 8
+"""So many runs are named one by one in the notes."""
+
 
 def printable(text: object) -> str:
     r"""Return text with what would move a cursor or change a colour written out.
@@ -174,23 +177,32 @@ def _labels(summary: Summary) -> str:
 
 def notes(summary: Summary) -> list[str]:
     """Return what a reader must know before trusting a section's tables."""
-    found = []
-    for row in summary.rows:
-        if row.taps_neutral is False:
-            found.append(
-                f"{name_row(row)}: recording its layers changed the bits of its outputs, so its "
-                "layers may not be those of the untapped run."
-            )
+    found = [
+        f"{name}: recording its layers changed the bits of its outputs, so its layers may not be "
+        "those of the untapped run."
+        for name in _few([name_row(row) for row in summary.rows if row.taps_neutral is False])
+    ]
     if summary.unsteady:
-        names = "; ".join(dict.fromkeys(_name_once(row) for row in summary.unsteady))
+        names = "; ".join(_few([_name_once(row) for row in summary.unsteady]))
         found.append(f"Not deterministic, as repeats gave other bits: {names}.")
-    for run in summary.section.runs:
-        if run.row["error"] is not None:
-            found.append(f"{name_run(run)}: {printable(run.row['error']['message'])}")
+    found += _few(
+        [
+            f"{name_run(run)}: {printable(run.row['error']['message'])}"
+            for run in summary.section.runs
+            if run.row["error"] is not None
+        ]
+    )
     if summary.metrics.not_finite:
         elements = count(summary.metrics.not_finite, "element")
         found.append(f"NaN or infinity stands against another number at {elements} of the outputs.")
     return found
+
+
+def _few(texts: Sequence[str]) -> list[str]:
+    """Return texts without repetition; of many the first ones, and how many more there are."""
+    found = list(dict.fromkeys(texts))
+    more = len(found) - MOST_NOTES
+    return found if more < 2 else [*found[:MOST_NOTES], f"{more} more runs likewise"]
 
 
 def _name_once(row: Agreement) -> str:

@@ -76,7 +76,9 @@ def provable(runs: Sequence[Run], samples: Sequence[str] | None = None) -> list[
 def is_unsafe(run: Run) -> bool:
     """Tell whether an output of a run comes from an emulated operator that is not faithful."""
     names = run.unsafe
-    return any(row["name"] in names for result in run.results for row in result["outputs"])
+    return bool(names) and any(
+        row["name"] in names for result in run.results for row in result["outputs"]
+    )
 
 
 def operators_of(runs: Sequence[Run]) -> tuple[str, ...]:

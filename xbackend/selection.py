@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from xbackend.errors import StoreError, UsageError
@@ -58,7 +59,7 @@ class Run:
             return self.results.template.names
         return tuple(str(result["input"]) for result in self.results)
 
-    @property
+    @cached_property
     def unsafe(self) -> frozenset[str]:
         """Names of the tensors whose bits are an emulator's, perhaps not a real processor's."""
         return frozenset(self.row.get("emulation_unsafe") or ())
@@ -90,7 +91,9 @@ def select(store: Store, query: Query) -> list[Run]:
 
     Raises UsageError where the store is empty, a key is unknown or nothing is left.
     """
-    runs = [read_run(record) for record in store.runs()]
+    from xbackend.index import read_runs
+
+    runs = read_runs(store)
     if not runs:
         raise UsageError(
             f"The store at {store.folder} holds no runs. Make some with 'xbackend run', or name "

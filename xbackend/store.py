@@ -8,6 +8,7 @@ workers/<digest>.pyz    the program that ran on the platform
 keys/<key>              which run has this digest of all that decides its bits
 logs/<id>.txt           what the worker's framework printed
 durations.json          how long runs took last time
+index.sqlite            what comparisons need of all records; made anew from them whenever needed
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Store:
         """Return the record of the run with a key, None where there is none that is sound."""
         try:
             run = (self.folder / "keys" / key).read_text(encoding="ascii")
-            return self._read_run(self.folder / "runs" / f"{run}.json")
+            return self.read_run(self.folder / "runs" / f"{run}.json")
         except (OSError, ValueError, StoreError):
             return None
 
@@ -76,7 +77,7 @@ class Store:
         Raises UsageError where there is no store, StoreError for a record that is not sound.
         """
         for path in self.run_files():
-            yield self._read_run(path)
+            yield self.read_run(path)
 
     def run_files(self) -> list[Path]:
         """Return the files of all records, sorted. Raises UsageError where there is no store."""
@@ -88,7 +89,8 @@ class Store:
             )
         return sorted(folder.glob("*.json"))
 
-    def _read_run(self, path: Path) -> Record:
+    def read_run(self, path: Path) -> Record:
+        """Return a record. Raises StoreError where it is not sound."""
         try:
             record: Any = json.loads(path.read_bytes())
         except OSError as error:

@@ -177,7 +177,8 @@ def _rows(section: Section, samples: Sequence[SampleComparison]) -> tuple[Agreem
     numbers = [_numbers(sample.eqcs) for sample in samples]
     bits = _bits_to_first(samples)
     varying = _varying(section.runs)
-    baseline = {str(run.row["backend"]): _shown(run) for run in reversed(section.runs)}
+    firsts = {str(run.row["backend"]): run for run in reversed(section.runs)}
+    baseline = {backend: _shown(run) for backend, run in firsts.items()}
     found: dict[str, list[Run]] = {}
     for run in section.runs:
         places = [of.get(run.id) for of in numbers]

@@ -180,6 +180,30 @@ def test_what_a_run_that_is_ok_could_not_do_is_noted(bench: Bench) -> None:
     assert "Note: ort float32, native: No taps." in terminal.render(bench.compare())
 
 
+@pytest.mark.parametrize("report", [terminal, markdown])
+def test_a_crowd_of_runs_is_shown_class_by_class(bench: Bench, report: Any) -> None:
+    """120 platforms, every third in the second class: two rows, and how to see all."""
+    for n in range(120):
+        bench.run({"y": [0.25, ONE_ULP if n % 3 == 2 else 0.5]}, platform=f"host{n}")
+    shown = report.render(bench.compare())
+    assert "host0" in shown
+    assert "host101" in shown
+    assert "host3" not in shown
+    cells = [line.split() for line in shown.replace("|", " ").splitlines()]
+    assert ["ort", "1.0,", "host0", "1", "80", "23", "neutral"] in cells
+    assert ["ort", "1.0,", "host101", "2", "40", "22", "neutral"] in cells
+    assert "as 120 rows of runs are too many" in shown.replace("\n  ", " ")
+    assert "host119" in html_report.render(bench.compare())
+
+
+def test_notes_on_a_crowd_name_the_first_and_count_the_rest(bench: Bench) -> None:
+    for n in range(12):
+        bench.run({"y": [0.5]}, {"conv": [1.0]}, neutral=False, platform=f"host{n}")
+    shown = terminal.render(bench.compare()).replace("\n  ", " ")
+    assert shown.count("Note: ort 1.0, host") == 8
+    assert "Note: 4 more runs likewise" in shown
+
+
 def test_many_samples_fold_into_one_class_column(bench: Bench) -> None:
     for last in (1.0, 2.0):
         samples = [bench.result(str(n), {"y": [1.0]}, {}) for n in range(9)]
