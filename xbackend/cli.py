@@ -17,6 +17,7 @@ COMMANDS = {
     "compare": "compare",
     "flags": "flags",
     "cores": "cores",
+    "study": "study",
     "convert": "convert",
     "import": "intake",
     "backends": "backends",

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
 
     order, store = _order(options), open_store(options.store)
     with progress(sys.stderr) as display:
-        records = carry_out(order, _means(options, store, display))
+        records = carry_out(order, means(options, store, display))
     print(json.dumps(records) if options.json else summary(records, store))
     return 3 if any(record["status"] == "failed" for record in records) else 0
 
@@ -48,13 +48,13 @@ def flags(options: argparse.Namespace) -> int:
     with progress(sys.stderr) as display:
         order = Order(
             model=options.model or Order.model,
-            backends=_words(options.backends),
+            backends=words(options.backends),
             platforms=(options.start,),
             precisions=(options.precision,) if options.precision else (),
-            threads=(_positive("--threads", options.threads),),
+            threads=(positive("--threads", options.threads),),
             settings=tuple(options.set or ()),
         )
-        return causes.ablation(options, order, _means(options, store, display))
+        return causes.ablation(options, order, means(options, store, display))
 
 
 def _refuse_without_ablation(options: argparse.Namespace) -> None:
@@ -67,13 +67,14 @@ def _refuse_without_ablation(options: argparse.Namespace) -> None:
             )
 
 
-def _means(options: argparse.Namespace, store: Store, display: Lines) -> Means:
+def means(options: argparse.Namespace, store: Store, display: Lines) -> Means:
+    """Return what the options of `add_means` say. Raises UsageError for what cannot be."""
     from xbackend.execution import Means
 
     if not options.timeout > 0:
         raise UsageError(f"'--timeout {options.timeout:g}' must be more than 0 seconds.")
     cores = len(os.sched_getaffinity(0))
-    jobs = _positive("--jobs", cores if options.jobs is None else options.jobs)
+    jobs = positive("--jobs", cores if options.jobs is None else options.jobs)
     return Means(store, jobs, options.timeout, display)
 
 
@@ -82,24 +83,26 @@ def _order(options: argparse.Namespace) -> Order:
 
     return Order(
         model=Order.model if options.model is None else options.model,
-        backends=_words(options.backends),
+        backends=words(options.backends),
         platforms=tuple(options.platform or Order.platforms),
         inputs=Path(options.inputs) if options.inputs else None,
-        precisions=_words(options.precision),
-        threads=tuple(_positive("--threads", word) for word in _words(options.threads) or ("",)),
+        precisions=words(options.precision),
+        threads=tuple(positive("--threads", word) for word in words(options.threads) or ("",)),
         taps=options.taps,
         settings=tuple(options.set or ()),
-        repeats=_positive("--repeats", options.repeats),
+        repeats=positive("--repeats", options.repeats),
         fresh=options.fresh,
         allow_nonfinite=options.allow_nonfinite,
     )
 
 
-def _words(text: str | None) -> tuple[str, ...]:
+def words(text: str | None) -> tuple[str, ...]:
+    """Return the words of a list with commas, each once."""
     return tuple(dict.fromkeys(word.strip() for word in (text or "").split(",") if word.strip()))
 
 
-def _positive(option: str, value: int | str) -> int:
+def positive(option: str, value: int | str) -> int:
+    """Return the number that an option takes. Raises UsageError for any below 1."""
     try:
         number = int(value)
     except ValueError:
@@ -156,7 +159,7 @@ def compare(options: argparse.Namespace) -> int:
         store,
         model=options.model,
         where=options.where or (),
-        group_by=_words(options.group_by),
+        group_by=words(options.group_by),
     )
     lay_out(_enriched(result, options, store))
     missed = comparison.missed(result, options.fail_under, options.max_eqcs)
@@ -175,7 +178,7 @@ def _enriched(result: Comparison, options: argparse.Namespace, store: Store) -> 
 
     backends = parse_reference(options.reference)
     with progress(sys.stderr) as display:
-        return judge(result, _means(options, store, display), backends)
+        return judge(result, means(options, store, display), backends)
 
 
 def _layout(name: str, output: str | None) -> Callable[[Comparison], None]:
@@ -213,7 +216,7 @@ def convert(options: argparse.Namespace) -> int:
     from xbackend.plan import Order, workshop_for
     from xbackend.progress import progress
 
-    targets = _words(options.to)
+    targets = words(options.to)
     if not targets:
         raise UsageError("'--to' needs a format, such as --to onnx,tflite.")
     _check_formats(targets)

@@ -206,7 +206,11 @@ def compare(
 
     Raises UsageError for an empty store or an unknown key, StoreError for a damaged one.
     """
-    runs = select(store, Query(model, tuple(where), tuple(group_by)))
+    return compare_runs(store, select(store, Query(model, tuple(where), tuple(group_by))), group_by)
+
+
+def compare_runs(store: Store, runs: Sequence[Run], group_by: Sequence[str] = ()) -> Comparison:
+    """Compare some runs of a store. Raises StoreError for a damaged tensor."""
     measurer = Measurer(store)
     found = [_Reader(section, measurer) for section in sections(runs, group_by)]
     samples = (each.sample(name) for each in found for name in sample_names(each.section.runs))

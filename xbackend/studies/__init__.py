@@ -1,0 +1,1 @@
+"""The paper's studies as commands: each makes models, runs them, and says what it found here."""

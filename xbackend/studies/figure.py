@@ -1,0 +1,53 @@
+"""What a study draws: lines or grids, one beside the other. A report lays them out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line through points."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+    hue: int = 0
+    """Lines of one hue belong together."""
+    dash: int = 0
+    """Tells lines of one hue apart."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Some lines over one axis."""
+
+    title: str
+    across: str
+    up: str
+    series: tuple[Series, ...]
+    logarithmic: bool = False
+    """Whether the axis across counts powers of ten."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A cell of a grid."""
+
+    text: str
+    hue: int | None = None
+    """Cells of one hue are alike; None where nothing was computed."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells by row and column."""
+
+    title: str
+    across: str
+    columns: tuple[str, ...]
+    rows: tuple[str, ...]
+    cells: tuple[tuple[Mark, ...], ...]
+    """One row of cells for each row."""
+
+
+Panel = Lines | Grid

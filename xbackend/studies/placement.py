@@ -1,0 +1,157 @@
+"""Whether deviations come from where operations are placed: on which processor or library."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from xbackend.platforms import expand_platforms, parse_platform
+from xbackend.reliance import is_unsafe
+from xbackend.selection import Run
+from xbackend.studies.configuration import Key
+from xbackend.studies.judgement import doubts, no_outputs, proved
+from xbackend.studies.study import Outcome, Record, Study, Task
+from xbackend.studies.table import Table
+from xbackend.studies.variants import Variant, numbers, of_backend, panel, records, run_variants
+from xbackend.studies.verdict import FAILS, HOLDS, OPEN, Verdict
+
+KEYS = (
+    Key("model", "word", "a built-in name or a file, as for 'xbackend run'"),
+    Key("taps", "word", "layers before the output that prove what an emulated output cannot"),
+    Key(
+        "gpu",
+        "words",
+        "settings that put a backend on a GPU; tried where nothing is emulated",
+        may_be_empty=True,
+    ),
+)
+
+ALONE = "No GPU took part, so nothing is said of operations that are divided among processors."
+
+RECORDED = ("placement", "nodes", "operators", "device")
+"""Keys of a run's facts that say where operations ran, the one that says most first."""
+
+
+def carry_out(task: Task) -> Outcome:
+    """Run a model on all platforms, and on GPUs where the configuration asks for it."""
+    chosen = task.configuration
+    variants = run_variants(task, [""], chosen["platforms"])
+    platforms = expand_platforms(tuple(chosen["platforms"]))
+    real = [text for text in platforms if not parse_platform(text).emulator]
+    on_gpus = run_variants(task, chosen["gpu"], real) if real else []
+    backends = {word: of_backend([*variants, *on_gpus], word) for word in chosen["backends"]}
+    drawn = [(word, of) for word, of in backends.items() if any(each.runs for each in of)]
+    alone = () if any(each.runs for each in on_gpus) else (ALONE,)
+    return Outcome(
+        records=tuple(record for of in backends.values() for record in _records(of)),
+        tables=tuple(_table(word, of).text() for word, of in backends.items()),
+        verdicts=tuple(_judge(word, of) for word, of in backends.items()),
+        plot="study",
+        drawn=tuple(panel(word, of) for word, of in drawn),
+        notes=(*doubts(task.runs), *alone),
+    )
+
+
+def placed(run: Run) -> Any:
+    """Return what a run recorded of where its operations ran, None where it said nothing."""
+    facts = run.row.get("facts") or {}
+    return next((facts[key] for key in RECORDED if facts.get(key)), None)
+
+
+def _key(run: Run) -> str:
+    return json.dumps(placed(run), sort_keys=True)
+
+
+def in_few_words(found: Any) -> str:
+    """Return a placement as a table shows it: who ran how many operations.
+
+    >>> in_few_words({"conv": "CPU:0", "relu": "CPU:0", "dense": "GPU:0"})
+    'CPU:0 2, GPU:0 1'
+    >>> in_few_words({"CPUExecutionProvider": ["Conv a", "Relu b"]})
+    'CPUExecutionProvider 2'
+    >>> in_few_words({"CPU:0 Conv2D": 2, "CPU:0 MaxPool": 1})
+    'CPU:0 3'
+    >>> in_few_words({"count": 9, "delegated": 7, "delegated_kinds": ["CONV_2D"]})
+    'delegate 7, own kernels 2'
+    """
+    if not isinstance(found, dict):
+        return "–" if found is None else str(found)
+    if "delegated" in found:
+        return f"delegate {found['delegated']}, own kernels {found['count'] - found['delegated']}"
+    counts: Counter[str] = Counter()
+    for key, value in found.items():
+        if isinstance(value, str):
+            counts[value] += 1
+        else:
+            counts[key.partition(" ")[0]] += len(value) if isinstance(value, list) else value
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+
+
+def _records(variants: Sequence[Variant]) -> list[Record]:
+    return [
+        {**record, "placement": in_few_words(placed(run)), "alike": _key(run) == _key(first)}
+        for first in (run for each in variants[:1] for run in each.runs[:1])
+        for record, run in zip(
+            records(variants), (run for each in variants for run in each.runs), strict=True
+        )
+    ]
+
+
+def _table(backend: str, variants: Sequence[Variant]) -> Table:
+    """Return a row for each run: how many operations who ran, and the class of the outputs."""
+    kinds: dict[str, int] = {}
+    for each in variants:
+        for run in each.runs:
+            kinds.setdefault(_key(run), len(kinds) + 1)
+    number = numbers(variants)
+    rows = tuple(
+        (
+            each.setting,
+            str(run.row["platform"]),
+            in_few_words(placed(run)),
+            str(kinds[_key(run)]),
+            f"{number[run.id]}{'?' * is_unsafe(run)}",
+        )
+        for each in variants
+        for run in each.runs
+    )
+    title = f"{backend}: placements and classes of the outputs (?: perhaps by emulation)"
+    headers = ("setting", "platform", "operations", "placement", "class")
+    return Table(title, headers, rows, names=3)
+
+
+def _judge(backend: str, variants: Sequence[Variant]) -> Verdict:
+    runs = [run for each in variants for run in each.runs]
+    if not runs:
+        return no_outputs(backend)
+    if len(runs) < 2:
+        return Verdict(backend, OPEN, "one run alone")
+    alike: dict[str, list[Run]] = {}
+    for run in runs:
+        alike.setdefault(_key(run), []).append(run)
+    parted = max(alike.values(), key=lambda of: len(proved(of)))
+    if placed(parted[0]) is None:
+        return Verdict(backend, OPEN, "it does not say where operations ran")
+    if len(proved(parted)) > 1:
+        count = len(proved(parted))
+        return Verdict(backend, HOLDS, f"{count} classes in {len(parted)} runs placed alike")
+    if len(proved(runs)) > 1:
+        return Verdict(backend, FAILS, f"one class for each of {len(alike)} placements")
+    return Verdict(backend, OPEN, "no deviation that counts")
+
+
+STUDY = Study(
+    name="placement",
+    text="who ran which operation, where platforms deviate",
+    source="section 3.5",
+    claim="platforms deviate although operations are placed alike",
+    criterion=(
+        "Holds if runs whose operations were placed alike (the same ones on the same kind of "
+        "processor, provider or delegate) fall into several classes; does not hold if only those "
+        "placed otherwise do."
+    ),
+    own_keys=KEYS,
+    carry_out=carry_out,
+)

@@ -1,0 +1,128 @@
+"""What a study is, what it is carried out with, and what comes out of it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xbackend.execution import Means, carry_out
+from xbackend.plan import Order
+from xbackend.selection import Run, read_run
+from xbackend.studies.configuration import COMMON, Configuration, Key
+from xbackend.studies.verdict import Verdict, sentence
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+Record = dict[str, Any]
+
+
+@dataclass
+class Task:
+    """A study that is being carried out: runs what it orders and remembers the runs."""
+
+    configuration: Configuration
+    means: Means
+    runs: list[Run] = field(default_factory=list)
+
+    def order(self, model: str | Path, **more: Any) -> Order:
+        """Return an order with the configuration's backends, platforms, threads and settings."""
+        chosen = self.configuration
+        order = Order(
+            model=str(model),
+            backends=tuple(chosen["backends"]),
+            platforms=tuple(chosen["platforms"]),
+            threads=tuple(chosen["threads"]),
+            taps="outputs",
+        )
+        order = replace(order, **more)
+        said = [text for text in chosen["settings"] if text.partition(".")[0] in order.backends]
+        return replace(order, settings=(*said, *order.settings))
+
+    def run(self, order: Order) -> list[Run]:
+        """Carry out an order; runs that the store has already are not repeated."""
+        found = [read_run(record) for record in carry_out(order, self.means)]
+        self.runs += found
+        return found
+
+    def run_on(self, arrays: Arrays, order: Order) -> list[Run]:
+        """Carry out an order with some inputs, samples along axis 0, which the store keeps."""
+        import numpy as np
+
+        with tempfile.TemporaryDirectory(prefix="xbackend-") as folder:
+            path = Path(folder) / "inputs.npz"
+            np.savez(path, **arrays)
+            return self.run(replace(order, inputs=path))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of a study."""
+
+    records: tuple[Record, ...]
+    """What was measured, one record for each row of a CSV file."""
+    tables: tuple[str, ...]
+    """The same for a reader, laid out for a terminal."""
+    verdicts: tuple[Verdict, ...]
+    plot: str
+    """The name of the plot that draws `drawn`."""
+    drawn: Sequence[Any]
+    notes: tuple[str, ...] = ()
+    """What must be known beside: what is in doubt, what is not here."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study of the paper."""
+
+    name: str
+    text: str
+    """What it does, in one line."""
+    source: str
+    """Where the paper has it: `Figure 4`."""
+    claim: str
+    """What the paper found, as a clause after "that"."""
+    criterion: str
+    """When that holds, and when it cannot be told, in a sentence."""
+    own_keys: tuple[Key, ...]
+    carry_out: Callable[[Task], Outcome]
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """All keys of its configuration."""
+        return (*COMMON, *self.own_keys)
+
+    def sentence(self, outcome: Outcome) -> str:
+        """Return whether the finding holds here."""
+        return sentence(self.claim, self.source, outcome.verdicts)
+
+
+def by_backend(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """Return the runs of each backend that gave outputs; a backend without any has none.
+
+    Backends are in the order of their first runs.
+    """
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        members = found.setdefault(run.row["backend"], [])
+        if run.ok:
+            members.append(run)
+    return found
+
+
+def places(runs: Iterable[Run]) -> list[str]:
+    """Return the names of the platforms of some runs, with the threads where these differ."""
+    listed = list(runs)
+    several = len({run.row["settings"].get("threads") for run in listed}) > 1
+    return list(dict.fromkeys(place(run, several) for run in listed))
+
+
+def place(run: Run, threads: bool) -> str:
+    """Return the name of a run's platform, and its number of threads if that matters."""
+    platform = str(run.row["platform"])
+    return f"{platform}, {run.row['settings'].get('threads')} threads" if threads else platform

@@ -1,0 +1,117 @@
+"""The same model under several settings: what studies of settings have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xbackend.differ import classes
+from xbackend.reliance import is_unsafe
+from xbackend.selection import Run
+from xbackend.studies.figure import Grid, Mark
+from xbackend.studies.judgement import bits
+from xbackend.studies.study import Record, Task, place, places
+from xbackend.studies.table import Table
+
+DEFAULT = "as configured"
+"""The name of a backend's runs without a setting of the study's own."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The runs of one backend under one setting."""
+
+    backend: str
+    setting: str
+    """Such as `mode=xla`, without the backend's word."""
+    runs: tuple[Run, ...]
+    """Those that gave outputs."""
+
+
+def run_variants(task: Task, settings: Sequence[str], platforms: Sequence[str]) -> list[Variant]:
+    """Run the configuration's model under each setting of each backend.
+
+    The empty setting is of every backend, and means as it is configured.
+    """
+    chosen = task.configuration
+    where = tuple(platforms)
+    found = []
+    for word in chosen["backends"]:
+        for setting in (text for text in settings if text.partition(".")[0] in ("", word)):
+            order = task.order(
+                chosen["model"],
+                backends=(word,),
+                platforms=where,
+                taps=chosen["taps"],
+                settings=(setting,) if setting else (),
+            )
+            runs = tuple(run for run in task.run(order) if run.ok)
+            found.append(Variant(word, setting.partition(".")[2] or DEFAULT, runs))
+    return found
+
+
+def of_backend(variants: Sequence[Variant], backend: str) -> list[Variant]:
+    """Return the variants of one backend."""
+    return [each for each in variants if each.backend == backend]
+
+
+def numbers(variants: Sequence[Variant]) -> dict[str, int]:
+    """Return the class of each run among all runs of some variants, from 1, by its id."""
+    runs = [run for each in variants for run in each.runs]
+    found = classes(bits(run) for run in runs)
+    return {runs[at].id: number for number, members in enumerate(found, 1) for at in members}
+
+
+def records(variants: Sequence[Variant]) -> list[Record]:
+    """Return one record for each run, classes numbered within its backend."""
+    number = numbers(variants)
+    return [
+        {
+            "backend": each.backend,
+            "setting": each.setting,
+            "platform": run.row["platform"],
+            "threads": run.row["settings"].get("threads"),
+            "class": number[run.id],
+            "in_doubt": is_unsafe(run),
+        }
+        for each in variants
+        for run in each.runs
+    ]
+
+
+def _marks(each: Variant, columns: Sequence[str], variants: Sequence[Variant]) -> list[Mark]:
+    number = numbers(variants)
+    several = len({run.row["settings"].get("threads") for v in variants for run in v.runs}) > 1
+    by_place = {place(run, several): run for run in each.runs}
+    return [
+        Mark(
+            f"{number[by_place[name].id]}{'?' * is_unsafe(by_place[name])}",
+            number[by_place[name].id] - 1,
+        )
+        if name in by_place
+        else Mark("–")
+        for name in columns
+    ]
+
+
+def table(backend: str, variants: Sequence[Variant]) -> Table:
+    """Return a row for each setting, a column for each platform, classes in the cells."""
+    columns = places(run for each in variants for run in each.runs)
+    rows = tuple(
+        (each.setting, *(mark.text for mark in _marks(each, columns, variants)))
+        for each in variants
+    )
+    title = f"{backend}: classes of the outputs (?: perhaps by emulation)"
+    return Table(title, ("setting", *columns), rows if columns else ())
+
+
+def panel(backend: str, variants: Sequence[Variant]) -> Grid:
+    """Return the same to be drawn."""
+    columns = places(run for each in variants for run in each.runs)
+    return Grid(
+        f"{backend}: classes",
+        "",
+        tuple(columns),
+        tuple(each.setting for each in variants),
+        tuple(tuple(_marks(each, columns, variants)) for each in variants),
+    )
