@@ -18,6 +18,7 @@ PAGES = (
     "docs/add_a_backend.md",
     "docs/published.md",
     "docs/findings.md",
+    "docs/studies.md",
 )
 BUILT_IN = ("tf", "ort", "torch", "tflite", "fixed")
 

@@ -108,7 +108,7 @@ STUDY = Study(
     name="races",
     text="the same run again and again, in fresh processes",
     source="section 3.5",
-    claim="threads do not race: on one platform repeats give the same bits",
+    claim="repeats on one platform give the same bits, so that threads do not race",
     criterion=(
         "Holds if the repeats of every case (platform and number of threads) fall into one class. "
         "That they do proves little; that they do not proves a race."
