@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from xbackend.accuracy import Accuracy
@@ -39,10 +39,21 @@ JUDGED = {
 of `eqcs`, parted by `|`."""
 
 
+VERDICTS = ("reference", "run", "layer", "tap", "operator", "verdict", "reason", "by_emulation")
+DISTANCES = ("remaining_precision", "max_ulp", "max_abs", "deviating_fraction")
+"""Columns where layers are isolated: verdicts, and distances in total, of its own, inherited."""
+
+
 def render(comparison: Comparison) -> str:
-    """Write a header and one row for each entry of `comparisons`; null is an empty cell."""
+    """Write a header and one row for each entry of `comparisons`; null is an empty cell.
+
+    Where layers were isolated, it is one row for each of these instead.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
+    if comparison.isolations:
+        writer.writerows(_isolations(comparison))
+        return stream.getvalue()
     judged = {id(each.section): each for each in comparison.accuracy}
     writer.writerow([*COLUMNS, *(JUDGED if judged else ())])
     for tap in (tap for sample in comparison.samples for tap in sample.taps):
@@ -52,6 +63,17 @@ def render(comparison: Comparison) -> str:
         ratings = found.by_class.get((tap.input, tap.tap), ()) if found else ()
         writer.writerow([*cells, *(_ratings(ratings, key) for key in JUDGED.values() if judged)])
     return stream.getvalue()
+
+
+def _isolations(comparison: Comparison) -> Iterator[Sequence[Any]]:
+    kinds = ("total", "own", "inherited")
+    yield [*VERDICTS, *(f"{kind}_{key}" for kind in kinds for key in DISTANCES)]
+    for found in comparison.isolations:
+        for each in found.layers:
+            row = {"reference": found.reference.id, "run": found.run.id, **each.document()}
+            row["by_emulation"] = str(each.by_emulation).lower()
+            metrics = [(row[kind] or {}).get(key) for kind in kinds for key in DISTANCES]
+            yield [*(row[key] for key in VERDICTS), *metrics]
 
 
 def _ratings(ratings: Sequence[Accuracy | None], key: str) -> str:

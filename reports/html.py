@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from html import escape
 
 from xbackend.comparison import Comparison
+from xbackend.isolation import Isolation
 from xbackend.summary import Summary, summaries
 
 from .accuracy import accuracy_sentences, accuracy_tables, of_section
+from .isolation import isolation_heading, isolation_sentences, isolation_table
 from .tables import (
     Table,
     agreement_table,
@@ -58,6 +60,7 @@ def render(comparison: Comparison) -> str:
             "<h2>Runs that gave nothing to compare</h2>",
             _lay_out(stopped_table(comparison.stopped)),
         ]
+    parts += [part for found in comparison.isolations for part in _isolation(found)]
     return PAGE.format(style=STYLE, body="\n".join(parts))
 
 
@@ -77,6 +80,12 @@ def _section(summary: Summary, comparison: Comparison) -> Iterable[str]:
     if judged := of_section(comparison, summary):
         yield from map(_lay_out, accuracy_tables(summary, judged, None))
         yield from (f"<p>{escape(text)}</p>" for text in accuracy_sentences(summary, judged))
+
+
+def _isolation(found: Isolation) -> Iterable[str]:
+    yield f"<h2>{escape(isolation_heading(found))}</h2>"
+    yield _lay_out(isolation_table(found, None)[0])
+    yield from (f"<p>{escape(text)}</p>" for text in isolation_sentences(found))
 
 
 def _lay_out(table: Table) -> str:

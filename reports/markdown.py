@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterable
 
 from xbackend.comparison import Comparison
+from xbackend.isolation import Isolation
 from xbackend.summary import Summary, summaries
 
 from .accuracy import accuracy_sentences, accuracy_tables, of_section
+from .isolation import isolation_heading, isolation_sentences, isolation_table
 from .tables import (
     MOST_LAYERS,
     Table,
@@ -31,6 +33,7 @@ def render(comparison: Comparison) -> str:
             "## Runs that gave nothing to compare",
             _lay_out(stopped_table(comparison.stopped)),
         ]
+    parts += [part for found in comparison.isolations for part in _isolation(found)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -52,6 +55,15 @@ def _section(summary: Summary, comparison: Comparison) -> Iterable[str]:
     if judged := of_section(comparison, summary):
         yield from map(_lay_out, accuracy_tables(summary, judged, MOST_LAYERS))
         yield "\n\n".join(map(escape, accuracy_sentences(summary, judged)))
+
+
+def _isolation(found: Isolation) -> Iterable[str]:
+    yield f"## {escape(isolation_heading(found))}"
+    table, hidden = isolation_table(found, MOST_LAYERS)
+    yield _lay_out(table)
+    if hidden:
+        yield f"… and {hidden} more that deviate."
+    yield from map(escape, isolation_sentences(found))
 
 
 def _lay_out(table: Table) -> str:

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Sequence
 from tabulate import tabulate
 
 from xbackend.comparison import Comparison
+from xbackend.isolation import Isolation
 from xbackend.selection import Run
 from xbackend.summary import Summary, summaries
 
 from .accuracy import accuracy_sentences, accuracy_tables, of_section
+from .isolation import isolation_heading, isolation_sentences, isolation_table
 from .tables import (
     MOST_LAYERS,
     Table,
@@ -45,6 +47,7 @@ def render(comparison: Comparison) -> str:
         parts.append(_stopped(comparison.stopped, width))
     if comparison.samples:
         parts.append(_wrap(LEGEND, width))
+    parts += [_isolation(found, width) for found in comparison.isolations]
     return "\n\n".join(parts) + "\n"
 
 
@@ -76,6 +79,18 @@ def _accuracy(summary: Summary, comparison: Comparison, width: int) -> list[str]
         _lay_out(Table(layers.headers, rows, layers.numeric)),
         "\n".join(_wrap(text, width) for text in accuracy_sentences(summary, found)),
     ]
+
+
+def _isolation(found: Isolation, width: int) -> str:
+    title = isolation_heading(found)
+    table, hidden = isolation_table(found, MOST_LAYERS)
+    room = max(12, width - _rest_width(table, 1)) if table.rows else 0
+    rows = tuple((row[0], shorten(row[1], room), *row[2:]) for row in table.rows)
+    parts = [_wrap(title, width) + "\n" + "-" * min(len(title), width)]
+    parts += [_lay_out(Table(table.headers, rows, table.numeric))] if rows else []
+    more = f"… and {hidden} more that deviate: 'xbackend compare --format csv' lists all."
+    parts += [_wrap(more, width)] if hidden else []
+    return "\n\n".join([*parts, *(_wrap(text, width) for text in isolation_sentences(found))])
 
 
 def _agreement(summary: Summary, width: int) -> str:

@@ -170,15 +170,21 @@ def compare(options: argparse.Namespace) -> int:
 
 def _enriched(result: Comparison, options: argparse.Namespace, store: Store) -> Comparison:
     """Add to a comparison what workers have to be started for, if that is asked for."""
-    if options.reference is None:
+    if options.reference is None and options.isolate is None:
         return result
     from xbackend.judgement import judge
+    from xbackend.pairing import isolate_all
     from xbackend.progress import progress
     from xbackend.reference import parse_reference
 
-    backends = parse_reference(options.reference)
+    truth = options.reference is not None
+    backends = parse_reference(options.reference) if truth else ()
     with progress(sys.stderr) as display:
-        return judge(result, means(options, store, display), backends)
+        given = means(options, store, display)
+        result = judge(result, given, backends) if truth else result
+        if options.isolate is None:
+            return result
+        return isolate_all(result, options.isolate, given, truth, backends)
 
 
 def _layout(name: str, output: str | None) -> Callable[[Comparison], None]:

@@ -21,6 +21,7 @@ from xbackend.selection import Query, Run, select
 from xbackend.store import Store
 
 if TYPE_CHECKING:
+    from xbackend.isolation import Isolation
     from xbackend.judgement import SectionAccuracy
 
 Record = dict[str, Any]
@@ -171,6 +172,8 @@ class Comparison:
     """Where the tensors are, for what is only computed if it is shown."""
     accuracy: tuple[SectionAccuracy, ...] = ()
     """The sections that were held against a float64 reference, if that was asked for."""
+    isolations: tuple[Isolation, ...] = ()
+    """Runs of which each layer's own error was told from what it inherits, likewise."""
 
     @property
     def sections(self) -> dict[str, tuple[SampleComparison, ...]]:
@@ -192,7 +195,6 @@ class Comparison:
             "runs": [run.row for run in self.runs],
             "comparisons": [tap.document() for each in self.samples for tap in each.taps],
             "divergence": [sample.document() for sample in self.samples],
-            **({"accuracy": [each.document() for each in self.accuracy]} if self.accuracy else {}),
         }
 
 

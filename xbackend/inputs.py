@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,6 +146,13 @@ def _fitting(value: ValueInfo, store: Store) -> list[InputFile]:
         except (InputError, OSError, *DAMAGES):
             continue
     return found
+
+
+def stacked_inputs(arrays: Mapping[str, Array], store: Store) -> InputSet:
+    """Keep arrays of which axis 0 only counts the samples, whatever numbers they hold."""
+    files = {name: _keep(array, 1, store, drop_axis=True) for name, array in arrays.items()}
+    count = min((file.count for file in files.values()), default=1)
+    return InputSet(files, tuple(str(index) for index in range(count)), _set_digest(files))
 
 
 def made_inputs(interface: Sequence[ValueInfo], store: Store, seed: int = 0) -> InputSet:

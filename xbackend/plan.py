@@ -89,7 +89,7 @@ def make_plan(order: Order, store: Store, tell: Callable[[str], None]) -> Plan:
     settings = parse_settings(order.settings, specs)
     model = _model(order, store, tell)
     inputs, workshop = _inputs(order, model, store, tell)
-    planner = _Planner(order, model, store, inputs, workshop, platforms)
+    planner = Planner(order, model, store, inputs, workshop, platforms)
     for spec in specs:
         for precision in order.precisions or (spec.default_precision,):
             planner.add(Variant(spec, precision, settings[spec.word]))
@@ -224,7 +224,7 @@ def interface_of(workshop: Workshop) -> tuple[ValueInfo, ...]:
 
 
 @dataclass
-class _Planner:
+class Planner:
     """Collects the runs of an order, numbered in the order in which they are added."""
 
     order: Order

@@ -46,4 +46,5 @@ SPEC = BackendSpec(
             ("exhaustive", "heuristic", "default"),
         ),
     ),
+    unfused={"optimization": "disabled"},
 )

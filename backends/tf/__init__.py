@@ -79,4 +79,5 @@ SPEC = BackendSpec(
     },
     environment={"TF_CPP_MIN_LOG_LEVEL": "2", "TF_FORCE_GPU_ALLOW_GROWTH": "true"},
     unfaithful=UNFAITHFUL,
+    unfused={"mode": "eager"},
 )

@@ -39,4 +39,5 @@ SPEC = BackendSpec(
         ),
     },
     environment={"OMP_NUM_THREADS": "{threads}", "MKL_NUM_THREADS": "{threads}"},
+    unfused={"mode": "eager"},
 )

@@ -15,6 +15,9 @@ COMPARE_EXAMPLES = """examples:
   xbackend compare --fail-under 16                    exit 1 if fewer mantissa bits agree
   xbackend compare --reference float64                who is nearer to the truth
   xbackend compare --reference float64:tf --where backend=ort
+  xbackend compare --isolate --where backend=ort      inherited or own: each class against class 1
+  xbackend compare --isolate 0000-ort,0001-torch      two runs, by parts of their ids
+  xbackend compare --isolate --reference float64      own and inherited error against the truth
 
 exit status: 0 done, 1 a threshold was missed, 2 wrong usage
 """
@@ -23,6 +26,10 @@ FORMATS_HELP = "table, json, markdown, csv, html, machines, cumulative or dendro
 REFERENCE_HELP = (
     "judge each run and layer by the model in double precision, computed now if the store has no "
     "such run: float64, or float64:tf for a backend (default: torch, else tf)"
+)
+ISOLATE_HELP = (
+    "tell for each layer whether it inherits its error or has one of its own, computed now: of run "
+    "B against run A, or of a run of each class against one of class 1"
 )
 
 
@@ -44,4 +51,5 @@ def add(commands: Commands) -> None:
     add("--fail-under", metavar="BITS", type=int, help="exit 1 if fewer mantissa bits agree")
     add("--max-eqcs", metavar="N", type=int, help="exit 1 if an output has more classes")
     add("--reference", metavar="float64", help=REFERENCE_HELP)
+    add("--isolate", metavar="A,B", nargs="?", const="", help=ISOLATE_HELP)
     add_means(parser)

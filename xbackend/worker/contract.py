@@ -86,6 +86,9 @@ class BackendSpec:
     unfaithful: Tuple[Unfaithful, ...] = ()
     """What an emulated x86 processor cannot be trusted with; empty where nothing is known."""
 
+    unfused: Mapping[str, SettingValue] = field(default_factory=dict)
+    """Settings under which each node of the graph is computed by itself, its result rounded."""
+
     def defaults(self) -> Dict[str, SettingValue]:
         """Return every setting with its default."""
         return {setting.key: setting.default for setting in self.settings}
