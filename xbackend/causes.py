@@ -102,7 +102,8 @@ def candidates(start: str) -> Candidates:
     had, refused = list(switchable(seen["flags"])), {}
     for switch in properties(seen["vendor"]):
         try:
-            if probe(emulator, cpu + suffix([switch])) != seen:
+            other = probe(emulator, cpu + suffix([switch]))
+            if differences(seen, other) or seen["flags"] != other["flags"]:
                 had.append(switch)
         except UsageError as error:
             refused[switch] = str(error)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from xbackend.platforms.platform import TCG
 from xbackend.worker.contract import Unfaithful
+from xbackend.worker.fingerprint import TCG
 
 Record = dict[str, Any]
 

@@ -75,12 +75,13 @@ def _platforms() -> dict[str, Any]:
     from xbackend.platforms.arm import arm_processors
     from xbackend.platforms.emulated import x86_processors
     from xbackend.platforms.sysroot import find_sysroot
-    from xbackend.worker.fingerprint import hardware
+    from xbackend.worker.fingerprint import hardware, software
 
     sysroot = find_sysroot()
     return {
         "schema_version": 1,
         "machine": hardware(),
+        "software": software(),
         "platforms": [
             {"form": form, "description": text, "available": _has_command(form)}
             for form, text in KINDS.items()
@@ -117,9 +118,8 @@ def _has_command(form: str) -> bool:
 
 def _platforms_text(found: dict[str, Any]) -> str:
     machine, processors = found["machine"], found["processors"]
-    shown = f"{machine['device']}, {machine['microarchitecture']}, {machine['cores']} cores"
     width = max(len(row["form"]) for row in found["platforms"]) + 2
-    lines = [f"This machine: {shown}", ""]
+    lines = [*_machine_lines(machine, found["software"]), ""]
     for row in found["platforms"]:
         state = "" if row["available"] else "  [not available here]"
         lines.append(f"  {row['form']:{width}}{row['description']}{state}")
@@ -127,9 +127,53 @@ def _platforms_text(found: dict[str, Any]) -> str:
     for name, members in found["fleets"].items():
         lines += _wrapped(f"fleet:{name}", members)
     for kind, form in (("x86", "qemu:"), ("arm", "qemu-arm:")):
-        lines += _wrapped(form, [row["name"] for row in processors[kind]] or ["needs qemu-user"])
-    lines += ["", "AVX-512 is not emulated: Skylake-Server and later are without it.", ""]
+        names = [row["name"] + "*" * bool(row["lacks"]) for row in processors[kind]]
+        lines += _wrapped(form, names or ["needs qemu-user"])
+    lines += ["", *_lacking(processors["x86"]), ""]
     return "\n".join([*lines, _arm_text(found["arm"])])
+
+
+SHOWN = (
+    "sse4_2",
+    "avx",
+    "avx2",
+    "fma",
+    "f16c",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_int8",
+)
+"""Flags by which the libraries choose their kernels, of those that are shown."""
+
+
+def _machine_lines(machine: dict[str, Any], system: dict[str, Any]) -> list[str]:
+    """Return what a worker sees of this machine, as far as it may decide bits."""
+    caches = [f"{level} {size >> 10} KiB" for level, size in machine["caches"].items()]
+    flags = [flag for flag in SHOWN if flag in machine["flags"]]
+    driver = f" (driver {machine['gpu_driver']})" if machine["gpu_driver"] else ""
+    about = {
+        "This machine": f"{machine['device']}, {machine['microarchitecture']}",
+        "cores": f"{machine['cores']}, {machine['memory_bytes'] / 2**30:.1f} GiB of memory",
+        "caches": ", ".join(caches) or "not told",
+        "flags": " ".join(flags) or "none that libraries are known to choose by",
+        "GPUs": ", ".join(machine["gpus"]) + driver if machine["gpus"] else "none",
+        "system": f"{system['distribution'] or system['system']}, {system['libc']}, "
+        f"Python {system['python']}",
+        "variables": " ".join(f"{name}={value}" for name, value in system["environment"].items()),
+    }
+    return [f"{name + ':':14}{text}" for name, text in about.items() if text]
+
+
+def _lacking(processors: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a sentence for each extension that an emulator lacks, and on which processors."""
+    kinds = dict.fromkeys(row["lacks"] for row in processors if row["lacks"])
+    return [
+        f"* {kind} is not emulated: "
+        + ", ".join(row["name"] for row in processors if row["lacks"] == kind)
+        + " are without it, and so are their bits."
+        for kind in kinds
+    ]
 
 
 def _wrapped(head: str, words: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from xbackend.worker.artifact import Artifact
     from xbackend.worker.contract import Settings
 
+COMMIT = re.compile(r"git-commit-id=(\w+)")
 BFLOAT16 = 16
 """ONNX's number for the format that NumPy lacks."""
 
@@ -43,8 +45,14 @@ class Adapter(Backend):
     spec = SPEC
 
     def versions(self) -> Dict[str, str]:
-        """Return ONNX Runtime's version, and that of CUDA if it was built for it."""
+        """Return ONNX Runtime's version and build, and CUDA's version if it was built for it.
+
+        MLAS, which computes on CPUs, is part of it and has no version of its own.
+        """
         versions = {"ort": str(onnxruntime.__version__)}
+        told = COMMIT.search(str(getattr(onnxruntime, "get_build_info", str)()))
+        if told:
+            versions["build"] = told[1]
         cuda = getattr(onnxruntime, "cuda_version", "")
         return {**versions, "cuda": str(cuda)} if cuda else versions
 

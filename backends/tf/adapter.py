@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Tuple
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from xbackend.worker.contract import Session, Settings
     from xbackend.worker.graph import Graph
 
+EIGEN = re.compile(r'#define EIGEN_(WORLD|MAJOR|MINOR|VERSION_STRING)(?:_VERSION)? "?([^"\s]+)')
+"""What Eigen's headers say of their version; the later ones say it in one string too."""
+
 
 class Adapter(Backend):
     """TensorFlow behind the contract."""
@@ -23,10 +28,15 @@ class Adapter(Backend):
     spec = SPEC
 
     def versions(self) -> Dict[str, str]:
-        """Return TensorFlow's version, which is known without importing it under no settings."""
-        if "tensorflow" in sys.modules:
-            return {SPEC.word: str(sys.modules["tensorflow"].__version__)}
-        return {SPEC.word: _installed()}
+        """Return TensorFlow's version, and once it is imported those of its build and of Eigen.
+
+        Before, settings would be too late. It tells the version of its oneDNN nowhere but in
+        oneDNN's own log.
+        """
+        tf = sys.modules.get("tensorflow")
+        if tf is None:
+            return {SPEC.word: _installed()}
+        return {SPEC.word: str(tf.__version__), **inside(tf)}
 
     def prepare(self, artifact: Artifact, settings: Settings) -> Session:
         """Start TensorFlow, read the graph and refuse it if an operator is missing."""
@@ -77,6 +87,37 @@ def _refuse_unknown(settings: Settings) -> None:
         if setting.choices and value not in setting.choices:
             choices = ", ".join(str(choice) for choice in setting.choices)
             raise Unsupported(f"tf.{setting.key} cannot be '{value}': use one of {choices}.")
+
+
+def inside(tf: Any) -> Dict[str, str]:
+    """Return what TensorFlow tells of its build: commit, compiler, Eigen, CUDA and cuDNN.
+
+    The last two are those that it was built for, whether or not any is used.
+    """
+    found = {
+        "build": str(tf.version.GIT_VERSION),
+        "compiler": str(tf.version.COMPILER_VERSION),
+        "eigen": _eigen(tf.sysconfig.get_include()),
+    }
+    about = tf.sysconfig.get_build_info() if hasattr(tf.sysconfig, "get_build_info") else {}
+    found.update(
+        {f"{key}_build": str(about.get(f"{key}_version", "")) for key in ("cuda", "cudnn")}
+    )
+    return {name: value for name, value in found.items() if value}
+
+
+def _eigen(include: str) -> str:
+    """Return the version of the Eigen that TensorFlow was compiled with, from its own headers."""
+    for name in ("Eigen/Version", "Eigen/src/Core/util/Macros.h"):
+        try:
+            with open(os.path.join(include, *name.split("/")), encoding="utf-8") as stream:
+                found = dict(EIGEN.findall(stream.read()))
+        except OSError:
+            continue
+        parts = [found.get(part, "") for part in ("WORLD", "MAJOR", "MINOR")]
+        if all(parts):
+            return str(found.get("VERSION_STRING", ".".join(parts)))
+    return ""
 
 
 def _installed() -> str:

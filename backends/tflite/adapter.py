@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Dict
 
 from xbackend.worker.contract import Backend, Unsupported
@@ -26,7 +27,13 @@ class Adapter(Backend):
     def versions(self) -> Dict[str, str]:
         """Return the version of the runtime; before `prepare`, of the one that `auto` means."""
         name = resolve(self._runtime)
-        return {SPEC.word: version(name), PACKAGES[name][1]: version(name)}
+        module = sys.modules.get(PACKAGES[name][0])
+        commit = getattr(module, "__git_version__", "")
+        return {
+            SPEC.word: version(name),
+            PACKAGES[name][1]: version(name),
+            **({"build": str(commit)} if commit else {}),
+        }
 
     def prepare(self, artifact: Artifact, settings: Settings) -> FlatSession:
         """Load a flat graph; Unsupported where this runtime lacks one of its operations."""

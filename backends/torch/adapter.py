@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Dict
 
 import torch
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from xbackend.worker.artifact import Artifact
     from xbackend.worker.contract import Session, Settings
 
+LIBRARIES = {
+    "mkl": re.compile(r"Math Kernel Library Version ([\w.]+)"),
+    "onednn": re.compile(r"MKL-DNN v([\w.]+)"),
+}
+"""A library to where PyTorch's description of its build has its version."""
+
 
 class Adapter(Backend):
     """PyTorch, on the CPU or an NVIDIA GPU."""
@@ -25,8 +32,11 @@ class Adapter(Backend):
     spec = SPEC
 
     def versions(self) -> Dict[str, str]:
-        """Return the versions of PyTorch and, in a build for GPUs, of CUDA and cuDNN."""
-        versions = {"torch": str(torch.__version__)}
+        """Return the versions of PyTorch, MKL, oneDNN and, in a build for GPUs, CUDA and cuDNN."""
+        versions = {"torch": str(torch.__version__), **inside(torch.__config__.show())}
+        commit = getattr(torch.version, "git_version", None)
+        if commit:
+            versions["build"] = str(commit)
         if torch.version.cuda is not None:
             versions["cuda"] = str(torch.version.cuda)
             if torch.backends.cudnn.is_available():
@@ -41,6 +51,16 @@ class Adapter(Backend):
         if compiled:
             require_compiler(device)
         return TorchSession(program, compiled, _about(device))
+
+
+def inside(told: str) -> Dict[str, str]:
+    """Return the versions of the math libraries in what PyTorch says of its build.
+
+    >>> inside("  - Intel(R) MKL-DNN v3.12.0 (Git Hash 80afa710)")
+    {'onednn': '3.12.0'}
+    """
+    found = ((name, pattern.search(told)) for name, pattern in LIBRARIES.items())
+    return {name: match[1] for name, match in found if match}
 
 
 def _about(device: torch.device) -> Dict[str, Any]:

@@ -353,9 +353,18 @@ def test_processors_are_listed_once_and_without_those_of_32_bits():
         "  max                     Enables all features",
     ]
     assert read_listing(lines) == [
-        {"name": "Haswell", "description": "Intel Core Processor (Haswell)"},
-        {"name": "max", "description": "Enables all features"},
+        {"name": "Haswell", "description": "Intel Core Processor (Haswell)", "lacks": ""},
+        {"name": "max", "description": "Enables all features", "lacks": ""},
     ]
+
+
+def test_a_processor_that_the_emulator_cannot_honour_is_labelled():
+    lines = ["x86 Skylake-Server-v1  Intel Xeon Processor (Skylake)", "x86 Opteron_G4-v1  AMD"]
+    versioned = [
+        f"x86 {name}  (alias configured by machine type)"
+        for name in ("Skylake-Server", "Opteron_G4")
+    ]
+    assert [row["lacks"] for row in read_listing([*versioned, *lines])] == ["AVX-512", "FMA4"]
 
 
 def test_the_listing_says_whether_arm_is_set_up(tools, capsys):

@@ -79,7 +79,7 @@ def test_amds_caches_come_from_their_own_leaves():
     assert _processor(ZEN2).caches == {"L1d": 32 << 10, "L2": 512 << 10, "L3": 16 << 20}
     assert microarchitecture(_processor(ZEN2)) == "Zen 2"
     assert _processor(OPTERON).caches == {"L1d": 16 << 10, "L2": 2 << 20, "L3": 8 << 20}
-    assert microarchitecture(_processor(OPTERON)) == "Bulldozer"
+    assert microarchitecture(_processor(OPTERON)) == "Bulldozer without FMA4"
 
 
 @pytest.mark.parametrize(

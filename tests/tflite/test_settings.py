@@ -128,7 +128,7 @@ def test_the_version_is_that_of_the_runtime_that_was_chosen(
     distribution = {"tflite-runtime": "tflite-runtime", "litert": "ai-edge-litert"}[runtime]
     with backend.prepare(contract, settings) as session:
         assert session.facts()["settings"]["runtime"] == runtime
-        assert list(backend.versions()) == ["tflite", distribution]
+        assert list(backend.versions())[:2] == ["tflite", distribution]
         assert backend.versions()["tflite"] == importlib.metadata.version(distribution)
 
 

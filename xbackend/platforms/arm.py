@@ -17,8 +17,9 @@ from pathlib import Path
 
 from xbackend.errors import UsageError
 from xbackend.installed import cache_folder
-from xbackend.platforms.platform import TCG, Platform, find_command, list_processors
+from xbackend.platforms.platform import Platform, find_command, list_processors
 from xbackend.platforms.sysroot import Sysroot, find_sysroot, with_packages
+from xbackend.worker.fingerprint import TCG
 from xbackend.worker.objects import write_whole
 
 FLEET = (
@@ -173,4 +174,4 @@ def arm_processors() -> list[dict[str, str]]:
     if emulator is None:
         return []
     lines = list_processors(emulator)
-    return [{"name": line.split()[0], "description": ""} for line in lines]
+    return [{"name": line.split()[0], "description": "", "lacks": ""} for line in lines]

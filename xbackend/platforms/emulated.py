@@ -21,7 +21,8 @@ from typing import Any
 
 from xbackend.errors import UsageError
 from xbackend.installed import cache_folder
-from xbackend.platforms.platform import TCG, Platform, find_command, list_processors
+from xbackend.platforms.platform import Platform, find_command, list_processors
+from xbackend.worker.fingerprint import TCG
 from xbackend.worker.objects import write_whole
 
 FLEETS = {
@@ -41,6 +42,16 @@ WITHOUT_64_BITS = frozenset(
     "486 athlon base coreduo kvm32 n270 pentium pentium2 pentium3 qemu32".split()
 )
 """Processors of `-cpu help` that cannot run a Python of 64 bits."""
+
+LACKS = {
+    **dict.fromkeys(
+        ("Cascadelake-Server", "Cooperlake", "Icelake-Server", "KnightsMill", "Skylake-Server"),
+        "AVX-512",
+    ),
+    "Opteron_G4": "FMA4",
+    "Opteron_G5": "FMA4",
+}
+"""Processors to what the real ones compute with and the emulator does not have."""
 
 LISTED = re.compile(r"\s*(?:x86 )?(\S+)\s+(.*)")
 VERSION = re.compile(r"-v\d+$")
@@ -129,7 +140,7 @@ def _probe_digest(emulator: str, cpu: str) -> str:
     stat = Path(emulator).resolve().stat()
     source = Path(__file__).parents[1] / "worker"
     digest = hashlib.sha256(f"{cpu}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
-    for name in ("cpuid.py", "fingerprint.py"):
+    for name in ("cpuid.py", "fingerprint.py", "gpu.py"):
         digest.update((source / name).read_bytes())
     return digest.hexdigest()[:32]
 
@@ -167,16 +178,20 @@ def x86_processors() -> list[dict[str, str]]:
 
 
 def read_listing(lines: Sequence[str]) -> list[dict[str, str]]:
-    """Return name and description of each processor, those of its first version.
+    """Return name and description of each processor, those of its first version, and what it lacks.
 
     >>> read_listing(["x86 EPYC  (alias configured by machine type)", "x86 EPYC-v1  AMD EPYC"])
-    [{'name': 'EPYC', 'description': 'AMD EPYC'}]
+    [{'name': 'EPYC', 'description': 'AMD EPYC', 'lacks': ''}]
     """
     found = (LISTED.fullmatch(line) for line in lines)
     texts = {str(match[1]): str(match[2]) for match in found if match}
     names = [name for name in texts if not VERSION.search(name)]
     return [
-        {"name": name, "description": texts.get(f"{name}-v1", texts[name])}
+        {
+            "name": name,
+            "description": texts.get(f"{name}-v1", texts[name]),
+            "lacks": LACKS.get(name, ""),
+        }
         for name in names
         if name not in WITHOUT_64_BITS and not texts[name].startswith("(alias of")
     ]

@@ -12,9 +12,6 @@ from pathlib import Path
 
 from xbackend.errors import UsageError
 
-TCG = "TCGTCGTCGTCG"
-"""QEMU's emulator in CPUID leaf 0x40000000 (qemu, target/i386/cpu.c)."""
-
 
 @dataclass(frozen=True)
 class Platform:

@@ -4,40 +4,79 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, Dict
+from typing import Any, Dict, List, Sequence
 
+from xbackend.worker import gpu, libraries
 from xbackend.worker.cpuid import Processor, read_processor
 
 BIT_CHANGING = (
     "ATEN_CPU_CAPABILITY",
+    "BLIS_ARCH_TYPE",
+    "BLIS_NUM_THREADS",
+    "CUBLASLT_WORKSPACE_SIZE",
+    "CUBLAS_EMULATE_SINGLE_PRECISION",
+    "CUBLAS_EMULATION_STRATEGY",
     "CUBLAS_WORKSPACE_CONFIG",
     "CUDA_VISIBLE_DEVICES",
+    "DISABLE_ADDMM_CUDA_LT",
+    "DNNL_CPU_ISA_HINTS",
     "DNNL_DEFAULT_FPMATH_MODE",
     "DNNL_MAX_CPU_ISA",
     "GLIBC_TUNABLES",
+    "GOTO_NUM_THREADS",
     "KMP_BLOCKTIME",
+    "KMP_DETERMINISTIC_REDUCTION",
+    "KMP_FORCE_REDUCTION",
+    "LD_LIBRARY_PATH",
     "LD_PRELOAD",
     "MKL_CBWR",
+    "MKL_DEBUG_CPU_TYPE",
+    "MKL_DYNAMIC",
     "MKL_ENABLE_INSTRUCTIONS",
     "MKL_NUM_THREADS",
     "NPY_DISABLE_CPU_FEATURES",
+    "NPY_ENABLE_CPU_FEATURES",
     "NVIDIA_TF32_OVERRIDE",
+    "OMP_DYNAMIC",
     "OMP_NUM_THREADS",
+    "OMP_PLACES",
+    "OMP_PROC_BIND",
+    "OMP_SCHEDULE",
+    "OMP_THREAD_LIMIT",
+    "ONEDNN_CPU_ISA_HINTS",
     "ONEDNN_DEFAULT_FPMATH_MODE",
     "ONEDNN_MAX_CPU_ISA",
     "OPENBLAS_CORETYPE",
     "OPENBLAS_NUM_THREADS",
+    "QEMU_CPU",
+    "QEMU_LD_PREFIX",
     "TF_CUDNN_DETERMINISTIC",
+    "TF_CUDNN_USE_AUTOTUNE",
+    "TF_CUDNN_USE_FRONTEND",
     "TF_DETERMINISTIC_OPS",
+    "TF_DISABLE_MKL",
+    "TF_ENABLE_CUBLAS_TENSOR_OP_MATH_FP32",
+    "TF_ENABLE_CUDNN_TENSOR_OP_MATH_FP32",
     "TF_ENABLE_ONEDNN_OPTS",
+    "TF_ENABLE_WINOGRAD_NONFUSED",
+    "TF_FORCE_GPU_ALLOW_GROWTH",
     "TF_NUM_INTEROP_THREADS",
     "TF_NUM_INTRAOP_THREADS",
     "TF_SET_ONEDNN_FPMATH_MODE",
     "TF_XLA_FLAGS",
+    "TORCHINDUCTOR_FREEZING",
+    "TORCHINDUCTOR_MAX_AUTOTUNE",
     "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "TORCH_BLAS_PREFER_CUBLASLT",
+    "TORCH_CUDNN_V8_API_DISABLED",
     "XLA_FLAGS",
 )
-"""Environment variables that are known to change bits."""
+"""Environment variables that change bits, or which library, kernel or number of threads does the
+work: of glibc, OpenMP, OpenBLAS, BLIS, MKL, oneDNN, NumPy, CUDA's libraries, TensorFlow, PyTorch
+and QEMU, as their documentation and sources name them."""
+
+TCG = "TCGTCGTCGTCG"
+"""QEMU's emulator in CPUID leaf 0x40000000 (qemu, target/i386/cpu.c)."""
 
 VENDORS = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD", "HygonGenuine": "Hygon"}
 
@@ -126,12 +165,14 @@ def hardware() -> Dict[str, Any]:
         "family": seen.family,
         "model": seen.model,
         "stepping": seen.stepping,
-        "cores": _cores(),
+        "cores": len(_affinity()) or os.cpu_count() or 1,
+        "affinity": _affinity(),
         "memory_bytes": _memory(),
         "flags": list(seen.flags),
         "caches": seen.caches,
         "hypervisor": seen.hypervisor,
         "machine": os.uname().machine,
+        **({"gpus": [], "gpu_driver": ""} if seen.hypervisor == TCG else gpu.listed()),
     }
 
 
@@ -141,8 +182,23 @@ def software() -> Dict[str, Any]:
         "python": sys.version.split()[0],
         "implementation": sys.implementation.name,
         "system": f"{os.uname().sysname} {os.uname().release}",
+        "distribution": _distribution(),
         "libc": _libc(),
         "environment": {name: os.environ[name] for name in BIT_CHANGING if name in os.environ},
+    }
+
+
+def inside() -> Dict[str, Any]:
+    """Return what only a process that has computed can tell: `libraries`, `versions`, `gpu`.
+
+    The driver of a GPU is asked only where a framework uses it.
+    """
+    paths = libraries.loaded()
+    woken = any(os.path.basename(path).startswith("libcuda.") for path in paths)
+    return {
+        "libraries": libraries.names(paths),
+        "versions": libraries.versions(paths),
+        "gpu": gpu.asked() if woken else {},
     }
 
 
@@ -151,7 +207,7 @@ def microarchitecture(cpu: Processor) -> str:
     if cpu.vendor_id == "GenuineIntel" and cpu.family == 6:
         return _intel(cpu)
     if cpu.vendor_id == "AuthenticAMD":
-        return _amd(cpu.family, cpu.model)
+        return _amd(cpu.family, cpu.model, cpu.flags)
     return ARM_PARTS.get((cpu.vendor_id, cpu.model), "unknown")
 
 
@@ -170,14 +226,26 @@ def _intel(cpu: Processor) -> str:
     return name
 
 
-def _amd(family: int, model: int) -> str:
+def _amd(family: int, model: int, flags: Sequence[str]) -> str:
+    """Name a processor of AMD; an emulator may lack what every one of its kind has."""
     if family in (0x17, 0x19) and model >= 0xB0:
         return "unknown"
     if family == 0x17:
         return "Zen 2" if model >= 0x30 else "Zen"
     if family == 0x19:
         return "Zen 4" if 0x10 <= model < 0x20 or 0x60 <= model < 0xB0 else "Zen 3"
-    return {0x15: "Bulldozer", 0x1A: "Zen 5"}.get(family, "unknown")
+    if family == 0x15:
+        return _bulldozer(model) + ("" if "fma4" in flags else " without FMA4")
+    return {0x1A: "Zen 5"}.get(family, "unknown")
+
+
+def _bulldozer(model: int) -> str:
+    """Name a core of family 0x15 (Linux, arch/x86/events/amd/core.c, and AMD's revision guides)."""
+    if model >= 0x60:
+        return "Excavator"
+    if model >= 0x30:
+        return "Steamroller"
+    return "Piledriver" if model == 2 or model >= 0x10 else "Bulldozer"
 
 
 def from_linux(fields: Dict[str, str]) -> Processor:
@@ -221,10 +289,19 @@ def _cpuinfo() -> Dict[str, str]:
     return fields
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _affinity() -> List[int]:
+    """Return the numbers of the cores that this process may use, none where it cannot be known."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def _distribution() -> str:
+    """Return what the system calls itself, such as `Debian GNU/Linux 12 (bookworm)`."""
+    try:
+        with open("/etc/os-release", encoding="utf-8", errors="replace") as stream:
+            found = [line for line in stream if line.startswith("PRETTY_NAME=")]
+    except OSError:
+        return ""
+    return found[0].partition("=")[2].strip().strip("\"'") if found else ""
 
 
 def _memory() -> int:

@@ -53,12 +53,30 @@ def main() -> None:
     job = read_job(sys.stdin.read())
     for name, value in job.environment.items():
         os.environ[name] = value
-    hardware = fingerprint.hardware()
-    channel.send(partial={"hardware": hardware, "software": fingerprint.software()})
-    channel.send(result=_mislabelled(job, hardware) or execute(job, channel))
+    hardware, software = fingerprint.hardware(), fingerprint.software()
+    channel.send(partial={"hardware": hardware, "software": software})
+    result = _mislabelled(job, hardware) or execute(job, channel)
+    channel.send(result={**result, **_inside(result, hardware, software)})
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def _inside(result: Record, hardware: Record, software: Record) -> Record:
+    """Return what is known of libraries and GPUs once a job is done."""
+    if result["status"] != "ok":
+        return {}
+    found = fingerprint.inside()
+    return {
+        "hardware": {**hardware, **found["gpu"]},
+        "software": {**software, "libraries": found["libraries"]},
+        "versions": {**result["versions"], **_more(found["versions"], result["versions"])},
+    }
+
+
+def _more(found: Dict[str, str], told: Dict[str, str]) -> Dict[str, str]:
+    """Return the versions that the framework itself did not tell."""
+    return {name: version for name, version in found.items() if name not in told}
 
 
 def _mislabelled(job: Job, hardware: Record) -> Record | None:
@@ -104,7 +122,8 @@ def _run(job: Job, channel: Channel) -> Record:
         rows = [_infer(sample, artifact, session, job, channel) for sample in job.samples]
         channel.send(partial={"results": rows})
         outcome = _tap_all(rows, artifact, session, job, channel)
-        return {**outcome, "results": rows, "facts": session.facts()}
+        facts = session.facts()
+        return {**outcome, "results": rows, "facts": facts, **_versions(job, backend)}
 
 
 def _versions(job: Job, backend: Backend) -> Record:
