@@ -9,22 +9,38 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from xbackend.accuracy import Accuracy
+from xbackend.activations import activations
 from xbackend.comparison import Comparison
 
 COLUMNS = (
     "model", "group", "inputs_digest", "input", "tap", "layer", "operator", "is_output", "dtype",
     "shape", "eqc_count", "remaining_precision", "max_ulp", "max_abs", "deviating_fraction",
-    "not_finite", "runs_total", "eqcs", "missing", "taps_not_neutral", "emulation_unsafe",
+    "not_finite", "runs_total", "eqcs", "missing", "taps_not_neutral", "emulation_unsafe", "kind",
+    "reads", "classes_born", "classes_collapsed", "born_by_emulation", "born_through",
+    "origin_apart", "origin_unknown",
 )  # fmt: skip
+
+ACTIVATIONS = (
+    "model", "group", "inputs_digest", "input", "layer", "operator", "kind", "tap_before",
+    "tap_after", "eqc_count_before", "eqc_count_after", "deviating_fraction_before",
+    "deviating_fraction_after", "remaining_precision_before", "remaining_precision_after",
+    "change", "max_ulp_before", "max_ulp_after", "runs", "left_out", "taps_not_neutral",
+    "emulation_unsafe",
+)  # fmt: skip
+
+NAMES = (
+    "missing", "taps_not_neutral", "emulation_unsafe", "reads", "born_through", "origin_unknown",
+    "runs", "left_out",
+)  # fmt: skip
+"""Columns that hold names, parted by spaces."""
 
 CELLS: dict[str, Callable[[Any], str]] = {
     "group": lambda group: json.dumps(group, separators=(",", ":")),
     "shape": lambda shape: "x".join(map(str, shape)),
     "eqcs": lambda eqcs: "|".join(" ".join(ids) for ids in eqcs),
-    "missing": " ".join,
-    "taps_not_neutral": " ".join,
-    "emulation_unsafe": " ".join,
     "is_output": lambda value: str(value).lower(),
+    "origin_apart": lambda value: str(value).lower(),
+    **dict.fromkeys(NAMES, lambda names: " ".join(names or ())),
 }
 """How a column with more than one value is written; classes are parted by `|`."""
 
@@ -74,6 +90,16 @@ def _isolations(comparison: Comparison) -> Iterator[Sequence[Any]]:
             row["by_emulation"] = str(each.by_emulation).lower()
             metrics = [(row[kind] or {}).get(key) for kind in kinds for key in DISTANCES]
             yield [*(row[key] for key in VERDICTS), *metrics]
+
+
+def render_activations(comparison: Comparison) -> str:
+    """Write a header and one row for each activation and pooling layer of each sample."""
+    rows = [passage.document() for passage in activations(comparison)]
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(ACTIVATIONS)
+    writer.writerows([_cell(key, row[key]) for key in ACTIVATIONS] for row in rows)
+    return stream.getvalue()
 
 
 def _ratings(ratings: Sequence[Accuracy | None], key: str) -> str:

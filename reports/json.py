@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 
+from xbackend.activations import activation_totals, activations
 from xbackend.comparison import Comparison
 from xbackend.summary import summaries
 
 
 def render(comparison: Comparison) -> str:
-    """Write the comparison's document, with `sections` that sum it up. No NaN, no infinity.
+    """Write the comparison's document, and more that sums it up. No NaN, no infinity.
 
-    `accuracy` and `isolations` are there if they were asked for.
+    `sections`, and what activations do: `activations` and `activation_totals`; `accuracy` and
+    `isolations` are there if they were asked for.
     """
+    passages = activations(comparison)
     parts = {
         "accuracy": [each.document() for each in comparison.accuracy],
         "isolations": [each.document() for each in comparison.isolations],
@@ -20,6 +23,8 @@ def render(comparison: Comparison) -> str:
     document = {
         **comparison.document(),
         "sections": [summary.document() for summary in summaries(comparison)],
+        "activations": [passage.document() for passage in passages],
+        "activation_totals": [total.document() for total in activation_totals(passages)],
         **{key: of for key, of in parts.items() if of},
     }
     return json.dumps(document, indent=1, allow_nan=False)

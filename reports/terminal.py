@@ -72,11 +72,11 @@ def _accuracy(summary: Summary, comparison: Comparison, width: int) -> list[str]
     if found is None:
         return []
     runs, layers = accuracy_tables(summary, found, MOST_LAYERS)
-    room = max(12, width - _rest_width(layers, 1))
+    room = max(12, width - rest_width(layers, 1))
     rows = tuple((row[0], shorten(row[1], room), *row[2:]) for row in layers.rows)
     return [
-        _lay_out(runs, [None, max(12, width - _rest_width(runs, 1))]),
-        _lay_out(Table(layers.headers, rows, layers.numeric)),
+        lay_out(runs, [None, max(12, width - rest_width(runs, 1))]),
+        lay_out(Table(layers.headers, rows, layers.numeric)),
         "\n".join(_wrap(text, width) for text in accuracy_sentences(summary, found)),
     ]
 
@@ -84,10 +84,10 @@ def _accuracy(summary: Summary, comparison: Comparison, width: int) -> list[str]
 def _isolation(found: Isolation, width: int) -> str:
     title = isolation_heading(found)
     table, hidden = isolation_table(found, MOST_LAYERS)
-    room = max(12, width - _rest_width(table, 1)) if table.rows else 0
+    room = max(12, width - rest_width(table, 1)) if table.rows else 0
     rows = tuple((row[0], shorten(row[1], room), *row[2:]) for row in table.rows)
     parts = [_wrap(title, width) + "\n" + "-" * min(len(title), width)]
-    parts += [_lay_out(Table(table.headers, rows, table.numeric))] if rows else []
+    parts += [lay_out(Table(table.headers, rows, table.numeric))] if rows else []
     more = f"… and {hidden} more that deviate: 'xbackend compare --format csv' lists all."
     parts += [_wrap(more, width)] if hidden else []
     return "\n\n".join([*parts, *(_wrap(text, width) for text in isolation_sentences(found))])
@@ -95,23 +95,23 @@ def _isolation(found: Isolation, width: int) -> str:
 
 def _agreement(summary: Summary, width: int) -> str:
     table = runs_table(summary)
-    if _rest_width(table, 0) + NARROWEST // 2 > width:
+    if rest_width(table, 0) + NARROWEST // 2 > width:
         table = runs_table(summary, by_input=False)
-    return _lay_out(table, [max(12, width - _rest_width(table, 0))])
+    return lay_out(table, [max(12, width - rest_width(table, 0))])
 
 
 def _layers(summary: Summary, width: int) -> str:
     table, hidden = layer_table(summary)
-    room = max(12, width - _rest_width(table, 1))
+    room = max(12, width - rest_width(table, 1))
     rows = tuple((row[0], shorten(row[1], room), *row[2:]) for row in table.rows)
-    text = _lay_out(Table(table.headers, rows, table.numeric))
+    text = lay_out(Table(table.headers, rows, table.numeric))
     if hidden:
         more = f"… and {hidden} more that differ: 'xbackend compare --format csv' lists all."
         text += "\n" + _wrap(more, width)
     return f"{text}\n{STAR}" if starred(summary) else text
 
 
-def _rest_width(table: Table, column: int) -> int:
+def rest_width(table: Table, column: int) -> int:
     """Return the columns of the terminal that all but one column of the table takes."""
     widths = [
         max(len(cells[0]) + PADDING, *(len(cell) for cell in cells[1:]))
@@ -121,7 +121,8 @@ def _rest_width(table: Table, column: int) -> int:
     return sum(widths) + 2 * len(widths)
 
 
-def _lay_out(table: Table, widths: Sequence[int | None] = ()) -> str:
+def lay_out(table: Table, widths: Sequence[int | None] = ()) -> str:
+    """Lay out a table, its first columns wrapped to widths if these are given."""
     align = ["right" if numeric else "left" for numeric in table.numeric]
     limits = [*widths, *[None] * (len(table.headers) - len(widths))] if widths else None
     return tabulate(

@@ -9,6 +9,7 @@ from typing import Any
 
 from xbackend.comparison import Comparison, SampleComparison, TapComparison
 from xbackend.differ import Metrics, identical
+from xbackend.layers import worst
 from xbackend.measurement import Measurer
 
 Record = dict[str, Any]
@@ -91,6 +92,28 @@ UNKNOWN = Side("", 0, Metrics(None, None, None, None))
 
 
 @dataclass(frozen=True)
+class LayerChange:
+    """One activation or pooling layer over all samples of a section."""
+
+    tap: TapComparison
+    """Its tensor on the first sample."""
+    tap_before: str | None
+    """Name of the tensor that it reads; None where no run recorded it."""
+    before: Metrics | None
+    """The worst over the samples, but `deviating_fraction`, which is the mean; as after."""
+    after: Metrics | None
+    increases: int
+    """Samples on which it increases the remaining precision; as the three below."""
+    keeps: int
+    decreases: int
+    unknown: int
+    left_out: tuple[str, ...]
+    """Ids of runs that are left out on some sample."""
+    taps_not_neutral: tuple[str, ...]
+    emulation_unsafe: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Total:
     """How many layers of one operator do what to the remaining precision."""
 
@@ -134,6 +157,38 @@ def activation_totals(passages: Sequence[Passage]) -> tuple[Total, ...]:
         tap = passage.after_all
         found.setdefault((tap.section.key, str(tap.operator)), []).append(passage)
     return tuple(map(_total, found.values()))
+
+
+def layer_changes(passages: Sequence[Passage]) -> tuple[LayerChange, ...]:
+    """Return what each layer does over all samples of its section, in graph order."""
+    found: dict[tuple[str, str], list[Passage]] = {}
+    for passage in passages:
+        tap = passage.after_all
+        found.setdefault((tap.section.key, tap.tap), []).append(passage)
+    return tuple(map(_layer_change, found.values()))
+
+
+def _layer_change(passages: Sequence[Passage]) -> LayerChange:
+    known = [p for p in passages if p.before is not None and p.after is not None]
+    changes = [passage.change for passage in passages]
+    documents = [passage.document() for passage in passages]
+
+    def union(key: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for each in documents for name in each[key]))
+
+    return LayerChange(
+        tap=passages[0].after_all,
+        tap_before=next((p.before.tap for p in known if p.before is not None), None),
+        before=worst([p.before.metrics for p in known if p.before]) if known else None,
+        after=worst([p.after.metrics for p in known if p.after]) if known else None,
+        increases=changes.count(INCREASES),
+        keeps=changes.count(KEEPS),
+        decreases=changes.count(DECREASES),
+        unknown=changes.count(None),
+        left_out=union("left_out"),
+        taps_not_neutral=union("taps_not_neutral"),
+        emulation_unsafe=union("emulation_unsafe"),
+    )
 
 
 def _total(passages: Sequence[Passage]) -> Total:

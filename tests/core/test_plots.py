@@ -11,7 +11,7 @@ import pytest
 from xbackend.cli import main
 from xbackend.testing.bench import Bench
 
-DRAWN = ("cumulative", "dendrogram")
+DRAWN = ("activations", "cumulative", "dendrogram", "layers")
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_a_report_that_cannot_be_drawn_names_those_that_can(
     assert draw(filled, "markdown", path) == 2
     said = capsys.readouterr().err
     assert "The report 'markdown' cannot be drawn into" in said
-    assert said.endswith("Reports that can: cumulative, dendrogram.\n")
+    assert said.endswith("Reports that can: activations, cumulative, dendrogram, layers.\n")
     assert not path.exists()
 
 

@@ -12,6 +12,9 @@ COMPARE_EXAMPLES = """examples:
   xbackend compare --format machines                  a row for each machine, classes in cells
   xbackend compare --format cumulative --output figure1.svg
   xbackend compare --format dendrogram --model net --output figure6.png
+  xbackend compare --format layers                    where classes are born and collapse
+  xbackend compare --format layers --output figure5.svg
+  xbackend compare --format activations               deviations before and after each
   xbackend compare --fail-under 16                    exit 1 if fewer mantissa bits agree
   xbackend compare --reference float64                who is nearer to the truth
   xbackend compare --reference float64:tf --where backend=ort
@@ -21,7 +24,13 @@ COMPARE_EXAMPLES = """examples:
 
 exit status: 0 done, 1 a threshold was missed, 2 wrong usage
 """
-FORMATS_HELP = "table, json, markdown, csv, html, machines, cumulative or dendrogram"
+FORMATS_HELP = (
+    "table, json, markdown, csv, html, machines, layers, activations, activations-csv, cumulative "
+    "or dendrogram"
+)
+OUTPUT_HELP = (
+    "write there; with .svg, .png or .pdf draw layers, activations, cumulative or dendrogram"
+)
 
 REFERENCE_HELP = (
     "judge each run and layer by the model in double precision, computed now if the store has no "
@@ -47,7 +56,7 @@ def add(commands: Commands) -> None:
     add("--where", metavar="KEY=VALUE", action="append", help="only runs with this value")
     add("--group-by", metavar="KEYS", help="compare only runs that agree in these keys")
     add("--format", metavar="FORMAT", default="table", help=FORMATS_HELP)
-    add("--output", metavar="FILE", help="write there; with .svg, .png or .pdf draw the last two")
+    add("--output", metavar="FILE", help=OUTPUT_HELP)
     add("--fail-under", metavar="BITS", type=int, help="exit 1 if fewer mantissa bits agree")
     add("--max-eqcs", metavar="N", type=int, help="exit 1 if an output has more classes")
     add("--reference", metavar="float64", help=REFERENCE_HELP)

@@ -1,0 +1,136 @@
+"""The report of activations and pooling, as the paper's SUP-8 and SUP-9: before and after each."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Sequence
+
+from xbackend.activations import (
+    LayerChange,
+    Passage,
+    Total,
+    activation_totals,
+    activations,
+    layer_changes,
+)
+from xbackend.comparison import Comparison
+from xbackend.section import Section
+
+from .layers import STAR, signs
+from .tables import Table
+from .terminal import NARROWEST, lay_out, rest_width
+from .wording import DAGGER, count, number, percent, printable, shorten
+
+ARROW = "→"
+LEGEND = (
+    "Shares of elements whose bits deviate are means over the samples, bits are the least on any. "
+    "Totals are layers, on average over the samples: how many leave more of the mantissa to all "
+    "runs than they were given, as much, or less."
+)
+SIGNS = {
+    STAR: "with layers of runs whose bits the recording changed",
+    DAGGER: "comes from emulated operators: perhaps the bits of no real processor",
+}
+DRAWN = "To draw it: --output figure.svg, .png or .pdf."
+
+
+def render(comparison: Comparison) -> str:
+    """Lay out a row for each activation and pooling layer, and totals for each operator."""
+    width = max(NARROWEST, shutil.get_terminal_size((80, 24)).columns)
+    parts = [_section(passages, width) for passages in by_section(activations(comparison))]
+    if not parts:
+        return "No run recorded an activation or a pooling layer, see xbackend run --taps.\n"
+    return "\n\n".join([*parts, f"{_wrap(LEGEND, width)}\n{DRAWN}"]) + "\n"
+
+
+def by_section(passages: Sequence[Passage]) -> list[list[Passage]]:
+    """Put passages of one section together."""
+    found: dict[str, list[Passage]] = {}
+    for passage in passages:
+        found.setdefault(passage.after_all.section.key, []).append(passage)
+    return list(found.values())
+
+
+def _section(passages: Sequence[Passage], width: int) -> str:
+    title = shorten(title_of(passages), width)
+    changes = layer_changes(passages)
+    table = _layers(changes)
+    room = max(12, width - rest_width(table, 1))
+    rows = tuple((row[0], shorten(row[1], room), *row[2:]) for row in table.rows)
+    cells = "".join(cell for row in table.rows for cell in row[2:])
+    notes = [f"{sign} {meaning}" for sign, meaning in SIGNS.items() if sign in cells]
+    left_out = len(dict.fromkeys(name for each in changes for name in each.left_out))
+    if left_out:
+        runs = count(left_out, "run")
+        notes.append(f"Left out where they did not record what a layer reads: {runs}.")
+    parts = [f"{title}\n{'=' * len(title)}", lay_out(Table(table.headers, rows, table.numeric))]
+    parts += ["\n".join(_wrap(note, width) for note in notes)] if notes else []
+    return "\n\n".join([*parts, lay_out(_totals(activation_totals(passages)))])
+
+
+def title_of(passages: Sequence[Passage]) -> str:
+    """Return what a section is about: `cifar10-small, float32, 3 inputs, 4 runs`."""
+    section: Section = passages[0].after_all.section
+    group = section.group
+    keys = [f"{key}={group[key]}" for key in group if key not in ("model_digest", "precision")]
+    inputs = len({passage.after_all.input for passage in passages})
+    counts = [count(inputs, "input"), count(len(section.runs), "run")]
+    return printable(", ".join([section.model, str(group["precision"]), *keys, *counts]))
+
+
+def _layers(changes: Sequence[LayerChange]) -> Table:
+    headers = ("layer", "tap", "operator", "deviating", "", "bits", "", "precision")
+    numeric = (True, False, False, True, False, True, False, False)
+    return Table(headers, tuple(map(_row, changes)), numeric)
+
+
+def _row(change: LayerChange) -> tuple[str, ...]:
+    tap, before, after = change.tap, change.before, change.after
+    return (
+        number(tap.layer),
+        printable(tap.tap),
+        f"{printable(tap.operator)}{signs(change)}",
+        percent(None if before is None else before.deviating_fraction),
+        f"{ARROW} {percent(None if after is None else after.deviating_fraction)}",
+        number(None if before is None else before.remaining_precision),
+        f"{ARROW} {number(None if after is None else after.remaining_precision)}",
+        change_text(change),
+    )
+
+
+def change_text(change: LayerChange) -> str:
+    """Return what a layer does to the remaining precision: a word, or on how many samples what."""
+    counts = {
+        "increases": change.increases, "keeps": change.keeps,
+        "decreases": change.decreases, "not known": change.unknown,
+    }  # fmt: skip
+    known = {word: times for word, times in counts.items() if times}
+    if len(known) == 1:
+        return next(iter(known))
+    return ", ".join(f"{word} on {times}" for word, times in known.items())
+
+
+def _totals(totals: Sequence[Total]) -> Table:
+    headers = (
+        "layers by operator", "layers", "increase", "keep", "of them same bits", "decrease",
+        "not known",
+    )  # fmt: skip
+    rows = tuple(
+        (
+            printable(total.operator),
+            number(total.layers),
+            *map(_mean, (total.increases, total.keeps, total.same_bits)),
+            *map(_mean, (total.decreases, total.unknown)),
+        )
+        for total in totals
+    )
+    return Table(headers, rows, (False, *(True for _ in headers[1:])))
+
+
+def _mean(value: float) -> str:
+    return number(round(value, 2))
+
+
+def _wrap(text: str, width: int) -> str:
+    return textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False)

@@ -1,0 +1,147 @@
+"""The report of layers, as the paper's Figure 5: classes, what bears and joins them, bits."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Sequence
+
+from xbackend.activations import LayerChange
+from xbackend.comparison import Comparison
+from xbackend.layers import TapSummary
+from xbackend.summary import Summary, summaries
+
+from .tables import Table
+from .terminal import NARROWEST, lay_out, rest_width
+from .wording import (
+    DAGGER,
+    count,
+    dagger_note,
+    heading,
+    number,
+    printable,
+    shorten,
+)
+
+SHORT = {"activation": "act", "pooling": "pool", None: ""}
+NAMED = 6
+"""So many layers are named in a sentence."""
+PARTLY, STAR, UNKNOWN = "~", "*", "?"
+LEGEND = (
+    "born: classes that the layer's own arithmetic adds, as runs whose inputs have the same bits "
+    "get other outputs; joined: classes of its inputs that get the same bits again. Counts are the "
+    "most on any sample, bits the least that all runs share. act and pool mark activations and "
+    "pooling."
+)
+SIGNS = {
+    PARTLY: "of some of the runs only, or with layers before it that were not recorded",
+    UNKNOWN: "not known, as edges of the graph or the tensors that it reads are not",
+    STAR: "with layers of runs whose bits the recording changed",
+}
+DRAWN = "To draw it: --output figure.svg, .png or .pdf."
+
+
+def render(comparison: Comparison) -> str:
+    """Lay out a row for each tensor of each section, for the terminal's width."""
+    width = max(NARROWEST, shutil.get_terminal_size((80, 24)).columns)
+    found = [summary for summary in summaries(comparison) if summary.taps]
+    if not found:
+        return "No run gave outputs, so there is no layer to show.\n"
+    parts = [_section(summary, width) for summary in found]
+    return "\n\n".join([*parts, f"{_wrap(LEGEND, width)}\n{DRAWN}"]) + "\n"
+
+
+def _section(summary: Summary, width: int) -> str:
+    title = shorten(heading(summary), width)
+    table = layers_table(summary)
+    room = max(12, width - rest_width(table, 1))
+    rows = tuple((row[0], shorten(row[1], room), *row[2:]) for row in table.rows)
+    lines = [*_signs_told(summary, table), *sentences(summary)]
+    text = lay_out(Table(table.headers, rows, table.numeric))
+    return "\n\n".join(
+        [f"{title}\n{'=' * len(title)}", text, "\n".join(_wrap(line, width) for line in lines)]
+    )
+
+
+def layers_table(summary: Summary) -> Table:
+    """Return a row for every tensor that was recorded."""
+    headers = ("layer", "tap", "operator", "", "classes", "born", "joined", "bits")
+    numeric = (True, False, False, False, True, True, True, True)
+    return Table(headers, tuple(map(_row, summary.taps)), numeric)
+
+
+def _row(tap: TapSummary) -> tuple[str, ...]:
+    return (
+        number(tap.layer),
+        printable(tap.tap) + (" (output)" if tap.is_output else ""),
+        printable(tap.operator or "–"),
+        SHORT[tap.kind],
+        f"{tap.eqc_count}{signs(tap)}",
+        born_text(tap),
+        _count_text(tap, tap.origin.collapsed),
+        number(tap.metrics.remaining_precision),
+    )
+
+
+def signs(tap: TapSummary | LayerChange) -> str:
+    """Return what is to be said of a tensor before it is trusted."""
+    return (STAR if tap.taps_not_neutral else "") + (DAGGER if tap.emulation_unsafe else "")
+
+
+def born_text(tap: TapSummary) -> str:
+    """Return how many classes a layer bears, no number for none."""
+    return _count_text(tap, tap.origin.born) + (DAGGER if tap.origin.born_by_emulation else "")
+
+
+def _count_text(tap: TapSummary, counted: int | None) -> str:
+    if counted is None:
+        return UNKNOWN
+    return (str(counted) if counted else "") + (PARTLY if is_partial(tap) else "")
+
+
+def is_partial(tap: TapSummary) -> bool:
+    """Tell whether what a layer bears and joins is known of a part of it, or of some runs, only."""
+    origin = tap.origin
+    return bool(origin.through or origin.unknown or origin.apart)
+
+
+def _signs_told(summary: Summary, table: Table) -> list[str]:
+    """Return what the signs in the table mean, those that there are."""
+    cells = "".join(cell for row in table.rows for cell in row[4:7])
+    found = [f"{sign} {meaning}" for sign, meaning in SIGNS.items() if sign in cells]
+    operators = list(summary.reliance.operators)
+    return [*found, *([dagger_note(operators)] if DAGGER in cells and operators else [])]
+
+
+def sentences(summary: Summary) -> list[str]:
+    """Return where classes are born and where they collapse, in words."""
+    if summary.run_count < 2:
+        return ["One run alone: there is nothing to compare it with."]
+    born = [tap for tap in summary.taps if tap.origin.born]
+    joined = [tap for tap in summary.taps if tap.origin.collapsed]
+    unknown = sum(tap.origin.born is None for tap in summary.taps)
+    found = [
+        f"Classes are born at {_named(born, [tap.origin.born for tap in born])}."
+        if born
+        else "No layer is known to bear a class.",
+        f"Classes collapse at {_named(joined, [tap.origin.collapsed for tap in joined])}."
+        if joined
+        else "No layer is known to join classes.",
+    ]
+    if unknown:
+        found.append(f"Of {count(unknown, 'layer')} neither is known.")
+    return found
+
+
+def _named(taps: Sequence[TapSummary], counts: Sequence[int | None]) -> str:
+    shown = [
+        f"{printable(tap.tap)} ({printable(tap.operator or '–')}, {number})"
+        for tap, number in zip(taps[:NAMED], counts, strict=False)
+    ]
+    more = len(taps) - NAMED
+    text = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    return f"{count(len(taps), 'layer')}: {text}"
+
+
+def _wrap(text: str, width: int) -> str:
+    return textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False)
