@@ -52,9 +52,9 @@ def _size(panel: Panel) -> tuple[float, float]:
 
 
 def _draw_lines(axes: Any, panel: Lines) -> None:
-    """Draw lines; each is moved up a little, so that none hides another."""
+    """Draw lines, moved a little unless they are steady."""
     highest = max((y for series in panel.series for _, y in series.points), default=1)
-    step = APART * max(highest, 1)
+    step = 0.0 if panel.steady else APART * max(highest, 1)
     for place, series in enumerate(panel.series):
         _draw_series(axes, series, (place - (len(panel.series) - 1) / 2) * step)
     if panel.logarithmic:

@@ -228,3 +228,72 @@ def test_every_shipped_configuration_is_of_a_study(root: Path) -> None:
     folder = root / "xbackend" / "studies" / "configurations"
     names = {path.name for path in folder.iterdir()}
     assert names == {f"{name}.{size}.json" for name in NAMES for size in SIZES}
+
+
+CHAIN = [
+    {"tap": "conv", "layer": 0, "operator": "Conv", "inputs": ["x"]},
+    {"tap": "relu", "layer": 1, "operator": "Relu", "inputs": ["conv"]},
+    {"tap": "y", "layer": 2, "operator": "Softmax", "inputs": ["relu"]},
+]
+
+
+def through(bench: Bench, platform: str, conv: list[float], y: list[float], **more: Any) -> None:
+    """Write a run whose input has the same bits everywhere; ReLU passes on what it reads."""
+    result = bench.result("0", {"y": y}, {"conv": conv, "relu": conv})
+    result["inputs"] = [{"name": "x", "dtype": "float32", "shape": [1], "digest": "e" * 64}]
+    bench.write(results=[result], taps_neutral=True, platform=platform, layers=CHAIN, **more)
+
+
+def test_deviations_begin_where_a_layer_parts_runs_that_read_the_same_bits(
+    bench: Bench, carry_out: Carry
+) -> None:
+    through(bench, HERE, ONE, ONE)
+    through(bench, THERE, TWO, TWO)
+    outcome, sentence = carry_out("layers")
+    assert "holds here for ort (classes are born in 1 Conv of 3 layers)" in sentence
+    assert [(r["operator"], r["classes"], r["born"]) for r in outcome.records] == [
+        ("Conv", 2, 1),
+        ("Relu", 2, 0),
+        ("Softmax", 2, 0),
+    ]
+    through(bench, BEYOND, ONE, TWO)
+    _, sentence = carry_out("layers")
+    assert "does not hold here for ort (classes are born in 1 Conv, 1 Softmax of 3 layers)" in (
+        sentence
+    )
+
+
+def test_a_class_that_emulation_bears_is_no_beginning(bench: Bench, carry_out: Carry) -> None:
+    through(bench, HERE, ONE, ONE)
+    through(bench, THERE, ONE, TWO, **DOUBTFUL)
+    outcome, sentence = carry_out("layers")
+    assert "cannot be told here for ort (no recorded layer bears a class)" in sentence
+    assert outcome.records[-1]["born_by_emulation"] == 1
+
+
+def test_activations_remove_deviations_where_fewer_values_deviate_after_them(
+    bench: Bench, carry_out: Carry
+) -> None:
+    def run(platform: str, before: list[float], after: list[float], **more: Any) -> None:
+        bench.run(
+            {"y": ONE}, {"conv": before, "relu": after}, platform=platform, layers=CHAIN, **more
+        )
+
+    run(HERE, [1.0, -2.0], [1.0, 0.0])
+    run(THERE, [1.5, -2.5], [1.5, 0.0])
+    outcome, sentence = carry_out("activations", models=["net"])
+    assert "holds here for ort (Relu 100.0% to 50.0%)" in sentence
+    (record,) = outcome.records
+    assert (record["deviating_fraction_before"], record["deviating_fraction_after"]) == (1.0, 0.5)
+    assert record["change"] == "keeps"
+    unsafe = {"emulation_unsafe": ["relu", "y"], "emulation_reasons": {"Relu": "an estimate"}}
+    run(BEYOND, [1.0, -2.0], [9.0, 9.0], **unsafe)
+    assert carry_out("activations", models=["net"])[1] == sentence
+
+
+def test_activations_that_let_as_many_deviate_remove_nothing(
+    bench: Bench, carry_out: Carry
+) -> None:
+    for platform, values in ((HERE, ONE), (THERE, TWO)):
+        bench.run({"y": ONE}, {"conv": values, "relu": values}, platform=platform, layers=CHAIN)
+    assert carry_out("activations", models=["net"])[0].verdicts[0].word == "does not hold"

@@ -7,7 +7,16 @@ from importlib import import_module
 from xbackend.errors import UsageError
 from xbackend.studies.study import Study
 
-NAMES = ("multiplications", "distributions", "cores", "races", "xla", "placement")
+NAMES = (
+    "multiplications",
+    "distributions",
+    "cores",
+    "layers",
+    "activations",
+    "races",
+    "xla",
+    "placement",
+)
 """In the order of the listing; each is a module whose `STUDY` says what it is."""
 
 

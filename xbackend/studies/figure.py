@@ -27,6 +27,8 @@ class Lines:
     series: tuple[Series, ...]
     logarithmic: bool = False
     """Whether the axis across counts powers of ten."""
+    steady: bool = False
+    """Whether lines stand where they are; else each is moved a little, so that none hides one."""
 
 
 @dataclass(frozen=True)

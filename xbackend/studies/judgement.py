@@ -63,6 +63,18 @@ def doubts(runs: Sequence[Run]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(said))
 
 
+def recording(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Return a sentence on the backends whose outputs changed as layers were recorded."""
+    changed = list(
+        dict.fromkeys(run.row["backend"] for run in runs if run.row["taps_neutral"] is False)
+    )
+    sentence = (
+        f"Recording layers changed the bits of the outputs of {', '.join(changed)}, so the layers "
+        "may not be those of what runs unwatched."
+    )
+    return (sentence,) if changed else ()
+
+
 def _stopped(run: Run) -> str:
     error = run.row["error"] or {}
     message = str(error.get("message") or "it gave no outputs").rstrip(".")
