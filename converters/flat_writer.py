@@ -17,11 +17,29 @@ Array = np.ndarray[Any, Any]
 Samples = list[list[Array]]
 """For each sample one array for each input."""
 
+FLAT_OPTIONS: Mapping[str, tuple[object, ...]] = {"activation": ("int8", "int16")}
+"""What a quantized file's activations are, the default first; weights are int8 with either."""
+
 LACKING = re.compile(r"(?:TF Select|Flex|Custom) ops?: ([\w, ]+)")
 """Where the converter lists the operations that TensorFlow Lite lacks."""
 
 
-def flat_bytes(function: Any, samples: Samples, path: Path) -> bytes:
+def operations(options: Mapping[str, Any]) -> Any:
+    """Return which set of TensorFlow Lite's operations a quantized file is made of."""
+    import tensorflow as tf
+
+    if options.get("activation") == "int16":
+        return tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+    return tf.lite.OpsSet.TFLITE_BUILTINS_INT8
+
+
+def quantization(options: Mapping[str, Any]) -> str:
+    """Say what is quantized to what, for the artifact's record."""
+    activation = options.get("activation", "int8")
+    return f"int8 weights per channel, {activation} activations, float32 inputs and outputs"
+
+
+def flat_bytes(function: Any, samples: Samples, path: Path, options: Mapping[str, Any]) -> bytes:
     """Convert a concrete function; with samples, quantize it after what they give.
 
     Its weights are frozen first: the converter leaves them out otherwise. Raises ModelError in
@@ -37,7 +55,7 @@ def flat_bytes(function: Any, samples: Samples, path: Path) -> bytes:
     if samples:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: iter(samples)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.target_spec.supported_ops = [operations(options)]
     try:
         data: bytes = converter.convert()
     except Exception as error:  # the converter raises anything
@@ -89,7 +107,7 @@ def _fits(shape: tuple[int, ...], value: ValueInfo) -> bool:
     return len(shape) == len(value.shape) and all(e in (n, None) for n, e in each)
 
 
-def calibration(samples: Samples) -> dict[str, Any]:
+def calibration(samples: Samples, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what decided a quantization, for the artifact's record; empty without samples."""
     if not samples:
         return {}
@@ -98,7 +116,7 @@ def calibration(samples: Samples) -> dict[str, Any]:
         digest.update(np.ascontiguousarray(array).tobytes())
     return {
         "calibration": {"samples": len(samples), "sha256": digest.hexdigest()},
-        "quantization": "int8 weights per channel and activations, float32 inputs and outputs",
+        "quantization": quantization(options),
     }
 
 

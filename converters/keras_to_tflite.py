@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from xbackend import weights
 from xbackend.converter import ConverterSpec, Request, Result
 from xbackend.errors import InputError, ModelError
 
+from .flat_writer import FLAT_OPTIONS, operations, quantization
 from .keras_source import BATCH, Source, load_source
 from .tflite_file import read_flat_file
 
@@ -27,6 +28,8 @@ SPEC = ConverterSpec(
     extra="tf",
     distributions=("tensorflow", "keras"),
     takes_inputs=True,
+    options=FLAT_OPTIONS,
+    options_for=("tflite-int8",),
 )
 
 Array = np.ndarray[Any, Any]
@@ -40,7 +43,7 @@ def convert(request: Request) -> Result:
     samples: Samples = []
     if request.target_format == "tflite-int8":
         samples = _samples(source, request)
-        notes |= _calibration(samples)
+        notes |= _calibration(samples, request.options)
     path = request.output / "model.tflite"
     path.write_bytes(_flat(source, samples, request))
     return Result(
@@ -59,7 +62,7 @@ def _flat(source: Source, samples: Samples, request: Request) -> bytes:
         if samples:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.representative_dataset = _feeding(samples)
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.target_spec.supported_ops = [operations(request.options)]
         data: bytes = converter.convert()
     except Exception as error:  # tracing and the converter raise anything
         raise ModelError(f"{_sentence(error, request.source)}") from error
@@ -114,7 +117,7 @@ def _column(archive: Any, name: str, spec: Any, inputs: int) -> list[Array]:
     return samples
 
 
-def _calibration(samples: Samples) -> dict[str, Any]:
+def _calibration(samples: Samples, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what decided the quantization, for the artifact's record."""
     digest = hashlib.sha256()
     for row in samples:
@@ -122,5 +125,5 @@ def _calibration(samples: Samples) -> dict[str, Any]:
             digest.update(np.ascontiguousarray(array).tobytes())
     return {
         "calibration": {"samples": len(samples), "sha256": digest.hexdigest()},
-        "quantization": "int8 weights per channel and activations, float32 inputs and outputs",
+        "quantization": quantization(options),
     }

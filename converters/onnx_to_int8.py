@@ -33,20 +33,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-SPEC = ConverterSpec(
-    name="onnx_to_int8",
-    arrows=(("onnx", "onnx-int8"),),
-    convert="xbackend.converters.onnx_to_int8:convert",
-    modules=("onnx", "onnxruntime"),
-    extra="ort",
-    distributions=("onnx", "onnxruntime", "onnxruntime-gpu", "numpy"),
-    revision=2,
-    takes_inputs=True,
-)
-
-OPSET = 13
-"""The oldest in which every operator that the quantizer writes takes 8 bits, scales by axis too."""
-
 CHOICES: Mapping[str, tuple[object, ...]] = {
     "activation": ("uint8", "int8"),
     "weight": ("int8", "uint8"),
@@ -56,6 +42,21 @@ CHOICES: Mapping[str, tuple[object, ...]] = {
     "fold_batch_norm": (True, False),
 }
 """The values of each option, its default first."""
+
+SPEC = ConverterSpec(
+    name="onnx_to_int8",
+    arrows=(("onnx", "onnx-int8"),),
+    convert="xbackend.converters.onnx_to_int8:convert",
+    modules=("onnx", "onnxruntime"),
+    extra="ort",
+    distributions=("onnx", "onnxruntime", "onnxruntime-gpu", "numpy"),
+    revision=2,
+    takes_inputs=True,
+    options=CHOICES,
+)
+
+OPSET = 13
+"""The oldest in which every operator that the quantizer writes takes 8 bits, scales by axis too."""
 
 
 @dataclass(frozen=True)

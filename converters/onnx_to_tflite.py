@@ -14,7 +14,7 @@ from xbackend.worker.artifact import ValueInfo
 from xbackend.worker.contract import Unsupported, load_adapter
 from xbackend.worker.graph import Graph, read_graph
 
-from .flat_writer import Samples, calibration, flat_bytes, read_samples
+from .flat_writer import FLAT_OPTIONS, Samples, calibration, flat_bytes, read_samples
 from .tflite_file import read_flat_file
 
 SPEC = ConverterSpec(
@@ -26,6 +26,8 @@ SPEC = ConverterSpec(
     distributions=("tensorflow",),
     takes_inputs=True,
     takes_hub=True,
+    options=FLAT_OPTIONS,
+    options_for=("tflite-int8",),
 )
 
 BATCH = 1
@@ -54,13 +56,14 @@ def convert(request: Request) -> Result:
         )
     used = samples if quantized else []
     path = request.output / "model.tflite"
-    path.write_bytes(flat_bytes(_function(graph, shapes, request), used, request.source))
+    function = _function(graph, shapes, request)
+    path.write_bytes(flat_bytes(function, used, request.source, request.options))
     return Result(
         model=path.name,
         weights=weights.report(_weights(graph), read_flat_file(path).weights().values()),
         notes={
             "shapes": {name: list(shape) for name, shape in shapes.items()},
-            **calibration(used),
+            **calibration(used, request.options),
         },
     )
 

@@ -24,7 +24,7 @@ from xbackend.testing.suite_cases import node_cases
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "operators.md"
-WORDS = ("ort", "tf", "torch")
+WORDS = ("ort", "tf", "torch", "fixed")
 
 INTRODUCTION = """\
 # Operators

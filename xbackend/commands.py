@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from xbackend.store import Store, open_store
 
 if TYPE_CHECKING:
     from xbackend.comparison import Comparison
+    from xbackend.conversion import Made, Workshop
     from xbackend.execution import Means
     from xbackend.plan import Order
     from xbackend.progress import Lines
@@ -90,6 +91,7 @@ def _order(options: argparse.Namespace) -> Order:
         threads=tuple(positive("--threads", word) for word in words(options.threads) or ("",)),
         taps=options.taps,
         settings=tuple(options.set or ()),
+        options=tuple(options.option or ()),
         repeats=positive("--repeats", options.repeats),
         fresh=options.fresh,
         allow_nonfinite=options.allow_nonfinite,
@@ -218,7 +220,7 @@ def _write(output: str | None, text: str) -> None:
 
 def convert(options: argparse.Namespace) -> int:
     """Convert a model into files, and print which weights kept their bits."""
-    from xbackend.conversion import Workshop
+    from xbackend.options import parse_options, refuse_unused
     from xbackend.plan import Order, workshop_for
     from xbackend.progress import progress
 
@@ -230,13 +232,43 @@ def convert(options: argparse.Namespace) -> int:
     folder = Path(options.output)
     with progress(sys.stderr) as display:
         order = Order(options.model, inputs=Path(options.inputs) if options.inputs else None)
-        workshop: Workshop = workshop_for(order, store, display.tell, _options(options.option))
+        chosen = parse_options(options.option or ())
+        workshop: Workshop = workshop_for(order, store, display.tell, chosen)
         made = [(target, workshop.make(target)) for target in targets]
+        refuse_unused(chosen, _steps(each for _, each in made))
+        for target in targets:
+            _warn(workshop, target, display.tell)
     for target, artifact in made:
         name = _file_name(workshop.model.name, target, artifact.model)
         path = _copy(artifact.model, folder / name, options.force)
         print(f"{path}: {_kept(artifact.folder)}")
     return 0
+
+
+def _steps(made: Iterable[Made]) -> list[Record]:
+    """Return everything that was converted."""
+    folders = [each.folder for each in made if (each.folder / "artifact.json").is_file()]
+    return [step for folder in folders for step in read_steps(folder)]
+
+
+def read_steps(folder: Path) -> list[Record]:
+    """Read what an artifact went through from the source to its format."""
+    manifest = json.loads((folder / "artifact.json").read_text(encoding="utf-8"))
+    steps: list[Record] = manifest["steps"]
+    return steps
+
+
+def _warn(workshop: Workshop, target: str, tell: Callable[[str], None]) -> None:
+    """Say which layers of an ONNX file in int8 saturating kernels overflow in."""
+    from xbackend import registry
+    from xbackend.saturation import of_artifact, warning
+
+    spec = next((s for s in registry.backends() if s.saturating), None)
+    if target != "onnx-int8" or spec is None:
+        return
+    exposed = of_artifact(workshop.make(spec.formats["int8"]).folder)
+    if exposed:
+        tell(warning(workshop.model.name, spec.saturating, exposed))
 
 
 def _check_formats(targets: Sequence[str]) -> None:
@@ -250,29 +282,6 @@ def _check_formats(targets: Sequence[str]) -> None:
             raise UsageError(
                 f"No converter writes the format '{target}'. Formats: {', '.join(known)}."
             )
-
-
-def _options(texts: Sequence[str] | None) -> dict[str, dict[str, Any]]:
-    """Return converter's name to its options, from `CONVERTER.KEY=VALUE`."""
-    from xbackend import registry
-
-    known = [spec.name for spec in registry.converters()] if texts else []
-    chosen: dict[str, dict[str, Any]] = {}
-    for text in texts or ():
-        name, equals, value = text.partition("=")
-        converter, dot, key = name.partition(".")
-        if not equals or not dot:
-            raise UsageError(f"'--option {text}' is not of the form CONVERTER.KEY=VALUE.")
-        if converter not in known:
-            raise UsageError(
-                f"'--option {text}': there is no converter '{converter}'. "
-                f"Converters: {', '.join(known)}."
-            )
-        try:
-            chosen.setdefault(converter, {})[key] = json.loads(value)
-        except ValueError:
-            chosen.setdefault(converter, {})[key] = value
-    return chosen
 
 
 def _file_name(model: str, target: str, source: Path) -> str:
@@ -300,9 +309,8 @@ def _kept(folder: Path) -> str:
     manifest = folder / "artifact.json"
     if not manifest.is_file():
         return "shipped with the model, or the source itself"
-    steps = json.loads(manifest.read_text(encoding="utf-8"))["steps"]
     parts = []
-    for step in steps:
+    for step in read_steps(folder):
         same, changed = step["weights"]["identical"], step["weights"]["changed"]
         text = f"{step['converter']} kept the bits of {len(same)} of {len(same) + len(changed)}"
         shown = ", ".join(changed[:3]) + (", …" if len(changed) > 3 else "")

@@ -77,7 +77,7 @@ class Workshop:
         """
         if target in self.made:
             return self.made[target]
-        if target in self.model.files:
+        if target in self.model.files and not self._anew(target):
             path = self.model.files[target]
             return Made(path.parent, self.model.digests[target], path)
         memo = self._memo(target)
@@ -85,10 +85,16 @@ class Workshop:
         return self.made[target]
 
     def _find_and_walk(self, target: str, memo: Path) -> Made:
-        step = find_way(set(self.model.files), target)[-1]
+        step = find_way(set(self.model.files) - {target}, target)[-1]
         made = self._walk(step, self.make(step.source))
         self.store.write_file(memo, made.digest.encode())
         return made
+
+    def _anew(self, target: str) -> bool:
+        """Tell whether a format that the model ships is to be made again, with options."""
+        specs = (spec for spec in registry.converters() if spec.name in self.options)
+        reached = (target for spec in specs for _, target in spec.arrows)
+        return len(self.model.files) > 1 and target in reached
 
     def _remembered(self, memo: Path) -> Made | None:
         """Return what was made under the same circumstances, without importing a converter."""
@@ -136,10 +142,16 @@ class Workshop:
             "to": step.target,
             "source": source.digest,
             "packages": {name: version(name) for name in converter.distributions},
-            "options": dict(self.options.get(converter.name, {})),
+            "options": self._options(step),
             "inputs": self.inputs_digest if converter.takes_inputs else None,
             "hub": hub.digest if hub else None,
         }
+
+    def _options(self, step: Step) -> dict[str, Any]:
+        concerned = step.converter.options_for
+        if concerned and step.target not in concerned:
+            return {}
+        return dict(self.options.get(step.converter.name, {}))
 
     def settled(self) -> Model:
         """Return the model, or for a `module:callable` the ONNX file that it makes now.

@@ -42,6 +42,10 @@ class ConverterSpec:
     """Whether sample inputs decide what comes out (calibration, alignment of names)."""
     takes_hub: bool = False
     """Whether it wants the folder of the model's `graph` artifact, to name tensors after it."""
+    options: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
+    """The values of each `--option`, its default first."""
+    options_for: tuple[str, ...] = ()
+    """The target formats that options concern; empty for all."""
 
 
 @dataclass(frozen=True)

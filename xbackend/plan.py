@@ -21,7 +21,9 @@ from xbackend.identity import run_key
 from xbackend.inputs import InputSet, given_inputs, kept_inputs, made_inputs, shipped_inputs
 from xbackend.launcher import Launch
 from xbackend.model import DEFAULT, Model, find_model
+from xbackend.options import kind, parse_options, refuse_unused
 from xbackend.platforms import Platform, expand_platforms, parse_platform
+from xbackend.saturation import Exposure, of_artifact, warning
 from xbackend.settings import parse_settings
 from xbackend.shipment import worker_file
 from xbackend.store import Store
@@ -47,6 +49,8 @@ class Order:
     taps: str = "layers"
     settings: tuple[str, ...] = ()
     """Texts such as `ort.optimization=basic`."""
+    options: tuple[str, ...] = ()
+    """Texts such as `onnx_to_int8.weight=uint8`, for the converters."""
     repeats: int = 1
     fresh: bool = False
     """Whether runs that the store has already are repeated."""
@@ -87,12 +91,15 @@ def make_plan(order: Order, store: Store, tell: Callable[[str], None]) -> Plan:
     specs = _specs(order, platforms)
     _check_precisions(order.precisions)
     settings = parse_settings(order.settings, specs)
-    model = _model(order, store, tell)
-    inputs, workshop = _inputs(order, model, store, tell)
+    options = parse_options(order.options)
+    model = _model(order, store, tell, options)
+    inputs, workshop = _inputs(order, model, store, tell, options)
     planner = Planner(order, model, store, inputs, workshop, platforms)
     for spec in specs:
         for precision in order.precisions or (spec.default_precision,):
             planner.add(Variant(spec, precision, settings[spec.word]))
+    if not any(record["status"] == "failed" for record in planner.stillborn):
+        refuse_unused(options, planner.steps)
     return Plan(tuple(planner.launches), tuple(planner.stillborn), tuple(planner.kept))
 
 
@@ -236,6 +243,10 @@ class Planner:
     launches: list[Launch] = field(default_factory=list)
     stillborn: list[Record] = field(default_factory=list)
     kept: list[Record] = field(default_factory=list)
+    steps: list[Record] = field(default_factory=list)
+    """Everything that was converted for these runs."""
+    exposed: dict[str, tuple[Exposure, ...]] = field(default_factory=dict)
+    """Digests of artifacts to the layers that saturating kernels overflow in."""
     serial: Iterator[int] = field(default_factory=itertools.count)
     began: str = field(default_factory=lambda: _stamp())
 
@@ -256,8 +267,18 @@ class Planner:
             self._give_up(variant, "failed", "convert", type(error).__name__, str(error))
         else:
             self._check_taps(artifact)
+            self.steps += artifact.manifest["steps"]
+            self._expose(spec, artifact)
             self._launch(variant, artifact, worker)
             self._leave_out(variant)
+
+    def _expose(self, spec: BackendSpec, artifact: Artifact) -> None:
+        """Find the layers that a backend's kernels may overflow in, and say so once."""
+        if not spec.saturating or artifact.digest in self.exposed:
+            return
+        self.exposed[artifact.digest] = exposed = of_artifact(artifact.folder)
+        if exposed:
+            self.workshop.tell(warning(self.model.name, spec.saturating, exposed))
 
     def _check_taps(self, artifact: Artifact) -> None:
         names = tuple(layer.tap for layer in artifact.layers)
@@ -295,6 +316,9 @@ class Planner:
                 continue
             record = self._record(variant, platform, threads, repeat)
             record["artifact"] = {"digest": artifact.digest, "format": artifact.format}
+            record["conversion"] = kind(artifact.manifest["steps"])
+            exposed = self.exposed.get(artifact.digest, ()) if variant.spec.saturating else ()
+            record["saturation"] = [exposure.document() for exposure in exposed]
             record["layers"] = [vars(layer) for layer in artifact.layers]
             record["worker"] = worker.name
             self.launches.append(

@@ -17,7 +17,8 @@ class Section:
     """The runs that can be compared at all: one model, one precision, one set of inputs."""
 
     group: Record
-    """`model_digest`, `precision` and the keys that were asked for, with their values."""
+    """`model_digest`, `precision`, `conversion` where converters were told something, and the keys
+    that were asked for, with their values."""
     model: str
     inputs_digest: str
     runs: tuple[Run, ...]
@@ -43,7 +44,8 @@ def sections(runs: Iterable[Run], group_by: Sequence[str]) -> list[Section]:
 
 
 def _group(run: Run, group_by: Sequence[str]) -> Record:
-    keys = dict.fromkeys(["model_digest", "precision", *group_by])
+    conversion = ["conversion"] if value_of(run, "conversion") else []
+    keys = dict.fromkeys(["model_digest", "precision", *conversion, *group_by])
     return {key: value_of(run, key) for key in keys}
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xbackend.worker.windows import Window, positions, window_of
+
 from .operands import given, need
 from .sums import product
-from .windows import Window, positions, window_of
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Sequence, Tuple

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xbackend.worker.windows import window_of
+
 from . import arithmetic, products
 from .operands import along, given, need, per_column, per_row, zero_or
-from .windows import window_of
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Tuple

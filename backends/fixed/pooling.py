@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xbackend.worker.windows import Window, positions, window_of
+
 from . import arithmetic
 from .operands import need, scale_of
 from .selection import greater
 from .sums import fold
-from .windows import Window, positions, window_of
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Tuple

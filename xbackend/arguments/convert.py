@@ -8,7 +8,7 @@ CONVERT_EXAMPLES = """examples:
   xbackend convert model.keras --to onnx,tflite,tflite-int8,onnx-int8
   xbackend convert model.tflite --to onnx --output converted
   xbackend convert model.onnx --to onnx-int8 --inputs calibration.npy
-  xbackend convert model.onnx --to onnx-int8 --option onnx_to_int8.activation=s8
+  xbackend convert model.onnx --to onnx-int8 --option onnx_to_int8.weight=uint8
 """
 
 

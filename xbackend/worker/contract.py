@@ -83,6 +83,9 @@ class BackendSpec:
     """What runs when `--precision` is not given."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables set before the framework is imported; `{threads}` stands for the thread count."""
+    saturating: str = ""
+    """Where kernels for 8 bits add pairs of products in 16 bits that saturate, as the beginning of
+    a sentence: `ONNX Runtime saturates on …`; empty where none does."""
     unfaithful: Tuple[Unfaithful, ...] = ()
     """What an emulated x86 processor cannot be trusted with; empty where nothing is known."""
 
