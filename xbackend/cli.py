@@ -19,6 +19,7 @@ COMMANDS = {
     "cores": "cores",
     "study": "study",
     "convert": "convert",
+    "saturation": "saturation",
     "import": "intake",
     "backends": "backends",
     "platforms": "platforms",

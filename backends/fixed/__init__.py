@@ -20,6 +20,7 @@ SPEC = BackendSpec(
     },
     lacks={"bfloat16": _NOT_IN_NUMPY},
     default_precision="int8",
+    exact=True,
     environment={
         "OPENBLAS_NUM_THREADS": "{threads}",
         "MKL_NUM_THREADS": "{threads}",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from xbackend.cli import main
 from xbackend.saturation import Exposure, exposures, reached, warning
 from xbackend.worker.graph import Graph, Node
 from xbackend.worker.tensor import of
@@ -152,3 +155,17 @@ def test_the_warning_is_one_sentence_with_the_cure() -> None:
         "16 bits do not hold: It saturates on some; --option onnx_to_int8.weight=uint8 or "
         "--option onnx_to_int8.reduce_range=true quantizes without that."
     )
+
+
+def test_the_command_lists_what_the_built_in_models_samples_reach(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["saturation", "--json", "--store", str(tmp_path)]) == 0
+    found = {row["tap"]: row for row in json.loads(capsys.readouterr().out)}
+    assert list(found) == [
+        f"{n}_quantized" for n in ("conv1", "conv2", "dense1", "dense2", "dense3")
+    ]
+    assert [name for name, row in found.items() if row["share"]] == ["conv1_quantized"]
+    assert all(abs(row["reached"]) <= abs(row["possible"]) for row in found.values())
+    assert main(["saturation", "--store", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.endswith("\nThese inputs overflow in conv1_quantized.\n")

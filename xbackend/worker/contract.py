@@ -86,6 +86,8 @@ class BackendSpec:
     saturating: str = ""
     """Where kernels for 8 bits add pairs of products in 16 bits that saturate, as the beginning of
     a sentence: `ONNX Runtime saturates on …`; empty where none does."""
+    exact: bool = False
+    """Whether its integers are exact on every processor, so that it judges those of others."""
     unfaithful: Tuple[Unfaithful, ...] = ()
     """What an emulated x86 processor cannot be trusted with; empty where nothing is known."""
 
