@@ -6,6 +6,7 @@ artifacts/<digest>/…    converted models
 inputs/<digest>.npy     sample inputs that were given or made
 workers/<digest>.pyz    the program that ran on the platform
 keys/<key>              which run has this digest of all that decides its bits
+studies/<digest>/…      models that studies made
 logs/<id>.txt           what the worker's framework printed
 durations.json          how long runs took last time
 index.sqlite            what comparisons need of all records; made anew from them whenever needed

@@ -73,8 +73,8 @@ def test_more_multiplications_give_more_classes_where_the_largest_has_more(
     assert [row["classes"] for row in outcome.records] == [1, 2]
     assert [row["multiplications"] for row in outcome.records] == [972, 97200]
     assert sentence == (
-        "That more multiplications give more classes (Figure 4) holds here for ort (of 1 kinds of "
-        "convolution 1 gain classes and 0 lose some)."
+        "That more multiplications give more classes (Figure 4) holds here for ort (1 of 1 kinds "
+        "of convolution gain classes, 0 lose some)."
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xbackend.errors import UsageError
+from xbackend.worker.contract import PRECISIONS
 
 Configuration = dict[str, Any]
 
@@ -43,6 +44,7 @@ COMMON = (
     Key("backends", "words", "words of backends"),
     Key("platforms", "words", "as for --platform"),
     Key("threads", "numbers", "numbers of threads"),
+    Key("precision", "word", "of all runs", PRECISIONS),
     Key("settings", "words", "as for --set", may_be_empty=True),
 )
 """Keys that every study has."""
@@ -69,9 +71,9 @@ def read(path: Path, keys: Sequence[Key]) -> Configuration:
 
 
 def check(found: object, keys: Sequence[Key], where: str) -> Configuration:
-    """Return a configuration whose keys are known and whose values are of their kind.
+    """Return a configuration whose keys are known and whose values are of their kind, each once.
 
-    >>> check({"filters": [1, 3]}, [Key("filters", "numbers", "how many")], "here")
+    >>> check({"filters": [1, 3, 1]}, [Key("filters", "numbers", "how many")], "here")
     {'filters': [1, 3]}
     """
     if not isinstance(found, dict):
@@ -81,7 +83,11 @@ def check(found: object, keys: Sequence[Key], where: str) -> Configuration:
         if name not in known:
             raise UsageError(f"{where} has the key '{name}'. Known keys: {', '.join(known)}.")
         _check_value(known[name], value, where)
-    return dict(found)
+    return {name: _unique(value) for name, value in found.items()}
+
+
+def _unique(value: Any) -> Any:
+    return list(dict.fromkeys(value)) if isinstance(value, list) else value
 
 
 def _check_value(key: Key, value: object, where: str) -> None:
@@ -90,8 +96,8 @@ def _check_value(key: Key, value: object, where: str) -> None:
     sound = isinstance(values, list) and all(_is(wanted, each) for each in values)
     if not sound or (value == [] and not key.may_be_empty):
         raise UsageError(f"{where}: '{key.name}' must be {KINDS[key.kind]}, not {_shown(value)}.")
-    for each in values if key.choices and isinstance(values, list) else ():
-        if each not in key.choices:
+    for each in values if isinstance(values, list) else ():
+        if key.choices and each not in key.choices:
             raise UsageError(
                 f"{where}: '{key.name}' does not know '{each}'. Known: {', '.join(key.choices)}."
             )

@@ -168,7 +168,7 @@ def _judge(backend: str, runs: Sequence[Run], found: Found) -> Verdict:
         return Verdict(backend, OPEN, "the platforms gave the same bits in every convolution")
     rising = sum(last > first for first, last in ends)
     falling = sum(last < first for first, last in ends)
-    reason = f"of {len(ends)} kinds of convolution {rising} gain classes and {falling} lose some"
+    reason = f"{rising} of {len(ends)} kinds of convolution gain classes, {falling} lose some"
     if not rising and not falling:
         reason = f"{most} classes at most, as many with the fewest as with the most"
     return Verdict(backend, HOLDS if rising and not falling else FAILS, reason)

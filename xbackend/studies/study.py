@@ -38,6 +38,7 @@ class Task:
             backends=tuple(chosen["backends"]),
             platforms=tuple(chosen["platforms"]),
             threads=tuple(chosen["threads"]),
+            precisions=(chosen["precision"],),
             taps="outputs",
         )
         order = replace(order, **more)
