@@ -20,6 +20,8 @@ from xbackend.studies.verdict import FAILS, HOLDS, OPEN, Verdict
 
 SMALLEST = 3
 """Rows and columns that a picture has at least, as in the paper's configurations."""
+TOGETHER = 400_000_000
+"""Most multiplications in one graph; XNNPACK keeps 8 bytes for each three of them."""
 
 KEYS = (
     Key("multiplications", "numbers", "about how many each convolution has"),
@@ -75,29 +77,29 @@ def points(configuration: Configuration) -> list[Point]:
     return list(found.values())
 
 
+def batches(wanted: Sequence[Point]) -> list[list[Point]]:
+    """Return the convolutions in groups that one worker computes within some memory.
+
+    >>> sizes = {"filters": [1], "kernels": [2, 3, 4], "channels": 3}
+    >>> found = batches(points({"multiplications": [1000, 300_000_000], **sizes}))
+    >>> [[point.extent for point in batch] for batch in found]
+    [[9, 6, 4, 5000], [3333], [2500]]
+    """
+    found: list[list[Point]] = [[]]
+    for point in wanted:
+        together = sum(each.multiplications for each in found[-1]) + point.multiplications
+        if found[-1] and together > TOGETHER:
+            found.append([])
+        found[-1].append(point)
+    return found
+
+
 def carry_out(task: Task) -> Outcome:
     """Run all convolutions of the configuration and count the classes of each."""
     wanted = points(task.configuration)
-    convolutions = [
-        Convolution(
-            point.name,
-            f"{point.name}/picture",
-            unsigned(
-                f"multiplications/{point.name}",
-                (point.filters, point.channels, point.kernel, point.kernel),
-            ),
-        )
-        for point in wanted
-    ]
-    pictures = {
-        each.reads: unsigned(each.reads, (1, point.channels, point.extent, point.extent))
-        for each, point in zip(convolutions, wanted, strict=True)
-    }
-    store = task.means.store
-    path = write_model(store, "multiplications", convolutions, pictures)
-    runs = task.run_on(pictures, task.order(path))
+    runs = [run for batch in batches(wanted) for run in _run(task, batch)]
     backends = by_backend(runs)
-    found = {word: _classify(store, of, wanted) for word, of in backends.items()}
+    found = {word: _classify(task.means.store, of, wanted) for word, of in backends.items()}
     return Outcome(
         records=tuple(row for word, taps in found.items() for row in _records(word, taps)),
         tables=tuple(_table(word, taps, task.configuration).text() for word, taps in found.items()),
@@ -106,6 +108,22 @@ def carry_out(task: Task) -> Outcome:
         drawn=tuple(_panel(word, taps) for word, taps in found.items() if taps),
         notes=doubts(runs),
     )
+
+
+def _run(task: Task, batch: Sequence[Point]) -> list[Run]:
+    convolutions = [_convolution(point) for point in batch]
+    pictures = {
+        each.reads: unsigned(each.reads, (1, point.channels, point.extent, point.extent))
+        for each, point in zip(convolutions, batch, strict=True)
+    }
+    path = write_model(task.means.store, "multiplications", convolutions, pictures)
+    return task.run_on(pictures, task.order(path))
+
+
+def _convolution(point: Point) -> Convolution:
+    shape = (point.filters, point.channels, point.kernel, point.kernel)
+    weights = unsigned(f"multiplications/{point.name}", shape)
+    return Convolution(point.name, f"{point.name}/picture", weights)
 
 
 Found = Mapping[Point, TapComparison]
