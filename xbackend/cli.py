@@ -18,6 +18,7 @@ COMMANDS = {
     "flags": "flags",
     "cores": "cores",
     "study": "study",
+    "mitigate": "mitigate",
     "convert": "convert",
     "saturation": "saturation",
     "import": "intake",

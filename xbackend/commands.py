@@ -196,7 +196,7 @@ def _layout(name: str, output: str | None) -> Callable[[Comparison], None]:
 
     render = registry.report(name)
     if output is None or not output.lower().endswith(SUFFIXES):
-        return lambda result: _write(output, render(result))
+        return lambda result: write(output, render(result))
     drawn = sorted(set(registry.report_formats()) & set(registry.plots()))
     if name not in drawn:
         raise UsageError(
@@ -207,7 +207,8 @@ def _layout(name: str, output: str | None) -> Callable[[Comparison], None]:
     return lambda result: draw(result, path)
 
 
-def _write(output: str | None, text: str) -> None:
+def write(output: str | None, text: str) -> None:
+    """Write a report to a file, or to standard output. Raises UsageError."""
     text = text if text.endswith("\n") else text + "\n"
     if output is None:
         sys.stdout.write(text)

@@ -91,6 +91,30 @@ def downstream(
     return list(found)
 
 
+def witnesses(
+    layers: Iterable[Mapping[str, Any]], rules: Iterable[Unfaithful], precision: str
+) -> list[str]:
+    """Return the last tensors that are safe by any rules, where outputs may not be.
+
+    Those that a spoilt layer reads. Settings, versions and flags excuse nothing.
+
+    >>> rows = [("c", "Conv", ["x"]), ("s", "Softmax", ["c"])]
+    >>> layers = [dict(zip(("tap", "operator", "inputs"), row)) for row in rows]
+    >>> witnesses(layers, [Unfaithful(("Softmax",), "why")], "float32")
+    ['c']
+    """
+    known = list(layers)
+    suspects = {
+        operator
+        for rule in rules
+        if precision in rule.where.get("precision", (precision,))
+        for operator in rule.operators
+    }
+    spoilt = set(downstream(known, suspects))
+    read = {name for row in known if row["tap"] in spoilt for name in row.get("inputs") or ()}
+    return [row["tap"] for row in known if row["tap"] in read and row["tap"] not in spoilt]
+
+
 def _recorded(record: Record) -> list[str]:
     """Return the names of all tensors that a run recorded, taps first."""
     return list(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,6 +153,17 @@ def stacked_inputs(arrays: Mapping[str, Array], store: Store) -> InputSet:
     files = {name: _keep(array, 1, store, drop_axis=True) for name, array in arrays.items()}
     count = min((file.count for file in files.values()), default=1)
     return InputSet(files, tuple(str(index) for index in range(count)), _set_digest(files))
+
+
+def changed_inputs(inputs: InputSet, change: Callable[[Array], Array], store: Store) -> InputSet:
+    """Return the same samples after a change of the numbers of each input, kept in the store."""
+    import numpy as np
+
+    files = {}
+    for name, file in inputs.files.items():
+        array = change(np.load(file.path, mmap_mode="r", allow_pickle=False))
+        files[name] = _keep(array, file.rows, store, file.drop_axis)
+    return InputSet(files, inputs.names, _set_digest(files))
 
 
 def made_inputs(interface: Sequence[ValueInfo], store: Store, seed: int = 0) -> InputSet:

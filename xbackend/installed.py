@@ -18,7 +18,8 @@ from pathlib import Path
 from xbackend.worker.objects import write_whole
 
 GROUPS = tuple(
-    f"xbackend.{word}" for word in ("backends", "converters", "importers", "plots", "reports")
+    f"xbackend.{word}"
+    for word in ("backends", "converters", "importers", "mitigations", "plots", "reports")
 )
 
 

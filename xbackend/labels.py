@@ -7,7 +7,8 @@ from math import prod
 
 import numpy as np
 
-from xbackend.blocks import Bits, Blocks, numbers
+from xbackend.blocks import Bits, Blocks, numbers, unsigned
+from xbackend.worker.tensor import Tensor, of  # noqa: F401 (of is for the example)
 
 ELEMENTS = 1 << 16
 """How many elements are looked at in one go, or one row if that has more."""
@@ -21,6 +22,16 @@ def flips(tensors: Sequence[Blocks]) -> list[bool]:
     shape, but for axes of extent 1, flips. Without a last axis of two or more there is no label.
     """
     return [_flips(tensors[0], tensor) for tensor in tensors]
+
+
+def label(tensor: Tensor) -> int:
+    """Return the index of a tensor's highest value, the first of several.
+
+    >>> label(of(np.float32([[0.1, 0.7, 0.2]])))
+    1
+    """
+    bits = np.ascontiguousarray(tensor.array).view(unsigned(tensor.dtype)).reshape(-1)
+    return int(numbers(tensor.dtype, bits).argmax())
 
 
 def _flips(first: Blocks, other: Blocks) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,48 +18,24 @@ import xbackend
 from xbackend import registry
 from xbackend.conversion import MissingPackages, Workshop
 from xbackend.errors import ConversionError, InputError, ModelError, PluginError, UsageError
+from xbackend.fidelity import witnesses
 from xbackend.identity import run_key
 from xbackend.inputs import InputSet, given_inputs, kept_inputs, made_inputs, shipped_inputs
 from xbackend.launcher import Launch
-from xbackend.model import DEFAULT, Model, find_model
+from xbackend.model import Model, find_model
 from xbackend.options import kind, parse_options, refuse_unused
+from xbackend.order import Order as Order
 from xbackend.platforms import Platform, expand_platforms, parse_platform
 from xbackend.saturation import Exposure, of_artifact, warning
 from xbackend.settings import parse_settings
 from xbackend.shipment import worker_file
 from xbackend.store import Store
+from xbackend.treatment import treat_inputs, treat_model
 from xbackend.worker.artifact import Artifact, ValueInfo, read_artifact
 from xbackend.worker.contract import PRECISIONS, BackendSpec, SettingValue
-from xbackend.worker.job import Job, wanted_taps
+from xbackend.worker.job import Job, Sample, wanted_taps
 
 Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Order:
-    """What `xbackend run` is asked for."""
-
-    model: str = DEFAULT
-    backends: tuple[str, ...] = ()
-    """Words; empty for every installed backend."""
-    platforms: tuple[str, ...] = ("native",)
-    inputs: Path | None = None
-    precisions: tuple[str, ...] = ()
-    """Empty for each backend's own."""
-    threads: tuple[int, ...] = (1,)
-    taps: str = "layers"
-    settings: tuple[str, ...] = ()
-    """Texts such as `ort.optimization=basic`."""
-    options: tuple[str, ...] = ()
-    """Texts such as `onnx_to_int8.weight=uint8`, for the converters."""
-    repeats: int = 1
-    fresh: bool = False
-    """Whether runs that the store has already are repeated."""
-    allow_nonfinite: bool = False
-    model_digest: str = ""
-    """What the model's digest must be, where it is that of a run before."""
-    inputs_digest: str = ""
-    """Digest of inputs that a run had before, to take instead of a file."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +71,13 @@ def make_plan(order: Order, store: Store, tell: Callable[[str], None]) -> Plan:
     options = parse_options(order.options)
     model = _model(order, store, tell, options)
     inputs, workshop = _inputs(order, model, store, tell, options)
-    planner = Planner(order, model, store, inputs, workshop, platforms)
+    workshop = treat_model(workshop, order.treatment)
+    planner = Planner(order, workshop.model, store, inputs, workshop, platforms)
     for spec in specs:
         for precision in order.precisions or (spec.default_precision,):
             planner.add(Variant(spec, precision, settings[spec.word]))
     if not any(record["status"] == "failed" for record in planner.stillborn):
-        refuse_unused(options, planner.steps)
+        refuse_unused(workshop.options, planner.steps)
     return Plan(tuple(planner.launches), tuple(planner.stillborn), tuple(planner.kept))
 
 
@@ -192,6 +170,7 @@ def _inputs(
             inputs = made_inputs(interface, store)
         else:
             inputs = given_inputs(order.inputs, interface, store, order.allow_nonfinite)
+    inputs = treat_inputs(inputs, order.treatment, store)
 
     def sample_inputs() -> Path:
         path = store.folder / "inputs" / f"{inputs.digest}.npz"
@@ -295,20 +274,22 @@ class Planner:
         digests = {"inputs": self.inputs.digest, "artifact": artifact.digest, "worker": worker.stem}
         for platform, threads, repeat in self._grid(variant.spec):
             settings = {**variant.settings, "threads": threads}
+            chosen = self._chosen(samples, platform)
             job = Job(
                 backend=variant.spec.word,
                 adapter=variant.spec.adapter,
-                environment=_environment(variant.spec, threads),
+                environment=_environment(variant.spec, settings),
                 artifact=str(artifact.folder.absolute()),
                 settings={**settings, "precision": variant.precision},
-                samples=samples,
-                taps=self.order.taps,
+                samples=chosen,
+                taps=self._taps(variant, artifact),
                 store=str(self.store.folder.absolute()),
                 missing=registry.install_hint(variant.spec),
                 emulator=platform.emulator,
                 machine=platform.machine,
             )
-            key = run_key(variant.spec, job, platform, digests, repeat)
+            some = {} if len(chosen) == len(samples) else {"samples": str(len(chosen))}
+            key = run_key(variant.spec, job, platform, {**digests, **some}, repeat)
             repeatable = not (self.order.fresh or platform.carrier)
             known = self.store.recall(key) if repeatable else None
             if known is not None:
@@ -324,6 +305,19 @@ class Planner:
             self.launches.append(
                 Launch(record, job, platform, worker, key, variant.spec.unfaithful)
             )
+
+    def _taps(self, variant: Variant, artifact: Artifact) -> str:
+        """Return the taps that are wanted; where emulation may spoil outputs, what vouches."""
+        rules = [rule for word in self.order.vouched for rule in registry.backend(word).unfaithful]
+        if not rules or not any(platform.emulator for platform in self.platforms):
+            return self.order.taps
+        names = witnesses([vars(layer) for layer in artifact.layers], rules, variant.precision)
+        return ",".join(re.sub(r"[,*?[]", "?", name) for name in names) or self.order.taps
+
+    def _chosen(self, samples: tuple[Sample, ...], platform: Platform) -> tuple[Sample, ...]:
+        """Return the samples that run on a platform: under emulation perhaps only some."""
+        emulated = platform.emulator or platform.machine
+        return samples[: self.order.emulated_samples or None] if emulated else samples
 
     def _give_up(
         self, variant: Variant, status: str, stage: str, symptom: str, message: str
@@ -383,8 +377,17 @@ class Planner:
         }
 
 
-def _environment(spec: BackendSpec, threads: int) -> dict[str, str]:
-    return {name: text.format(threads=threads) for name, text in spec.environment.items()}
+def _environment(spec: BackendSpec, settings: Mapping[str, SettingValue]) -> dict[str, str]:
+    """Return variables to set before the framework is loaded: the spec's own, and of settings."""
+    own = {
+        name: text.format(threads=settings["threads"]) for name, text in spec.environment.items()
+    }
+    chosen = {
+        each.variable: str(settings[each.key])
+        for each in spec.settings
+        if each.variable and settings[each.key] != each.default
+    }
+    return {**own, **chosen}
 
 
 def _stamp() -> str:

@@ -1,4 +1,4 @@
-"""Backends, converters, importers, reports, plots by name: the only door to the wings."""
+"""Plugins of all kinds by name: the only door to the wings."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from xbackend.converter import ConverterSpec
 from xbackend.errors import UsageError
 from xbackend.importers import ImporterSpec
 from xbackend.installed import importable, installed
+from xbackend.mitigation import Circumstances, Mitigation
 from xbackend.worker.contract import BackendSpec
 
 Spec = TypeVar("Spec")
@@ -143,6 +144,34 @@ def importer(name: str) -> ImporterSpec:
     """Return what is known of an importer. Raises UsageError for an unknown name."""
     known = sorted(installed().entry_points["xbackend.importers"])
     return _spec("importer", name, known, ImporterSpec)
+
+
+def mitigations(circumstances: Circumstances) -> list[Mitigation]:
+    """Return all mitigations of the entry points, in their order.
+
+    A plugin that is broken is named on standard error and passed over: others may do.
+    """
+    found: dict[str, Mitigation] = {}
+    for name in installed().entry_points["xbackend.mitigations"]:
+        try:
+            for each in _unpacked(name, circumstances):
+                found.setdefault(each.name, each)
+        except UsageError as error:
+            print(f"xbackend: {error}", file=sys.stderr)
+    return list(found.values())
+
+
+def _unpacked(name: str, circumstances: Circumstances) -> list[Mitigation]:
+    """Return the mitigations of an entry point: one, several, or a function that makes them."""
+    plugin: Any = _load("xbackend.mitigations", name)
+    try:
+        made = plugin(circumstances) if callable(plugin) else plugin
+        several = [made] if isinstance(made, Mitigation) else list(made)
+    except Exception as error:  # a stranger's function raises anything
+        raise UsageError(f"The mitigation '{name}' cannot be made: {error!r}.") from error
+    if not all(isinstance(each, Mitigation) for each in several):
+        raise UsageError(f"The entry point of mitigation '{name}' is not a Mitigation.")
+    return several
 
 
 def _spec(kind: str, name: str, known: Sequence[str], wanted: type[Spec]) -> Spec:

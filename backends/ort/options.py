@@ -102,6 +102,8 @@ class Options:
         self._expect("ort.optimization", held.graph_optimization_level, self._level())
         if self.deterministic:
             self._expect("ort.deterministic", held.use_deterministic_compute, True)
+        for key, value in self.entries.items():
+            self._expect(key, _entry(held, key), value)
         given = session.get_provider_options().get(self.provider, {})
         for key, value in self.provider_options.items():
             self._expect(f"{self.provider}'s {key}", given.get(key), value)
@@ -112,6 +114,14 @@ class Options:
                 f"ONNX Runtime {onnxruntime.__version__} did not take {what}={wanted}: "
                 f"it is {held}."
             )
+
+
+def _entry(options: Any, key: str) -> str | None:
+    """Return what an entry of a session's configuration is, None where it has none."""
+    try:
+        return str(options.get_session_config_entry(key))
+    except RuntimeError:
+        return None
 
 
 def read_options(settings: Settings) -> Options:

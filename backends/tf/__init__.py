@@ -70,6 +70,13 @@ SPEC = BackendSpec(
             "the CPU",
             ("auto", "on", "off"),
         ),
+        Setting(
+            "onednn_isa",
+            "auto",
+            "most instructions that oneDNN uses (ONEDNN_MAX_CPU_ISA), also in products that are "
+            "TensorFlow's own; auto asks the CPU",
+            ("auto", "sse41", "avx", "avx2", "avx512_core"),
+        ),
         Setting("deterministic_ops", False, "only deterministic kernels, or an error"),
         Setting("tf32", True, "round float32 to TensorFloat-32 in products on GPUs that have it"),
     ),

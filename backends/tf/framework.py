@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Dict
 
 from xbackend.worker.contract import Unsupported
 
+from .instructions import limit, require
+
 if TYPE_CHECKING:
     from typing import Iterator
 
@@ -48,13 +50,15 @@ def start(settings: Settings) -> Placement:
     _set_threads(tf, int(settings["threads"]))
     device = _set_device(tf, str(settings["device"]))
     deterministic = _set_determinism(tf, bool(settings["deterministic_ops"]))
-    tf.config.experimental.enable_tensor_float_32_execution(bool(settings["tf32"]))
+    _set_tf32(tf, bool(settings["tf32"]))
+    instructions = require(str(settings["onednn_isa"]))
     threading = tf.config.threading
     facts = {
         "settings": {"onednn": _read_onednn(str(settings["onednn"]))},
         "intra_op_threads": threading.get_intra_op_parallelism_threads(),
         "inter_op_threads": threading.get_inter_op_parallelism_threads(),
         "deterministic_ops": deterministic,
+        **({"onednn_isa": instructions} if instructions else {}),
         "tf32_allowed": tf.config.experimental.tensor_float_32_execution_enabled(),
         "device": _described(tf, device),
     }
@@ -67,6 +71,8 @@ def _set_variables(settings: Settings) -> None:
         return
     for name in (ONEDNN, *DETERMINISM):
         os.environ.pop(name, None)
+    if settings["onednn_isa"] != "auto":
+        os.environ.update(limit(str(settings["onednn_isa"])))
     if settings["onednn"] != "auto":
         os.environ[ONEDNN] = "1" if settings["onednn"] == "on" else "0"
     if settings["deterministic_ops"]:
@@ -121,6 +127,12 @@ def _set_determinism(tf: Any, wanted: bool) -> bool:
             f"tf.deterministic_ops={wanted} has no effect in this process. " + ONCE.format("it")
         )
     return actual
+
+
+def _set_tf32(tf: Any, wanted: bool) -> None:
+    tf.config.experimental.enable_tensor_float_32_execution(wanted)
+    if tf.config.experimental.tensor_float_32_execution_enabled() != wanted:
+        raise Unsupported(f"tf.tf32={wanted} was refused by TensorFlow {tf.__version__}.")
 
 
 def _read_onednn(wanted: str) -> str:

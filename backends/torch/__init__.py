@@ -31,6 +31,27 @@ SPEC = BackendSpec(
         Setting("cudnn_deterministic", False, "let cuDNN choose deterministic algorithms only"),
         Setting("deterministic_algorithms", False, "torch.use_deterministic_algorithms"),
         Setting("mkldnn", True, "let oneDNN compute on the CPU"),
+        Setting(
+            "cpu_capability",
+            "auto",
+            "most instructions that PyTorch's own kernels use; auto asks the CPU",
+            ("auto", "default", "avx2", "avx512"),
+            variable="ATEN_CPU_CAPABILITY",
+        ),
+        Setting(
+            "onednn_isa",
+            "auto",
+            "most instructions that oneDNN uses; auto asks the CPU",
+            ("auto", "sse41", "avx", "avx2", "avx512_core"),
+            variable="ONEDNN_MAX_CPU_ISA",
+        ),
+        Setting(
+            "mkl_cbwr",
+            "OFF",
+            "MKL's conditional numerical reproducibility",
+            ("OFF", "AUTO", "COMPATIBLE", "AVX2", "AVX512"),
+            variable="MKL_CBWR",
+        ),
     ),
     lacks={
         "int8": (

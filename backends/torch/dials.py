@@ -9,7 +9,7 @@ import torch
 
 from xbackend.worker.contract import Settings, Unsupported
 
-from . import SPEC
+from . import SPEC, libraries
 
 TF32_CAPABILITY = (8, 0)
 """The first NVIDIA GPUs with TensorFloat-32."""
@@ -34,6 +34,7 @@ def turn(settings: Settings) -> torch.device:
         torch.use_deterministic_algorithms(deterministic)
     torch._C._set_mkldnn_enabled(bool(settings["mkldnn"]))
     _compare(settings, read())
+    libraries.check(settings)
     return device
 
 

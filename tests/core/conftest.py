@@ -21,6 +21,9 @@ ENTRY_POINTS = """\
 good = fakes_for_tests:GOOD
 bad = fakes_for_tests:BAD
 absent = fakes_for_tests:ABSENT
+[xbackend.mitigations]
+calm = fakes_for_tests.mitigations:CALM
+idle = fakes_for_tests.mitigations:make
 """
 
 SPECS = '''\
@@ -45,6 +48,28 @@ BAD = _spec("bad", settings=(
     Setting("depth", 3, "A number."),
 ))
 ABSENT = _spec("absent", modules=("a_framework_that_nobody_has",))
+'''
+
+MITIGATIONS = '''\
+"""What keeps the fake that misbehaves from it, and what does nothing."""
+from xbackend.mitigation import Change, Mitigation
+
+CALM = Mitigation(
+    name="calm",
+    what="nothing is nudged",
+    changes={
+        "good": Change(),
+        "bad": Change({"does": "nothing"}, paste=("bad.calm_down()",)),
+    },
+)
+
+def make(circumstances):
+    """Make one with a setting that is not there, one for nobody, and one with a need."""
+    yield Mitigation("idle", "nothing at all", {"bad": Change()})
+    yield Mitigation("typo", "no such setting", {"bad": Change({"dose": "nothing"})})
+    yield Mitigation("never", "it cannot be", {}, lacks={"bad": "It has no such switch."})
+    yield Mitigation("deep", "in the deep", {"bad": Change(needs={"depth": 9})})
+    yield Mitigation("spare", "by name only", {"bad": Change({"depth": 4})}, default=False)
 '''
 
 ADAPTER = '''\
@@ -189,6 +214,7 @@ def fakes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     package.mkdir()
     (package / "__init__.py").write_text(SPECS)
     (package / "adapter.py").write_text(ADAPTER)
+    (package / "mitigations.py").write_text(MITIGATIONS)
     info = folder / "fakes_for_tests-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fakes-for-tests\nVersion: 1.0\n")

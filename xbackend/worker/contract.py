@@ -37,6 +37,10 @@ class Setting:
     """One line for `xbackend backends`."""
     choices: Tuple[SettingValue, ...] = ()
     """The values that are allowed; empty where every value of the type is."""
+    variable: str = ""
+    """The environment variable from which the framework reads it when it is loaded, for settings
+    that have one: it is set to the value, as it is written here, if that is not the default. The
+    adapter sees in `prepare` whether the framework took it."""
 
 
 @dataclass(frozen=True)

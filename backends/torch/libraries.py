@@ -1,0 +1,119 @@
+"""What the libraries inside PyTorch do with their environment variables: read back, or observed."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Dict
+
+import torch
+
+from xbackend.worker.contract import Settings, Unsupported
+
+SETS = ("sse41", "avx", "avx2", "avx512_core")
+"""Instruction sets of oneDNN, each with all before it."""
+
+NAMES = (("AVX-512", "avx512_core"), ("AVX2", "avx2"), ("AVX", "avx"), ("SSE4.1", "sse41"))
+"""How oneDNN begins to name the set that it uses, and the setting's value for it."""
+
+MORE = re.compile(r"DL Boost|bfloat16|float16|AMX")
+"""What it names beyond avx512_core."""
+
+BRANCHES = {"OFF": 1, "AUTO": 2, "COMPATIBLE": 3, "AVX2": 10, "AVX512": 12}
+"""MKL's numbers of its branches (mkl_service.h)."""
+
+
+def read() -> Dict[str, Any]:
+    """Return what PyTorch's own kernels and MKL say that they use."""
+    return {"cpu_capability": capability(), "mkl_cbwr": branch()}
+
+
+def check(settings: Settings) -> None:
+    """Raise Unsupported where a library does not do what its variable was set to."""
+    asked = str(settings["cpu_capability"])
+    if asked not in ("auto", capability()):
+        raise _refused("cpu_capability", asked, capability())
+    asked = str(settings["mkl_cbwr"])
+    if branch() != BRANCHES[asked] and (asked != "OFF" or branch() is not None):
+        said = {number: name for name, number in BRANCHES.items()}
+        raise _refused("mkl_cbwr", asked, said.get(branch() or 0, "without MKL"))
+    asked = str(settings["onednn_isa"])
+    if asked != "auto" and not within(instructions(), asked):
+        raise _refused("onednn_isa", asked, instructions())
+
+
+def capability() -> str:
+    """Return which of its kernels PyTorch takes: `default`, `avx2`, `avx512`."""
+    return str(torch.backends.cpu.get_cpu_capability()).lower().replace("no avx", "default")
+
+
+def branch() -> int | None:
+    """Return the number of MKL's branch, None for a PyTorch that has no MKL.
+
+    MKL takes a branch that it does not know as AUTO, without a word.
+    """
+    library = _library()
+    get = getattr(library, "mkl_serv_cbwr_get", None)
+    return None if get is None else int(get(1))
+
+
+@functools.lru_cache(maxsize=None)
+def _library() -> Any:
+    for name in ("libtorch_cpu.so", "libtorch_cpu.dylib"):
+        path = Path(torch.__file__).parent / "lib" / name
+        if path.is_file():
+            return ctypes.CDLL(str(path))
+    return None
+
+
+def within(said: str, most: str) -> bool:
+    """Tell whether what oneDNN says it uses is no more than a setting allows.
+
+    >>> within("Intel AVX2", "avx512_core"), within("Intel AVX2", "avx")
+    (True, False)
+    """
+    found = next((value for name, value in NAMES if name in said), None)
+    if found is None or SETS.index(found) > SETS.index(most):
+        return False
+    return not (most == "avx512_core" and MORE.search(said))
+
+
+@functools.lru_cache(maxsize=None)
+def instructions() -> str:
+    """Return what oneDNN says it uses, which it does before its first operation when it is asked.
+
+    Nothing else tells: it says so on the process's standard output.
+    """
+    with tempfile.TemporaryFile() as stream:
+        sys.stdout.flush()
+        kept = os.dup(1)
+        os.dup2(stream.fileno(), 1)
+        try:
+            with torch.inference_mode(), torch.backends.mkldnn.verbose(1):
+                ones = [torch.ones(1, 16, 8, 8), torch.ones(16, 16, 3, 3)]
+                torch.mkldnn_convolution(*ones, None, [1, 1], [1, 1], [1, 1], 1)
+        finally:
+            ctypes.CDLL(None).fflush(None)
+            os.dup2(kept, 1)
+            os.close(kept)
+        stream.seek(0)
+        said = stream.read().decode(errors="replace")
+    found = re.search(r"info,cpu,isa:(.*)", said)
+    return found[1].strip() if found else "nothing known"
+
+
+def _refused(key: str, asked: str, actual: str) -> Unsupported:
+    variable = {
+        "cpu_capability": "ATEN_CPU_CAPABILITY",
+        "mkl_cbwr": "MKL_CBWR",
+        "onednn_isa": "ONEDNN_MAX_CPU_ISA",
+    }[key]
+    return Unsupported(
+        f"torch.{key}={asked} was not taken by torch {torch.__version__}, which uses {actual}: "
+        f"{variable} is read once, when the process starts. Choose another value, or leave it out."
+    )

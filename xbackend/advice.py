@@ -1,0 +1,102 @@
+"""The sentence that says what to use for a model, from what the mitigations did."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from xbackend.remedies import ACROSS, Row
+
+STEP = 4.0
+"""Bits of fidelity within which the time decides between two mitigations."""
+
+
+def advice(rows: Sequence[Row]) -> str:
+    """Return what to use, in a sentence for each backend and one for all together."""
+    own = [row for row in rows if row.backend != ACROSS]
+    words = list(dict.fromkeys(row.backend for row in own))
+    sentences = [_within([row for row in own if row.backend == word]) for word in words]
+    return " ".join(["Use:", *filter(None, sentences), _across(rows)])
+
+
+def _within(rows: Sequence[Row]) -> str:
+    """Return the sentence of one backend; empty where it gave nothing."""
+    plain = next((row for row in rows if not row.mitigation), None)
+    word = rows[0].backend
+    if plain is None or plain.after is None:
+        return ""
+    if plain.after.runs == 1:
+        return f"{word} ran once, so there is nothing to remove;"
+    if plain.after.classes == 1:
+        return f"{word} as it is, one class of {plain.after.runs} runs;"
+    best = _best(rows, plain)
+    if best is not None:
+        return f"{word} with {best.mitigation}, {_price(best, plain)};"
+    fewest = min(_tried(rows), key=_merit, default=None)
+    if fewest is None or fewest.after is None or fewest.after.classes >= plain.after.classes:
+        return f"nothing that was tried for {word}, {plain.after.classes} classes;"
+    return (
+        f"nothing makes one class of {word}: {fewest.mitigation} leaves {fewest.after.classes} of "
+        f"{plain.after.classes};"
+    )
+
+
+def _across(rows: Sequence[Row]) -> str:
+    together = [row for row in rows if row.backend == ACROSS]
+    plain = next((row for row in together if not row.mitigation), None)
+    if plain is None or plain.after is None:
+        return "no more than one backend ran."
+    if plain.works:
+        return "and all backends give one class as they are."
+    best = _best(together, plain)
+    if best is not None:
+        return f"and for one class of all backends {best.mitigation}, {_price(best, plain)}."
+    fewest = min(_tried(together), key=_merit, default=plain)
+    count = fewest.after.classes if fewest.after else plain.after.classes
+    name = fewest.mitigation or "the model as it is"
+    return (
+        "and nothing gives one class of all backends "
+        f"({plain.after.classes} as they are, {count} with {name})."
+    )
+
+
+def _tried(rows: Sequence[Row]) -> list[Row]:
+    """Return rows of mitigations that ran everywhere and changed something."""
+    tried = (row for row in rows if row.mitigation and row.after is not None)
+    return [row for row in tried if not row.unchanged and not row.incomplete]
+
+
+def _best(rows: Sequence[Row], plain: Row) -> Row | None:
+    """Return the cheapest row with one class: no flips, little fidelity lost, least time."""
+    working = [row for row in _tried(rows) if row.works]
+
+    def cost(row: Row) -> tuple[bool, int, float]:
+        return (_flips(row) > 0, _lost(row, plain), row.time if row.time else math.inf)
+
+    return min(working, key=cost, default=None)
+
+
+def _flips(row: Row) -> int:
+    return row.after.flips if row.after is not None else 0
+
+
+def _lost(row: Row, plain: Row) -> int:
+    """Return how much fidelity a mitigation costs, in steps of some bits."""
+    if row.fidelity is None or plain.fidelity is None:
+        return 0
+    return max(0, math.ceil((plain.fidelity - row.fidelity) / STEP))
+
+
+def _merit(row: Row) -> tuple[int, int]:
+    assert row.after is not None
+    return (row.after.classes, -(row.after.bits or 0))
+
+
+def _price(row: Row, plain: Row) -> str:
+    """Say what a mitigation costs."""
+    parts = ["one class"]
+    if row.time is not None:
+        parts.append(f"about {row.time:.2g} times the time")
+    if row.fidelity is not None and plain.fidelity is not None:
+        parts.append(f"{row.fidelity:.0f} bits of fidelity instead of {plain.fidelity:.0f}")
+    return " at ".join(parts[:2]) + (f" and {parts[2]}" if len(parts) > 2 else "")

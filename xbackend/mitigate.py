@@ -1,0 +1,97 @@
+"""What `xbackend mitigate` does: tries what may remove the deviation, and tells what did."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xbackend.commands import means, positive, words, write
+from xbackend.errors import UsageError
+from xbackend.store import open_store
+
+if TYPE_CHECKING:
+    from xbackend.mitigation import Mitigation
+    from xbackend.plan import Order
+
+FORMATS = ("table", "markdown", "csv", "json")
+
+
+def mitigate(options: argparse.Namespace) -> int:
+    """Print one table; exit status 3 if something was not carried out that was accepted."""
+    from xbackend.labelled import read_labels
+    from xbackend.progress import progress
+    from xbackend.reference import parse_reference
+    from xbackend.remedies import Scales, rows
+    from xbackend.remedy_table import render
+    from xbackend.trials import all_mitigations, in_float64, try_all
+
+    kind = "json" if options.json else options.format
+    if kind not in FORMATS:
+        raise UsageError(f"There is no format '{kind}'. Formats: {', '.join(FORMATS)}.")
+    store = open_store(options.store)
+    order = order_of(options)
+    order, labels = read_labels(order, options.labels, options.labelled, store)
+    backends = backends_of(order)
+    if options.mitigations == "list":
+        print(listing(all_mitigations(order, backends), backends))
+        return 0
+    wanted = words(options.mitigations)
+    judges = () if options.reference == "none" else parse_reference(options.reference)
+    with progress(sys.stderr) as display:
+        carrier = means(options, store, display)
+        trials = try_all(order, backends, wanted, carrier)
+        truth = in_float64(order, judges, carrier)
+        found = rows(trials, Scales.of(store, truth, labels))
+    write(options.output, render(kind, order, found))
+    return 3 if any(row.dishonoured for row in found) else 0
+
+
+def order_of(options: argparse.Namespace) -> Order:
+    """Return the order of the model as it is."""
+    from xbackend.plan import Order
+
+    if options.emulated_samples < 0:
+        raise UsageError(f"'--emulated-samples {options.emulated_samples}' must not be negative.")
+    named = words(options.backends)
+    return Order(
+        model=Order.model if options.model is None else options.model,
+        backends=named,
+        platforms=tuple(options.platform or Order.platforms),
+        inputs=Path(options.inputs) if options.inputs else None,
+        threads=tuple(positive("--threads", word) for word in words(options.threads) or ("",)),
+        taps="outputs",
+        settings=tuple(options.set or ()),
+        repeats=positive("--repeats", options.repeats),
+        emulated_samples=options.emulated_samples,
+        vouched=named or tuple(_installed()),
+    )
+
+
+def backends_of(order: Order) -> list[str]:
+    """Return the words of the backends that run, checked."""
+    from xbackend.registry import backend
+
+    return [backend(word).word for word in order.backends or _installed()]
+
+
+def _installed() -> list[str]:
+    """Return the words of the backends that people use floats with."""
+    from xbackend.registry import available_backends, backend
+
+    return [word for word in available_backends() if backend(word).default_precision != "int8"]
+
+
+def listing(mitigations: list[Mitigation], backends: list[str]) -> str:
+    """Return one line for each mitigation; those of a family that differ in a number together."""
+    from tabulate import tabulate
+
+    table = [
+        [each.name, each.family, ", ".join(w for w in each.changes if w in backends), each.what]
+        for each in mitigations
+        if each.default
+    ]
+    rest = sum(not each.default for each in mitigations)
+    lines = tabulate(table, ["name", "family", "backends", "what"], disable_numparse=True)
+    return f"{lines}\nand {rest} more, with other numbers of bits, such as cut-weights-5"
