@@ -29,6 +29,7 @@ SPEC = ConverterSpec(
     modules=("tensorflow", "tf2onnx"),
     extra="tf",
     distributions=("tensorflow", "keras", "tf2onnx", "onnx"),
+    revision=2,
 )
 
 OPSET = 17

@@ -1,5 +1,8 @@
 """Keeps tf2onnx from changing weights: three steps that fold constants into them, switched off.
 
+And from taking a sum for a bias: Keras writes the Add of two 1x1 pictures as a BiasAdd, which
+tf2onnx puts into the Conv before it, as a bias that changes with each input.
+
 They are private functions of tf2onnx, which offers no option; the names are those of 1.16 and
 1.17. A release without them makes the conversion fail, not fold.
 """
@@ -21,18 +24,22 @@ NOTE = (
 def folding_switched_off() -> Iterator[None]:
     """Within it, tf2onnx leaves weights alone. It patches the module, so one thread at a time."""
     import tf2onnx.tf_loader as loader
+    import tf2onnx.tfonnx as rewriters
     from tf2onnx.optimizer.back_to_back_optimizer import _func_map as pairs
     from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer
 
     optimize, fold_mul = loader.tf_optimize_grappler, TransposeOptimizer._mul_handler
+    join_bias = rewriters.rewrite_biasadd_with_conv2d
     fold_normalization = pairs.pop(("Conv", "BatchNormalization"))
     loader.tf_optimize_grappler = _without_aliases
     TransposeOptimizer._mul_handler = _without_conv(fold_mul)
+    rewriters.rewrite_biasadd_with_conv2d = _of_constants(join_bias)
     try:
         yield
     finally:
         loader.tf_optimize_grappler = optimize
         TransposeOptimizer._mul_handler = fold_mul
+        rewriters.rewrite_biasadd_with_conv2d = join_bias
         pairs["Conv", "BatchNormalization"] = fold_normalization
 
 
@@ -79,3 +86,19 @@ def _without_conv(handler: Any) -> Any:
             operation.op_type = "Conv"
 
     return unfolding
+
+
+def _of_constants(join_bias: Any) -> Any:
+    """Wrap the step that gives a Conv its bias so that it does not see a bias that is computed."""
+
+    def joining(graph: Any, nodes: Any) -> Any:
+        sums = [n.op for n in nodes if n.type == "BiasAdd" and not n.inputs[1].is_const()]
+        for operation in sums:
+            operation.op_type = "BiasAdd_"
+        try:
+            return join_bias(graph, nodes)
+        finally:
+            for operation in sums:
+                operation.op_type = "BiasAdd"
+
+    return joining

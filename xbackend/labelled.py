@@ -64,7 +64,7 @@ def _held_out(text: str, model: BuiltinModel | None, store: Store) -> tuple[Path
             f"'{text}' brings no labelled samples of its own. Give some with --inputs and --labels."
         )
     data = digits.read()
-    pixels = data.held_out.pixels.astype(np.float32) / np.float32(data.divisor)
+    pixels = data.held_out.pixels[:].astype(np.float32) / np.float32(data.divisor)
     stream = io.BytesIO()
     np.save(stream, pixels, allow_pickle=False)
     store.create()

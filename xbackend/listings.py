@@ -206,9 +206,7 @@ def _set_up(options: argparse.Namespace) -> int:
 
 
 def models(options: argparse.Namespace) -> int:
-    """List, show or train the built-in models."""
-    if options.action == "train":
-        return _train(options)
+    """List or show the built-in models."""
     from xbackend.models import catalogue
 
     if options.action == "show":
@@ -221,14 +219,21 @@ def models(options: argparse.Namespace) -> int:
     return 0
 
 
-def _train(options: argparse.Namespace) -> int:
+def train(options: argparse.Namespace) -> int:
+    """Train a network from its official files."""
     from xbackend.models.fit import Recipe
-    from xbackend.models.train import train
+    from xbackend.models.train import Source, split_name, train
 
-    words = {"epochs": options.epochs, "batch": options.batch, "seed": options.seed}
-    given = {key: value for key, value in words.items() if value is not None}
-    recipe = Recipe(options.name, **given)
+    network, variant = split_name(options.name, options.variant)
+    words = ("epochs", "batch", "seed", "threads")
+    given = {word: value for word in words if (value := getattr(options, word)) is not None}
+    recipe = Recipe(network, variant=variant, **given)
     data = Path(options.data) if options.data else None
-    folder = train(recipe, data, Path(options.output), lambda line: print(line, file=sys.stderr))
+    source = Source(data, options.fold, options.limit)
+    folder = train(recipe, source, Path(options.output), _told)
     print(f"{folder}: run it with 'xbackend run {folder}'")
     return 0
+
+
+def _told(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

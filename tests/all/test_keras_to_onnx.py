@@ -20,17 +20,20 @@ VECTORS = ("gamma", "beta", "moving_mean", "moving_variance")
 
 RESTORED = """
 import tf2onnx.tf_loader as loader
+import tf2onnx.tfonnx as rewriters
 from tf2onnx.optimizer.back_to_back_optimizer import _func_map as pairs
 from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer
 from xbackend.converters.unfolded import folding_switched_off
 
 def state():
-    return loader.tf_optimize_grappler, TransposeOptimizer._mul_handler, dict(pairs)
+    join = rewriters.rewrite_biasadd_with_conv2d
+    return loader.tf_optimize_grappler, TransposeOptimizer._mul_handler, dict(pairs), join
 
 before = state()
 try:
     with folding_switched_off():
         assert state()[0] is not before[0] and state()[1] is not before[1]
+        assert state()[3] is not before[3]
         assert set(before[2]) - set(pairs) == {("Conv", "BatchNormalization")}
         raise KeyError
 except KeyError:

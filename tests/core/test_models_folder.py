@@ -14,7 +14,7 @@ import pytest
 
 from xbackend.errors import ConversionError, UsageError
 from xbackend.models import fit, folder
-from xbackend.models.cifar10 import Dataset, Images
+from xbackend.models.dataset import Dataset, Images, Samples
 from xbackend.models.digits import enlarge
 from xbackend.models.fit import Recipe
 from xbackend.models.keras_file import canonicalise, renumbered
@@ -35,34 +35,42 @@ def test_the_defaults_are_those_of_the_paper() -> None:
     assert (RECIPE.epochs, RECIPE.batch, RECIPE.seed) == (30, 32, 42)
 
 
+def _chosen(outputs: np.ndarray, labels: np.ndarray) -> dict[str, int]:
+    samples = folder.choose_samples(outputs, Images(np.arange(len(labels)), labels))
+    assert samples.images.pixels[:].tolist() == list(samples.indices)
+    return dict(zip(samples.names, samples.indices, strict=True))
+
+
 def test_samples_are_the_least_sure_and_surer_pictures_that_the_network_is_right_on() -> None:
     outputs = np.zeros((202, 2), np.float32)
     outputs[:, 0] = 0.51 + 0.002 * np.arange(202)
     outputs[:, 1] = 1 - outputs[:, 0]
     labels = np.zeros(202, int)
     labels[0] = labels[201] = 1
-    assert folder.choose_samples(outputs, labels) == {"usual": 101, "hesitant": 5, "boundary": 1}
+    assert _chosen(outputs, labels) == {"usual": 101, "hesitant": 5, "boundary": 1}
 
 
 def test_samples_are_chosen_even_if_the_network_is_never_right() -> None:
     outputs = np.array([[0.9, 0.1], [0.6, 0.4]], np.float32)
-    assert folder.choose_samples(outputs, np.array([1, 1]))["boundary"] == 1
+    assert _chosen(outputs, np.array([1, 1]))["boundary"] == 1
 
 
 def test_samples_differ_even_if_the_network_is_seldom_right() -> None:
     outputs = np.array([[0.6, 0.4], [0.9, 0.1], [0.8, 0.2]], np.float32)
-    chosen = folder.choose_samples(outputs, np.array([0, 0, 0]))
-    assert chosen == {"usual": 1, "hesitant": 2, "boundary": 0}
+    assert _chosen(outputs, np.array([0, 0, 0])) == {"usual": 1, "hesitant": 2, "boundary": 0}
 
 
 def test_the_samples_file_holds_the_chosen_pictures_divided(tmp_path: Path) -> None:
-    row = folder.write_samples(tmp_path, {"usual": 4, "boundary": 2}, DATA)
+    chosen = Samples(DATA.held_out.pick([4, 2]), ("usual", "boundary"), (4, 2), "by hand")
+    row = folder.write_samples(tmp_path, chosen, 255)
     samples = np.load(tmp_path / "samples.npy", allow_pickle=False)
     assert samples.dtype == np.float32
     assert samples[0, 0, 0, 0] == np.float32(4) / np.float32(255)
     assert samples[1, 31, 31, 2] == np.float32(2) / np.float32(255)
     assert row["labels"] == [4, 2]
     assert row["names"] == ["usual", "boundary"]
+    assert row["held_out_index"] == [4, 2]
+    assert row["rule"] == "by hand"
     assert row["digest"] == hashlib.sha256((tmp_path / "samples.npy").read_bytes()).hexdigest()
 
 
@@ -97,7 +105,13 @@ def test_sixteenths_are_exact_and_255ths_are_rounded_once() -> None:
 @pytest.mark.parametrize(
     ("recipe", "sentence"),
     [
-        (replace(RECIPE, model="resnet"), "no network 'resnet' to train. Networks: cifar10-small"),
+        (
+            replace(RECIPE, model="resnet"),
+            "no network 'resnet' to train. Networks: cifar10-small, ",
+        ),
+        (replace(RECIPE, variant="tanh"), "'tanh'. Variants: relu, sigmoid, linear"),
+        (replace(RECIPE, variant="batchnorm"), "'batchnorm'. Variants: relu, sigmoid, linear"),
+        (replace(RECIPE, threads=0), "--threads is 0; give a number from 1"),
         (replace(RECIPE, epochs=0), "--epochs is 0; give a number from 1"),
         (replace(RECIPE, batch=-1), "--batch is -1; give a number from 1"),
         (replace(RECIPE, seed=-1), "--seed is -1; give a number from 0 to 4294967295"),

@@ -10,13 +10,12 @@ import gzip
 import tarfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 
 from xbackend.errors import InputError
+from xbackend.models.dataset import Dataset, Images, paper_samples
 
 ARCHIVE = "cifar-10-binary.tar.gz"
 TRAINING = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
@@ -37,33 +36,6 @@ RECORD = 1 + CHANNELS * SIDE * SIDE
 LARGEST = 256 * 1024 * 1024
 """Bytes that one file may have; the official ones have 30,730,000."""
 
-Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True)
-class Images:
-    """Labelled pictures."""
-
-    pixels: Array
-    """uint8, [count, height, width, channel]."""
-    labels: Array
-    """int64, [count]."""
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Pictures to train on and pictures held out."""
-
-    training: Images
-    held_out: Images
-    classes: tuple[str, ...]
-    divisor: int
-    """What a pixel is divided by to lie in [0, 1]."""
-    title: str
-    """What the pictures are, in a few words."""
-    source: str
-    """Where they come from, in one line."""
-
 
 def read(path: Path) -> Dataset:
     """Read the archive, a folder that holds it, or the folder of its six .bin files.
@@ -78,7 +50,7 @@ def read(path: Path) -> Dataset:
             f"Give {ARCHIVE} or the folder with its six .bin files."
         )
     parts = [decode(files[name], f"{path}: {name}") for name in TRAINING]
-    pixels = np.concatenate([part.pixels for part in parts])
+    pixels = np.concatenate([part.pixels[:] for part in parts])
     labels = np.concatenate([part.labels for part in parts])
     held_out = decode(files[TEST], f"{path}: {TEST}")
     return Dataset(
@@ -88,6 +60,7 @@ def read(path: Path) -> Dataset:
         divisor=255,
         title="CIFAR-10",
         source=SOURCE,
+        samples=paper_samples(held_out),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from xbackend.errors import UsageError
-from xbackend.models.cifar10 import Dataset, Images
+from xbackend.models.dataset import Dataset, Images
 
 Array = np.ndarray[Any, Any]
 

@@ -17,18 +17,27 @@ from typing import IO, Any
 import numpy as np
 
 from xbackend.errors import ConversionError, UsageError
-from xbackend.models.cifar10 import Dataset
+from xbackend.models.dataset import Dataset, Images
+from xbackend.models.jpegs import Jpegs
+from xbackend.models.variant import find_variant
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[dict[str, Any]], None]
 
-NETWORKS = ("cifar10-small",)
+NETWORKS = {
+    "cifar10-small": "the paper's small CNN",
+    "cifar10-r18": "the paper's ResNet18",
+    "deepweeds-r50v2": "the paper's ResNet50V2",
+}
+"""Name of what can be trained to what it is."""
+TRAINABLE = ("relu", "sigmoid", "linear")
+"""The variants that can be trained; in Keras a normalisation is always a BatchNormalization."""
 PROCESS = (
     "import sys; sys.path[:] = [p for p in sys.path if p]; "
     "from xbackend.models.keras_fit import main; main()"
 )
 """The program of the process; the current folder must not shadow a package."""
-PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
+PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pillow")
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "PYTHONHASHSEED": "0"}
 """On the CPU: small networks gain nothing from a GPU, and its sums have no fixed order."""
 
@@ -42,6 +51,11 @@ class Recipe:
     batch: int = 32
     seed: int = 42
     optimizer: str = "adam"
+    variant: str = "relu"
+    start: str = ""
+    """Whose bound the weights begin with where that is not the variant's: `he` or `glorot`."""
+    threads: int = 1
+    """Of TensorFlow's operators. Another number may give other bits."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +74,21 @@ class Trained:
 def fit(recipe: Recipe, data: Dataset, output: Path, progress: Progress) -> Trained:
     """Train in a process of its own and write the Keras file `output`.
 
-    `progress` gets a dict with `epoch`, `loss` and `accuracy` after each epoch.
+    `progress` gets a dict with `epoch`, `step` of `steps`, `loss` and `accuracy` so far, within an
+    epoch at most every `EVERY` seconds and after it with `validation`, the accuracy there.
     """
     check(recipe)
     with tempfile.TemporaryDirectory(prefix="xbackend-train-") as scratch:
         outputs = Path(scratch) / "outputs.npy"
         job = {
             **asdict(recipe),
-            "data": _written(data, Path(scratch) / "data.npz"),
+            "training": _written(data.training, Path(scratch) / "training"),
+            "validation": data.validation
+            and _written(data.validation, Path(scratch) / "validation"),
+            "held_out": _written(data.held_out, Path(scratch) / "held_out"),
             "divisor": data.divisor,
+            "predicted_at_once": _block(data),
+            "every": EVERY,
             "output": str(output),
             "outputs": str(outputs),
         }
@@ -78,12 +98,17 @@ def fit(recipe: Recipe, data: Dataset, output: Path, progress: Progress) -> Trai
     return Trained(predicted, accuracy, last["parameters"], _record(recipe, data, accuracy))
 
 
+EVERY = 20.0
+"""Seconds between two lines of progress within an epoch."""
+
+
 def check(recipe: Recipe) -> None:
     """Raise UsageError where a recipe is not sound or TensorFlow is missing."""
     if recipe.model not in NETWORKS:
         known = ", ".join(NETWORKS)
         raise UsageError(f"There is no network {recipe.model!r} to train. Networks: {known}.")
-    for word in ("epochs", "batch"):
+    find_variant(recipe.variant, TRAINABLE)
+    for word in ("epochs", "batch", "threads"):
         if getattr(recipe, word) < 1:
             raise UsageError(f"--{word} is {getattr(recipe, word)}; give a number from 1.")
     if not 0 <= recipe.seed < 2**32:
@@ -92,14 +117,23 @@ def check(recipe: Recipe) -> None:
         raise UsageError("Training needs tensorflow. Install it with: pip install 'xbackend[tf]'")
 
 
-def _written(data: Dataset, path: Path) -> str:
-    np.savez(
-        path,
-        pixels=data.training.pixels,
-        labels=data.training.labels,
-        held_out_pixels=data.held_out.pixels,
-    )
-    return str(path)
+def _written(images: Images, folder: Path) -> dict[str, Any]:
+    """Say where pictures are for the process to read; an array is written there."""
+    folder.mkdir()
+    np.save(folder / "labels.npy", images.labels)
+    row = {"labels": str(folder / "labels.npy")}
+    if isinstance(images.pixels, Jpegs):
+        pixels = images.pixels
+        place = str(pixels.place.resolve())
+        return {**row, "place": place, "names": pixels.names, "side": pixels.side}
+    np.save(folder / "pixels.npy", np.asarray(images.pixels))
+    return {**row, "pixels": str(folder / "pixels.npy")}
+
+
+def _block(data: Dataset) -> int:
+    """Return how many pictures are predicted at once: few of the large ones."""
+    (picture,) = data.held_out.pixels[np.array([0])]
+    return max(8, 256 * 32 * 32 * 3 // int(picture.size))
 
 
 def _run(job: dict[str, Any], scratch: Path, progress: Progress) -> dict[str, Any]:
@@ -148,6 +182,7 @@ def _record(recipe: Recipe, data: Dataset, accuracy: float) -> dict[str, Any]:
         "accuracy": accuracy,
         "network": recipe.model,
         **{key: value for key, value in asdict(recipe).items() if key != "model"},
+        "start": recipe.start or find_variant(recipe.variant).start,
         "packages": _versions(),
     }
 

@@ -17,9 +17,10 @@ from xbackend.conversion import Workshop, find_way
 from xbackend.errors import StoreError, UsageError, XbackendError
 from xbackend.model import Model
 from xbackend.models.catalogue import MANIFEST, SCHEMA_VERSION
-from xbackend.models.cifar10 import Dataset, Images
-from xbackend.models.fit import Recipe, Trained, check, fit
-from xbackend.models.keras_fit import INPUT, scale
+from xbackend.models.dataset import Dataset, Images, Samples
+from xbackend.models.fit import NETWORKS, Recipe, Trained, check, fit
+from xbackend.models.keras_fit import scale
+from xbackend.models.keras_networks import INPUT
 from xbackend.store import Store
 from xbackend.worker.artifact import MANIFEST as ARTIFACT
 
@@ -98,16 +99,26 @@ def _write(
     recipe: Recipe, data: Dataset, folder: Path, name: str, tell: Tell, formats: Sequence[str]
 ) -> tuple[Trained, dict[str, str]]:
     def progress(line: dict[str, Any]) -> None:
-        tell(
-            f"epoch {line['epoch']} of {recipe.epochs}: "
-            f"loss {line['loss']:.4f}, accuracy {line['accuracy']:.1%}"
-        )
+        tell(_progress(line, recipe.epochs))
 
     trained = fit(recipe, data, folder / FILES["keras"], progress)
     files, failed = convert(name, folder, data, tell, formats)
-    samples = write_samples(folder, choose_samples(trained.outputs, data.held_out.labels), data)
+    chosen = data.samples or choose_samples(trained.outputs, data.held_out)
+    samples = write_samples(folder, chosen, data.divisor)
     _write_manifest(folder, name, trained, files, samples, data)
     return trained, failed
+
+
+def _progress(line: Mapping[str, Any], epochs: int) -> str:
+    """Write one line of progress.
+
+    >>> _progress({"epoch": 1, "step": 2, "steps": 9, "loss": 2.0, "accuracy": 0.25}, 30)
+    'epoch 1 of 30, batch 2 of 9: loss 2.0000, accuracy 25.0%'
+    """
+    within = f", batch {line['step']} of {line['steps']}" if line["step"] < line["steps"] else ""
+    validation = f", {line['validation']:.1%} on validation" if "validation" in line else ""
+    figures = f"loss {line['loss']:.4f}, accuracy {line['accuracy']:.1%}{validation}"
+    return f"epoch {line['epoch']} of {epochs}{within}: {figures}"
 
 
 def convert(
@@ -151,38 +162,41 @@ def _provenance(step: Mapping[str, Any]) -> dict[str, Any]:
     return {"made_from": step["from"], **{key: step[key] for key in kept}, "packages": packages}
 
 
-def choose_samples(outputs: Array, labels: Array) -> dict[str, int]:
-    """Return for each name of a sample which held-out picture it is.
+def choose_samples(outputs: Array, held_out: Images) -> Samples:
+    """Choose held-out pictures by how sure the network is.
 
-    Chosen from those that the network classifies rightly, if there are any. On `boundary` it is
-    least sure, so that there a small deviation is most likely to change the class.
+    From those that it classifies rightly, if there are any. On `boundary` it is least sure, so that
+    there a small deviation is most likely to change the class.
     """
     ordered = np.sort(outputs, axis=1)
     margins = ordered[:, -1] - ordered[:, -2]
-    right = np.flatnonzero(outputs.argmax(axis=1) == labels)
-    candidates = right if len(right) else np.arange(len(labels))
+    right = np.flatnonzero(outputs.argmax(axis=1) == held_out.labels)
+    candidates = right if len(right) else np.arange(len(held_out.labels))
     ranked = candidates[np.argsort(margins[candidates], kind="stable")]
     count = len(ranked)
     least = {"usual": 2, "hesitant": 1, "boundary": 0}
     ranks = {name: max(least[name], int(count * share)) for name, share in RANKS.items()}
-    return {name: int(ranked[min(rank, count - 1)]) for name, rank in ranks.items()}
+    indices = tuple(int(ranked[min(rank, count - 1)]) for rank in ranks.values())
+    rule = (
+        "held-out pictures, if possible classified rightly, ordered by how far the first "
+        "class is ahead of the second: " + _shares()
+    )
+    return Samples(held_out.pick(indices), tuple(ranks), indices, rule)
 
 
-def write_samples(folder: Path, chosen: Mapping[str, int], data: Dataset) -> dict[str, Any]:
+def write_samples(folder: Path, samples: Samples, divisor: int) -> dict[str, Any]:
     """Write the samples as float32 in [0, 1] and return their part of model.json."""
-    indices = list(chosen.values())
-    array = scale(data.held_out.pixels[indices], data.divisor)
+    array = scale(samples.images.pixels[:], divisor)
     np.save(folder / SAMPLES, array, allow_pickle=False)
     return {
         **_file(folder / SAMPLES),
         "input": INPUT,
         "dtype": array.dtype.name,
         "shape": list(array.shape),
-        "names": list(chosen),
-        "labels": [int(data.held_out.labels[index]) for index in indices],
-        "held_out_index": indices,
-        "rule": "held-out pictures, if possible classified rightly, ordered by how far the first "
-        "class is ahead of the second: " + _shares(),
+        "names": list(samples.names),
+        "labels": [int(label) for label in samples.images.labels],
+        "held_out_index": list(samples.indices),
+        "rule": samples.rule,
     }
 
 
@@ -199,7 +213,8 @@ def write_calibration(path: Path, data: Dataset) -> Path:
 def calibration(images: Images) -> Array:
     """Return at most `CALIBRATION` pictures at equal distances."""
     step = max(1, len(images.labels) // CALIBRATION)
-    return images.pixels[::step][:CALIBRATION]
+    pixels: Array = images.pixels[np.arange(0, len(images.labels), step)[:CALIBRATION]]
+    return pixels
 
 
 def _write_manifest(
@@ -213,7 +228,7 @@ def _write_manifest(
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "name": name,
-        "description": f"the paper's small CNN, trained on {data.title}",
+        "description": _description(trained.record, data),
         "parameters": trained.parameters,
         "digest": digest_of_all(files),
         "files": files,
@@ -222,6 +237,11 @@ def _write_manifest(
         "training": trained.record,
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def _description(record: Mapping[str, Any], data: Dataset) -> str:
+    variant = "" if record["variant"] == "relu" else f" ({record['variant']})"
+    return f"{NETWORKS[record['network']]}{variant}, trained on {data.title}"
 
 
 def digest_of_all(files: Rows) -> str:

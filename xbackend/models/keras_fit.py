@@ -9,42 +9,21 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from xbackend.errors import XbackendError
+from xbackend.models.dataset import Images
+from xbackend.models.jpegs import Jpegs
 from xbackend.models.keras_file import canonicalise
+from xbackend.models.keras_networks import NETWORKS, Bricks
+from xbackend.models.variant import VARIANTS
 
 Array = np.ndarray[Any, Any]
-Layers = Iterator[Any]
-
-
-def cifar10_small(layers: Any) -> Layers:
-    """Yield the layers of the paper's small network, 59,354 parameters.
-
-    Activations are layers of their own, so each is a node and a tap of its own in ONNX.
-    """
-    yield layers.Conv2D(3, 3, padding="same", name="conv1")
-    yield layers.Activation("relu", name="relu1")
-    yield layers.MaxPooling2D(2, name="pool1")
-    yield layers.Conv2D(5, 5, padding="same", name="conv2")
-    yield layers.Activation("relu", name="relu2")
-    yield layers.MaxPooling2D(2, name="pool2")
-    yield layers.Flatten(name="flatten")
-    yield layers.Dense(128, name="dense1")
-    yield layers.Activation("relu", name="relu3")
-    yield layers.Dense(128, name="dense2")
-    yield layers.Activation("relu", name="relu4")
-    yield layers.Dense(10, name="dense3")
-    yield layers.Activation("softmax", name="softmax")
-
-
-NETWORKS = {"cifar10-small": cifar10_small}
-"""Name of the model to the function that yields its layers."""
-INPUT = "image"
-SHAPE = (32, 32, 3)
 
 
 def main() -> None:
@@ -52,8 +31,11 @@ def main() -> None:
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    for message in train(job):
-        _send(channel, message)
+    try:
+        for message in train(job):
+            _send(channel, message)
+    except XbackendError as error:
+        sys.exit(str(error))
 
 
 def _send(channel: IO[str], message: Mapping[str, Any]) -> None:
@@ -62,66 +44,94 @@ def _send(channel: IO[str], message: Mapping[str, Any]) -> None:
 
 
 def train(job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the progress of each epoch, write model and held-out outputs, yield the parameters."""
-    keras = _keras(job["seed"])
-    with np.load(job["data"], allow_pickle=False) as data:
-        arrays = dict(data)
-    model = _network(keras, job["model"])
+    """Yield progress, write the model and the held-out outputs, yield the parameters."""
+    keras = _keras(job["seed"], job["threads"])
+    model = _network(keras, job)
     model.compile(
         optimizer=job["optimizer"],
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    yield from _epochs(model, arrays, job)
-    np.save(job["outputs"], _outputs(model, arrays["held_out_pixels"], job["divisor"]))
-    _without_optimizer(keras, model, job["model"]).save(job["output"])
+    yield from _epochs(model, job)
+    np.save(job["outputs"], _outputs(model, read_images(job["held_out"]), job))
+    _without_optimizer(keras, model, job).save(job["output"])
     canonicalise(Path(job["output"]))
     yield {"parameters": int(model.count_params())}
 
 
-def _keras(seed: int) -> Any:
-    """Import Keras over TensorFlow, one thread and seeded, so that every run gives the same."""
+def _keras(seed: int, threads: int) -> Any:
+    """Import Keras over TensorFlow, seeded and deterministic, so that every run gives the same."""
     import keras
     import tensorflow
 
-    tensorflow.config.threading.set_intra_op_parallelism_threads(1)
+    tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
     tensorflow.config.threading.set_inter_op_parallelism_threads(1)
     tensorflow.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)
     return keras
 
 
-def _network(keras: Any, name: str) -> Any:
-    inputs = keras.Input(SHAPE, name=INPUT)
-    return keras.Sequential([inputs, *NETWORKS[name](keras.layers)], name=name)
+def _network(keras: Any, job: Mapping[str, Any]) -> Any:
+    variant = VARIANTS[job["variant"]]
+    return NETWORKS[job["model"]](Bricks(keras, variant, job["start"] or variant.start))
 
 
-def _without_optimizer(keras: Any, model: Any, name: str) -> Any:
+def _without_optimizer(keras: Any, model: Any, job: Mapping[str, Any]) -> Any:
     """Copy the weights into a network that was never compiled: a third of the file's size."""
-    plain = _network(keras, name)
+    plain = _network(keras, job)
     plain.set_weights(model.get_weights())
     return plain
 
 
-def _epochs(
-    model: Any, arrays: Mapping[str, Array], job: Mapping[str, Any]
-) -> Iterator[dict[str, Any]]:
-    pixels, labels, batch = arrays["pixels"], arrays["labels"], job["batch"]
+def read_images(row: Mapping[str, Any]) -> Images:
+    """Open the pictures that a job names: an array that stays on disk, or files to be decoded."""
+    labels = np.load(row["labels"], allow_pickle=False)
+    if "names" in row:
+        return Images(Jpegs(Path(row["place"]), row["names"], row["side"]), labels)
+    return Images(np.load(row["pixels"], mmap_mode="r", allow_pickle=False), labels)
+
+
+def _epochs(model: Any, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    training = read_images(job["training"])
     for epoch in range(job["epochs"]):
-        order = np.random.default_rng((job["seed"], epoch)).permutation(len(labels))
-        sums = np.zeros(2)
-        for start in range(0, len(order), batch):
-            chosen = order[start : start + batch]
-            scaled = scale(pixels[chosen], job["divisor"])
-            loss_and_accuracy = model.train_on_batch(scaled, labels[chosen])
-            sums += len(chosen) * np.asarray(loss_and_accuracy, float)
-        loss, accuracy = sums / len(labels)
-        yield {"epoch": epoch + 1, "loss": loss, "accuracy": accuracy}
+        line: dict[str, Any] = {}
+        for line in _steps(model, training, job, epoch):
+            if line["step"] < line["steps"]:
+                yield line
+        if job["validation"]:
+            line["validation"] = _accuracy(model, read_images(job["validation"]), job)
+        yield line
 
 
-def _outputs(model: Any, pixels: Array, divisor: int) -> Array:
-    blocks = range(0, len(pixels), 256)
-    parts = [model.predict_on_batch(scale(pixels[at : at + 256], divisor)) for at in blocks]
+def _steps(
+    model: Any, training: Images, job: Mapping[str, Any], epoch: int
+) -> Iterator[dict[str, Any]]:
+    """Take the steps of an epoch; yield how it goes now and then, and after the last one."""
+    order = np.random.default_rng((job["seed"], epoch)).permutation(len(training.labels))
+    starts = range(0, len(order), job["batch"])
+    sums, seen, told = np.zeros(2), 0, time.monotonic()
+    for step, start in enumerate(starts, 1):
+        batch = training.pick(order[start : start + job["batch"]])
+        scaled = scale(batch.pixels[:], job["divisor"])
+        loss_and_accuracy = model.train_on_batch(scaled, batch.labels)
+        seen += len(batch.labels)
+        sums += len(batch.labels) * np.asarray(loss_and_accuracy, float)
+        if step == len(starts) or time.monotonic() - told >= job["every"]:
+            told = time.monotonic()
+            loss, accuracy = sums / seen
+            progress = {"epoch": epoch + 1, "step": step, "steps": len(starts)}
+            yield {**progress, "loss": loss, "accuracy": accuracy}
+
+
+def _accuracy(model: Any, images: Images, job: Mapping[str, Any]) -> float:
+    predicted = _outputs(model, images, job).argmax(axis=1)
+    return float((predicted == images.labels).mean())
+
+
+def _outputs(model: Any, images: Images, job: Mapping[str, Any]) -> Array:
+    size = job["predicted_at_once"]
+    blocks = (slice(at, at + size) for at in range(0, len(images.labels), size))
+    parts = [model.predict_on_batch(scale(images.pixels[b], job["divisor"])) for b in blocks]
     return np.concatenate(parts)
 
 

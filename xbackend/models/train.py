@@ -2,23 +2,56 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from xbackend.errors import ConversionError
-from xbackend.models import cifar10, digits
-from xbackend.models.cifar10 import Dataset
-from xbackend.models.fit import Recipe, check
+from xbackend.errors import ConversionError, UsageError
+from xbackend.models import cifar10, deepweeds, digits
+from xbackend.models.dataset import Dataset
+from xbackend.models.fit import EVERY, NETWORKS, TRAINABLE, Recipe, check
 from xbackend.models.folder import Tell, check_output, train_model
+from xbackend.models.jpegs import Jpegs
 
 
-def train(recipe: Recipe, data: Path | None, output: Path, tell: Tell) -> Path:
-    """Train on CIFAR-10's files at `data`, or on the digits where it is None; return the folder.
+@dataclass(frozen=True)
+class Source:
+    """Which pictures to train on."""
+
+    path: Path | None
+    """The official files; None for scikit-learn's digits."""
+    fold: int | None = None
+    """Which of DeepWeeds' splits."""
+    limit: int | None = None
+    """How many pictures of each kind at most."""
+
+
+def split_name(name: str, variant: str | None) -> tuple[str, str]:
+    """Return network and variant of what is to be trained, however it was written.
+
+    Raises UsageError where name and variant do not agree.
+
+    >>> split_name("cifar10-r18-sigmoid", None), split_name("cifar10-r18", "linear")
+    (('cifar10-r18', 'sigmoid'), ('cifar10-r18', 'linear'))
+    """
+    network, _, word = name.rpartition("-")
+    if network not in NETWORKS or name in NETWORKS:
+        return name, variant or TRAINABLE[0]
+    if variant not in (None, word):
+        raise UsageError(f"The name '{name}' says '{word}' and --variant says '{variant}'.")
+    return network, word
+
+
+def train(recipe: Recipe, source: Source, output: Path, tell: Tell) -> Path:
+    """Train on official files, or on the digits; return the folder.
 
     Raises ConversionError where a format could not be made; the trained network is kept then.
     """
     check(recipe)
     check_output(output)
-    written = train_model(recipe, _read(data), output, tell)
+    data = _read(recipe.model, source).limited(source.limit)
+    _check_pictures(data, tell)
+    written = train_model(recipe, data, output, tell)
     tell(
         f"right on {written.trained.accuracy:.1%} of "
         f"{written.trained.record['held_out']} held-out pictures"
@@ -30,5 +63,35 @@ def train(recipe: Recipe, data: Path | None, output: Path, tell: Tell) -> Path:
     return written.folder
 
 
-def _read(data: Path | None) -> Dataset:
-    return digits.read() if data is None else cifar10.read(data)
+def _read(model: str, source: Source) -> Dataset:
+    if source.limit is not None and source.limit < 1:
+        raise UsageError(f"--limit is {source.limit}; give a number from 1.")
+    if model.startswith("deepweeds"):
+        if source.path is None:
+            raise UsageError(
+                "The digits are 32x32, and deepweeds-r50v2 takes 256x256. Give DeepWeeds with "
+                "--data."
+            )
+        return deepweeds.read(source.path, source.fold or 0)
+    if source.fold is not None:
+        raise UsageError("--fold is for DeepWeeds; CIFAR-10 and the digits have one split.")
+    return digits.read() if source.path is None else cifar10.read(source.path)
+
+
+def _check_pictures(data: Dataset, tell: Tell) -> None:
+    """Decode every JPEG once: a damaged one is told now, not at the end of a long training."""
+    parts = [part.pixels for part in (data.training, data.validation, data.held_out) if part]
+    files = [pixels for pixels in parts if isinstance(pixels, Jpegs)]
+    total, done, told = sum(map(len, files)), 0, time.monotonic()
+
+    def progress(count: int) -> None:
+        nonlocal told
+        if time.monotonic() - told >= EVERY:
+            told = time.monotonic()
+            tell(f"read {done + count} of {total} pictures")
+
+    if files:
+        tell(f"reading {total} pictures")
+    for pixels in files:
+        pixels.check(progress)
+        done += len(pixels)
