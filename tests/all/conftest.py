@@ -79,10 +79,11 @@ def convert(tmp_path_factory: pytest.TempPathFactory) -> Convert:
         target: str,
         inputs: Path | None = None,
         hub: Path | None = None,
+        options: tuple[tuple[str, Any], ...] = (),
     ) -> Converted:
         spec = registry.load_object(f"xbackend.converters.{name}:SPEC")
         output = tmp_path_factory.mktemp(f"{name}-{target}")
-        request = Request(source, source_format, target, output, inputs, hub)
+        request = Request(source, source_format, target, output, inputs, hub, dict(options))
         result = run_converter(spec, request)
         return Converted(output / result["model"], result)
 

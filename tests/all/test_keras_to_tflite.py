@@ -86,6 +86,22 @@ def test_int8_is_near_keras_with_floats_outside(
     assert np.abs(output - _known(keras_models, "small", "output")["label"]).max() < 0.05
 
 
+def test_activations_of_16_bits_are_nearer_to_keras(
+    keras_models: Path, convert: Any, run_flat: Any, samples: Path
+) -> None:
+    source, option = keras_models / "small.keras", (("activation", "int16"),)
+    made = convert("keras_to_tflite", source, "keras", "tflite-int8", samples, options=option)
+    file = read_flat_file(made.path)
+    inner = {file.tensors[index].dtype for _, outputs in file.operations for index in outputs}
+    assert inner == {"int16", "float32"}
+    kept = {t.dtype for t in file.tensors if t.constant is not None and t.is_quantized}
+    assert kept == {"int8", "int64"}
+    assert "int16 activations" in made.result["notes"]["quantization"]
+    with np.load(keras_models / "small.npz") as known:
+        (output,) = run_flat(made.path, known["image"])
+    assert np.abs(output - _known(keras_models, "small", "output")["label"]).max() < 0.02
+
+
 def test_the_calibration_is_recorded(keras_models: Path, convert: Any, samples: Path) -> None:
     made = _flat(keras_models, convert, "small", "keras", samples)
     calibration = made.result["notes"]["calibration"]

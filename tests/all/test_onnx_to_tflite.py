@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from xbackend.converter import Request
 from xbackend.converters.onnx_to_graph import convert as to_graph
+from xbackend.converters.tflite_file import read_flat_file
 from xbackend.errors import ConversionError, ModelError
 
 Array = np.ndarray[Any, Any]
@@ -63,7 +64,11 @@ class Workshop:
         self.run = convert
 
     def convert(
-        self, model: onnx.ModelProto, samples: dict[str, Array] | None = None, int8: bool = False
+        self,
+        model: onnx.ModelProto,
+        samples: dict[str, Array] | None = None,
+        int8: bool = False,
+        options: tuple[tuple[str, Any], ...] = (),
     ) -> Any:
         """Convert a model; with samples, those tell free extents and calibrate."""
         source = self.folder / "model.onnx"
@@ -75,7 +80,7 @@ class Workshop:
             np.savez(self.folder / "samples.npz", **samples)  # type: ignore[arg-type]
         target = "tflite-int8" if int8 else "tflite"
         hub = self.folder / "hub"
-        return self.run("onnx_to_tflite", source, "onnx", target, inputs, hub)
+        return self.run("onnx_to_tflite", source, "onnx", target, inputs, hub, options)
 
     def beside(self, made: Any, **inputs: Array) -> dict[str, Any]:
         """Run the file and the executor in one process, and compare their outputs."""
@@ -250,6 +255,15 @@ def test_int8_is_calibrated_on_the_samples_and_says_so(workshop: Workshop) -> No
     assert answer["operations"].count("DEQUANTIZE") == 1
     assert answer["rows"][0]["far"] < 0.1
     assert {"k1", "d1"} <= made.changed
+
+
+def test_activations_of_16_bits_are_an_option(workshop: Workshop) -> None:
+    option = (("activation", "int16"),)
+    made = workshop.convert(keras_like(), {"image": IMAGES}, int8=True, options=option)
+    file = read_flat_file(made.path)
+    inner = {file.tensors[index].dtype for _, outputs in file.operations for index in outputs}
+    assert inner == {"int16", "float32"}
+    assert "int16 activations" in made.result["notes"]["quantization"]
 
 
 def test_int8_needs_samples(workshop: Workshop) -> None:
