@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .commands import compare_five, compare_help, compare_one
 from .distances import compare_many, compare_pairs
+from .fleet import compare_fleet
 from .peers import compare_polygraphy
 from .timing import Ratio, table
 
@@ -17,6 +18,7 @@ BENCHMARKS = {
     "help": compare_help,
     "one": compare_one,
     "five": compare_five,
+    "fleet": compare_fleet,
     "pairs": compare_pairs,
     "many": compare_many,
     "polygraphy": compare_polygraphy,

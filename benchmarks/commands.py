@@ -41,7 +41,7 @@ class Scratch:
 
     def bare(self, word: str) -> None:
         """Run a bare script."""
-        _run([sys.executable, str(BARE / f"{word}.py"), str(self.models[word]),
+        run([sys.executable, str(BARE / f"{word}.py"), str(self.models[word]),
               str(self.samples), str(self.folder)])  # fmt: skip
 
     def all_bare(self, words: Sequence[str]) -> None:
@@ -51,7 +51,7 @@ class Scratch:
 
     def ours(self, words: Sequence[str], store: str, *more: str) -> None:
         """Run `xbackend run` into a store of the scratch folder, whatever that has already."""
-        _run([*_command(), "run", "--backends", ",".join(words), "--jobs", str(AT_ONCE),
+        run([*_command(), "run", "--backends", ",".join(words), "--jobs", str(AT_ONCE),
               "--fresh", "--store", str(self.folder / store), *more])  # fmt: skip
 
 
@@ -79,7 +79,8 @@ def _weights(path: Path, target: Path) -> Path:
     return target
 
 
-def _run(command: Sequence[str]) -> None:
+def run(command: Sequence[str]) -> None:
+    """Run a command to its end. Raises SystemExit with what it printed where it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=os.sep)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
@@ -98,9 +99,9 @@ def compare_help(rounds: int) -> list[Ratio]:
     """Measure how long the command line takes to say what it can."""
     seconds = take_turns(
         {
-            "ours": partial(_repeatedly, partial(_run, [*_command(), "--help"])),
+            "ours": partial(_repeatedly, partial(run, [*_command(), "--help"])),
             "bare": partial(
-                _repeatedly, partial(_run, [sys.executable, "-c", "import argparse, json"])
+                _repeatedly, partial(run, [sys.executable, "-c", "import argparse, json"])
             ),
         },
         rounds,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
 import re
+import secrets
 import shlex
 import subprocess
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class Errand:
     job: Job
 
 
-@contextmanager
+@contextlib.contextmanager
 def carry(platform: Platform, worker: Path, job: Job) -> Iterator[Errand]:
     """Prepare a platform for one worker; afterwards its objects are in the store.
 
@@ -46,12 +47,29 @@ def carry(platform: Platform, worker: Path, job: Job) -> Iterator[Errand]:
         with _over_ssh(value, platform, worker, job) as errand:
             yield errand
     elif kind == "docker":
-        yield Errand(_docker_command(value, platform, worker, job), job)
+        with _in_container(value, platform, worker, job) as errand:
+            yield errand
     else:
         yield Errand(platform.command(worker), job)
 
 
-def _docker_command(image: str, platform: Platform, worker: Path, job: Job) -> list[str]:
+@contextlib.contextmanager
+def _in_container(image: str, platform: Platform, worker: Path, job: Job) -> Iterator[Errand]:
+    """Name the container, and remove it afterwards: it would outlive the client that is killed."""
+    name = f"xbackend-{os.getpid()}-{secrets.token_hex(6)}"
+    try:
+        yield Errand(_docker_command(image, name, platform, worker, job), job)
+    finally:
+        with contextlib.suppress(OSError):
+            subprocess.run(
+                ["docker", "rm", "--force", name],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+            )
+
+
+def _docker_command(image: str, name: str, platform: Platform, worker: Path, job: Job) -> list[str]:
     """Return a command that shows the container what the job names, at the same places."""
     places = {str(worker.parent), job.artifact}
     places |= {str(Path(s.file).parent) for sample in job.samples for s in sample.inputs.values()}
@@ -59,7 +77,8 @@ def _docker_command(image: str, platform: Platform, worker: Path, job: Job) -> l
     objects = os.path.join(job.store, "objects")
     user = f"--user={os.getuid()}:{os.getgid()}"
     return [
-        *("docker", "run", "--rm", "--interactive", "--network=none", "--env=HOME=/tmp", user),
+        *("docker", "run", "--rm", f"--name={name}", "--interactive", "--network=none"),
+        *("--env=HOME=/tmp", user),
         *shown,
         f"--volume={objects}:{objects}",
         "--entrypoint=",
@@ -68,7 +87,7 @@ def _docker_command(image: str, platform: Platform, worker: Path, job: Job) -> l
     ]
 
 
-@contextmanager
+@contextlib.contextmanager
 def _over_ssh(host: str, platform: Platform, worker: Path, job: Job) -> Iterator[Errand]:
     folder = _push(host, worker, job)
     try:

@@ -35,6 +35,9 @@ EXPLANATIONS = {
 }
 """What a signal that ended a worker means."""
 
+FAREWELL = 20.0
+"""Seconds that an interrupted command waits for other machines to be left as they were."""
+
 TOLD: dict[str, tuple[type, ...]] = {
     "status": (str,),
     "error": (dict, type(None)),
@@ -64,6 +67,10 @@ class Launch:
     """What an emulated processor cannot be trusted with, as the backend's spec has it."""
 
 
+class _Stopped(Exception):
+    """Workers were told to end; what this one has computed is not fetched."""
+
+
 @dataclass
 class _Answer:
     """What a worker has said."""
@@ -90,21 +97,30 @@ def run_all(
     for launch in launches:
         waiting.put(launch)
     pool = _Pool(store, timeout, begun, ended)
-    threads = [
-        threading.Thread(target=pool.work, args=(waiting,), daemon=True)
-        for _ in range(max(1, min(jobs, len(launches))))
-    ]
-    for thread in threads:
-        thread.start()
+    over = [threading.Event() for _ in range(max(1, min(jobs, len(launches))))]
+    for each in over:
+        threading.Thread(target=pool.work, args=(waiting, each), daemon=True).start()
     try:
-        for thread in threads:
-            thread.join()
+        for each in over:
+            each.wait()
     except (KeyboardInterrupt, SystemExit):
         pool.stop()
+        if any(launch.platform.carrier for launch in launches):
+            _wait_for(over)
         raise
     if pool.error is not None:
         raise pool.error
     return sorted(pool.records, key=lambda record: str(record["id"]))
+
+
+def _wait_for(over: Sequence[threading.Event]) -> None:
+    """Give threads the time to clear up elsewhere; a second interruption ends that too.
+
+    A thread whose `join` was interrupted counts as ended before it is (bpo-45274): hence events.
+    """
+    until = time.monotonic() + FAREWELL
+    for each in over:
+        each.wait(max(0.0, until - time.monotonic()))
 
 
 class _Pool:
@@ -124,8 +140,14 @@ class _Pool:
         self.records: list[Record] = []
         self.error: Exception | None = None
 
-    def work(self, waiting: queue.SimpleQueue[Launch]) -> None:
-        """Take launches until none is left or the pool is stopped."""
+    def work(self, waiting: queue.SimpleQueue[Launch], over: threading.Event) -> None:
+        """Take launches until none is left or the pool is stopped, and say when that is over."""
+        try:
+            self._work(waiting)
+        finally:
+            over.set()
+
+    def _work(self, waiting: queue.SimpleQueue[Launch]) -> None:
         while not self.stopped:
             try:
                 launch = waiting.get_nowait()
@@ -133,6 +155,8 @@ class _Pool:
                 return
             try:
                 self._one(launch)
+            except _Stopped:
+                return
             except Exception as error:  # the main thread raises it again
                 self.error = error
                 self.stop()
@@ -142,7 +166,7 @@ class _Pool:
             self.begun(launch)
         record = self._launch(launch)
         if self.stopped:
-            return
+            raise _Stopped
         self.store.write_run(record)
         if launch.key and record["status"] == "ok" and record["error"] is None:
             self.store.remember(launch.key, record["id"])
@@ -166,6 +190,8 @@ class _Pool:
                 carry(launch.platform, launch.worker, launch.job) as errand,
             ):
                 process, answer, timed_out = self._converse(errand, stream)
+                if self.stopped:
+                    raise _Stopped
         except (OSError, Unreachable) as error:
             return _cannot_start(launch, error)
         seconds = time.perf_counter() - started

@@ -10,7 +10,9 @@ import faulthandler
 import importlib
 import json
 import os
+import select
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, TextIO
@@ -45,10 +47,31 @@ class Channel:
         self.send(stage=stage)
 
 
+ABANDONED = 70
+"""The exit status of a worker that nobody listens to any more."""
+
+
+def end_with_listener(descriptor: int) -> None:
+    """End this process as soon as nobody reads what it says, whatever it is doing.
+
+    A worker on another machine learns of Ctrl-C, a time limit or a lost connection by that alone.
+    The thread that waits for it sleeps in the kernel.
+    """
+
+    def wait() -> None:
+        poll = select.poll()
+        poll.register(descriptor, 0)  # that it was closed is told whether or not it is asked for
+        poll.poll()
+        os._exit(ABANDONED)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def main() -> None:
     """Run the job on standard input and leave at once, without the frameworks' slow farewell."""
     channel = Channel(os.fdopen(os.dup(1), "w", encoding="utf-8"))
     os.dup2(2, 1)
+    end_with_listener(channel.stream.fileno())
     faulthandler.enable()
     job = read_job(sys.stdin.read())
     for name, value in job.environment.items():
