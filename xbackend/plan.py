@@ -26,7 +26,6 @@ from xbackend.model import Model, find_model
 from xbackend.options import kind, parse_options, refuse_unused
 from xbackend.order import Order as Order
 from xbackend.platforms import Platform, expand_platforms, parse_platform
-from xbackend.saturation import Exposure, of_artifact, warning
 from xbackend.settings import parse_settings
 from xbackend.shipment import worker_file
 from xbackend.store import Store
@@ -224,7 +223,7 @@ class Planner:
     kept: list[Record] = field(default_factory=list)
     steps: list[Record] = field(default_factory=list)
     """Everything that was converted for these runs."""
-    exposed: dict[str, tuple[Exposure, ...]] = field(default_factory=dict)
+    exposed: dict[str, list[Record]] = field(default_factory=dict)
     """Digests of artifacts to the layers that saturating kernels overflow in."""
     serial: Iterator[int] = field(default_factory=itertools.count)
     began: str = field(default_factory=lambda: _stamp())
@@ -255,7 +254,10 @@ class Planner:
         """Find the layers that a backend's kernels may overflow in, and say so once."""
         if not spec.saturating or artifact.digest in self.exposed:
             return
-        self.exposed[artifact.digest] = exposed = of_artifact(artifact.folder)
+        from xbackend.saturation import of_artifact, warning  # NumPy, which most runs do not need
+
+        exposed = of_artifact(artifact.folder)
+        self.exposed[artifact.digest] = [exposure.document() for exposure in exposed]
         if exposed:
             self.workshop.tell(warning(self.model.name, spec.saturating, exposed))
 
@@ -298,8 +300,8 @@ class Planner:
             record = self._record(variant, platform, threads, repeat)
             record["artifact"] = {"digest": artifact.digest, "format": artifact.format}
             record["conversion"] = kind(artifact.manifest["steps"])
-            exposed = self.exposed.get(artifact.digest, ()) if variant.spec.saturating else ()
-            record["saturation"] = [exposure.document() for exposure in exposed]
+            saturating = variant.spec.saturating
+            record["saturation"] = self.exposed.get(artifact.digest, []) if saturating else []
             record["layers"] = [vars(layer) for layer in artifact.layers]
             record["worker"] = worker.name
             self.launches.append(
