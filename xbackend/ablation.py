@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from xbackend.debugging import ddmin
 from xbackend.switches import Switches, is_flag, with_dependents
 
 Record = dict[str, Any]
@@ -137,31 +138,10 @@ class _Search:
         return frozenset().union(*ran)
 
     def minimise(self, switches: Switches) -> Switches:
-        """Return a smallest set within one that changes the bits, by delta debugging.
-
-        Zeller and Hildebrandt (2002), algorithm ddmin, over sets that are closed under `NEEDS`.
-        """
-        current = _sorted(switches, self.had)
-        parts = 2
-        while len(current) >= 2:
-            size = -(-len(current) // parts)
-            chunks = [current[start : start + size] for start in range(0, len(current), size)]
-            smaller = self._first_that_changes(chunks, current)
-            if smaller is not None:
-                current, parts = smaller, 2
-            elif parts >= len(current):
-                break
-            else:
-                parts = min(len(current), parts * 2)
-        return with_dependents(current, self.had)
-
-    def _first_that_changes(
-        self, chunks: Sequence[tuple[str, ...]], current: tuple[str, ...]
-    ) -> tuple[str, ...] | None:
-        """Return the first chunk, or rest without a chunk, that is smaller and still changes."""
-        rests = [tuple(each for each in current if each not in chunk) for chunk in chunks]
-        for subset in [*chunks, *(rests if len(chunks) > 2 else [])]:
-            closed = with_dependents(subset, self.had)
-            if closed < set(current) and self.changes(closed):
-                return _sorted(closed, self.had)
-        return None
+        """Return a smallest set within one that changes the bits, closed under `NEEDS`."""
+        smallest = ddmin(
+            _sorted(switches, self.had),
+            holds=lambda part: self.changes(frozenset(part)),
+            settle=lambda part: _sorted(with_dependents(part, self.had), self.had),
+        )
+        return with_dependents(smallest, self.had)

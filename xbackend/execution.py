@@ -57,7 +57,8 @@ def carry_out_all(
     once = {launch.key: launch for plan in made for launch in plan.launches}
     past = read_durations(means.store)
     launches = sorted(once.values(), key=lambda launch: _expected(launch, past))
-    _announce(made, launches, means)
+    if launches or any(plan.stillborn for plan in made):
+        _announce(made, launches, means)
     ids = {str(record["id"]): record for record in _start(launches, means)}
     ended = {key: ids[launch.record["id"]] for key, launch in once.items()}
     return [_records(plan, ended) if isinstance(plan, Plan) else plan for plan in plans]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,11 @@ from xbackend.errors import UsageError
 from xbackend.store import open_store
 
 if TYPE_CHECKING:
+    from xbackend.combination import Found
+    from xbackend.execution import Means
     from xbackend.mitigation import Mitigation
     from xbackend.plan import Order
+    from xbackend.trials import Trial
 
 FORMATS = ("table", "markdown", "csv", "json")
 
@@ -43,9 +47,28 @@ def mitigate(options: argparse.Namespace) -> int:
         carrier = means(options, store, display)
         trials = try_all(order, backends, wanted, carrier)
         truth = in_float64(order, judges, carrier)
+        sets = _searched(order, trials, wanted, carrier) if options.search else []
         found = rows(trials, Scales.of(store, truth, labels))
-    write(options.output, render(kind, order, found))
+    write(options.output, render(kind, order, found, sets))
     return 3 if any(row.dishonoured for row in found) else 0
+
+
+def _searched(
+    order: Order, trials: Sequence[Trial], wanted: Sequence[str], carrier: Means
+) -> list[Found]:
+    """Search for the cheapest sets of the mitigations that are wanted."""
+    from xbackend.combination import search
+    from xbackend.measurement import Measurer
+    from xbackend.trials import all_mitigations, chosen, run_trials
+
+    plain = [trial for trial in trials if not trial.mitigation]
+    backends = [trial.backend for trial in plain]
+    known = chosen(wanted, all_mitigations(order, backends, plain), backends)
+
+    def run(several: Sequence[Trial]) -> list[Trial]:
+        return run_trials(order, several, carrier)
+
+    return search(plain, known, run, Measurer(carrier.store))
 
 
 def order_of(options: argparse.Namespace) -> Order:

@@ -105,7 +105,7 @@ def rows(trials: Sequence[Trial], scales: Scales) -> list[Row]:
 
 def _row(trial: Trial, plain: Trial, scales: Scales) -> Row:
     measurer = scales.measurer
-    notes = [*trial.problems, *_emulated_types(trial)]
+    notes = [*trial.problems, *_emulated_types(trial), *_exposed(trial)]
     row = Row(trial.backend, trial.mitigation, None, None, notes=tuple(notes))
     if not trial.runs:
         return row
@@ -151,6 +151,21 @@ def _emulated_types(trial: Trial) -> list[str]:
     """Return what adapters say of a precision that is computed in another one."""
     said = (run.row.get("facts", {}).get(run.row["precision"]) for run in trial.runs)
     return list(dict.fromkeys(text for text in said if isinstance(text, str)))
+
+
+def _exposed(trial: Trial) -> list[str]:
+    """Return a warning where kernels that add products in 16 bits may saturate, with the layers."""
+    found = {row["tap"]: row["possible"] for run in trial.runs for row in _saturation(run)}
+    if not found:
+        return []
+    names, farthest = list(found), max(found.values(), key=abs)
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    layers = f"{', '.join(names[:3])}{more}, up to {farthest}"
+    return [f"exposed to kernels that add pairs in 16 bits: {layers}"]
+
+
+def _saturation(run: Run) -> Sequence[Record]:
+    return run.row.get("saturation") or ()
 
 
 def _betrayed(trial: Trial, store: Store) -> str:
@@ -214,20 +229,16 @@ def _seconds(run: Run) -> float | None:
 def _accuracy(
     runs: Sequence[Run], labels: Mapping[str, int], store: Store
 ) -> tuple[float, float] | None:
-    """Return the least and the largest share of samples whose label is right."""
-    shares = [share for run in runs if (share := _share(run, labels, store)) is not None]
+    """Return the least and the largest share of right labels, of the runs with most samples."""
+    known = [[row for row in run.results if str(row["input"]) in labels] for run in runs]
+    most = max(map(len, known))
+    shares = [_share(rows, labels, store) for rows in known if rows and len(rows) == most]
     return (min(shares), max(shares)) if shares else None
 
 
-def _share(run: Run, labels: Mapping[str, int], store: Store) -> float | None:
-    known = [result for result in run.results if str(result["input"]) in labels]
-    if not known:
-        return None
-    right = sum(
-        label(store.tensor(result["outputs"][0])) == labels[str(result["input"])]
-        for result in known
-    )
-    return right / len(known)
+def _share(rows: Sequence[Record], labels: Mapping[str, int], store: Store) -> float:
+    found = [label(store.tensor(row["outputs"][0])) == labels[str(row["input"])] for row in rows]
+    return sum(found) / len(found)
 
 
 def _order(row: Row) -> tuple[Any, ...]:

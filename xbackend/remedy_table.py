@@ -8,8 +8,9 @@ import json
 from collections.abc import Iterator, Sequence
 
 from xbackend.advice import advice
+from xbackend.combination import Found, in_words
 from xbackend.plan import Order
-from xbackend.reliance import in_words
+from xbackend.reliance import in_words as enumerated
 from xbackend.remedies import Row
 from xbackend.standing import Standing
 
@@ -29,22 +30,23 @@ LEGEND = (
 )
 
 
-def render(kind: str, order: Order, rows: Sequence[Row]) -> str:
+def render(kind: str, order: Order, rows: Sequence[Row], sets: Sequence[Found] = ()) -> str:
     """Return the report in a format: table, markdown, csv or json."""
     if kind == "json":
-        return json.dumps(document(order, rows))
+        return json.dumps(document(order, rows, sets))
     if kind == "csv":
         return _csv(rows)
-    return _table(kind, order, rows)
+    return _table(kind, order, rows, sets)
 
 
-def document(order: Order, rows: Sequence[Row]) -> dict[str, object]:
+def document(order: Order, rows: Sequence[Row], sets: Sequence[Found] = ()) -> dict[str, object]:
     """Return one object, JSON values only."""
     return {
         "schema_version": 1,
         "model": order.model,
         "platforms": list(order.platforms),
         "rows": [row.document() for row in rows],
+        "search": [found.document() for found in sets],
         "advice": advice(rows),
     }
 
@@ -57,7 +59,7 @@ def _csv(rows: Sequence[Row]) -> str:
     return stream.getvalue()
 
 
-def _table(kind: str, order: Order, rows: Sequence[Row]) -> str:
+def _table(kind: str, order: Order, rows: Sequence[Row], sets: Sequence[Found]) -> str:
     from tabulate import SEPARATING_LINE, tabulate
 
     ruled = kind == "table"
@@ -73,7 +75,9 @@ def _table(kind: str, order: Order, rows: Sequence[Row]) -> str:
         disable_numparse=True,
         colalign=("left", "left", "right", "right", "right", "right", "right", "right", "right"),
     )
-    return "\n".join([_title(order), "", table, "", *_legend(order, rows), "", advice(rows)])
+    searched = [text for found in sets for text in (in_words(found, order.model), "")]
+    legend = [*_legend(order, rows), ""]
+    return "\n".join([_title(order), "", table, "", *legend, *searched, advice(rows)])
 
 
 def _title(order: Order) -> str:
@@ -144,6 +148,6 @@ def _legend(order: Order, rows: Sequence[Row]) -> Iterator[str]:
     operators = [n for row in rows if row.after is not None for n in row.after.without]
     if operators:
         yield (
-            f"{DAGGER} Emulated {in_words(list(dict.fromkeys(operators)))} may give bits of no "
+            f"{DAGGER} Emulated {enumerated(list(dict.fromkeys(operators)))} may give bits of no "
             "real processor, so runs are told\napart by the last tensors before."
         )

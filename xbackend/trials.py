@@ -126,7 +126,7 @@ def try_all(
     """
     chosen(wanted, all_mitigations(order, backends), backends)
     plain = [Trial(word, "", Change()) for word in backends]
-    base = _run(order, plain, means)
+    base = run_trials(order, plain, means)
     trials, idle = [], []
     for mitigation in chosen(wanted, all_mitigations(order, backends, base), backends):
         for word in backends:
@@ -135,10 +135,10 @@ def try_all(
                 trials.append(Trial(word, mitigation.name, mitigation.changes[word]))
             elif lack is not None:
                 idle.append(Trial(word, mitigation.name, Change(), problems=(lack,)))
-    return [*base, *_run(order, trials, means), *idle]
+    return [*base, *run_trials(order, trials, means), *idle]
 
 
-def _run(order: Order, trials: Sequence[Trial], means: Means) -> list[Trial]:
+def run_trials(order: Order, trials: Sequence[Trial], means: Means) -> list[Trial]:
     """Carry out trials together; one whose order is refused says why."""
     orders: list[Order | None] = []
     refusals: dict[int, str] = {}

@@ -145,6 +145,20 @@ def test_a_framework_is_imported_in_its_own_adapter_or_inside_a_function_of_a_co
     assert broken == []
 
 
+def test_the_kernel_finds_its_own_mitigations_by_their_entry_points_only(
+    package: dict[str, ast.Module],
+) -> None:
+    own = "xbackend/mitigations/"
+    broken = [
+        f"{path}:{found.line}"
+        for path, tree in package.items()
+        for found in imports_of(tree)
+        if found.module.startswith("xbackend.mitigations") and not path.startswith(own)
+    ]
+    assert broken == []
+    assert any(path.startswith(own) for path in package)
+
+
 @pytest.mark.parametrize(
     ("path", "line", "verdict"),
     [

@@ -131,3 +131,25 @@ def test_held_out_pictures_are_refused_for_a_model_that_brings_none(
 ) -> None:
     done = xbackend("mitigate", sound, "--backends", "good", "--labelled")
     assert "brings no labelled samples" in done.sentence
+
+
+def test_the_search_finds_what_suffices_and_prints_what_to_paste(
+    xbackend: Callable[..., Any], sound: Path
+) -> None:
+    done = xbackend("mitigate", sound, *NUDGED, "--mitigations", "idle,spare,calm", "--search")
+    assert done.status == 0, done
+    text = done.out.splitlines()
+    at = next(at for at, line in enumerate(text) if line.startswith("good, bad: one class with"))
+    assert text[at].startswith("good, bad: one class with calm (")
+    assert "    bad.calm_down()" in text[at:]
+    assert f"    xbackend run {sound} --backends bad --set bad.does=nothing" in text[at:]
+    assert "bad: one class as it is." in text
+
+
+def test_a_search_in_vain_says_what_everything_on_leaves(
+    xbackend: Callable[..., Any], sound: Path
+) -> None:
+    done = xbackend("mitigate", sound, *NUDGED, "--mitigations", "idle,spare", "--search", "--json")
+    together = json.loads(done.out)["search"][0]
+    assert together["mitigations"] is None
+    assert together["classes_with_everything_on"] == 2

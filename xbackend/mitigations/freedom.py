@@ -101,8 +101,7 @@ def _flat_graph() -> Mitigation:
     return Mitigation(
         name="flat-graph",
         what="the flat graph in TensorFlow Lite instead of the framework",
-        changes=dict.fromkeys(("tf", "torch", "ort"), change),
-        lacks={"tflite": "It runs the flat graph already.", "fixed": "It has integers only."},
+        changes=dict.fromkeys(("tf", "torch", "ort", "tflite"), change),
         family="instead",
         rank=50,
     )
