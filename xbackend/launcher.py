@@ -19,7 +19,7 @@ from xbackend.carry import Errand, Unreachable, carry
 from xbackend.fidelity import marked
 from xbackend.platforms import Platform
 from xbackend.store import Store
-from xbackend.worker.contract import Unfaithful
+from xbackend.worker.contract import BackendSpec
 from xbackend.worker.job import Job
 
 Record = dict[str, Any]
@@ -63,8 +63,9 @@ class Launch:
     worker: Path
     key: str = ""
     """Digest of all that decides the bits, under which a run that is sound is remembered."""
-    unfaithful: tuple[Unfaithful, ...] = ()
-    """What an emulated processor cannot be trusted with, as the backend's spec has it."""
+    spec: BackendSpec | None = None
+    """The backend's, which says what an emulator cannot be trusted with, and which instructions
+    the framework cannot do without."""
 
 
 class _Stopped(Exception):
@@ -291,18 +292,19 @@ def finish(
     if answer.result is not None:
         record.update(answer.result)
     else:
-        symptom, message = _end(launch, answer.stage, status, timed_out, timeout)
+        symptom, message = _end(launch, answer, status, timed_out, timeout)
         error = {"stage": answer.stage, "symptom": symptom, "message": message}
         record.update(status="failed", error=error)
     resolved = record.get("facts", {}).get("settings", {})
     record["settings"] = {**launch.record["settings"], **resolved}
-    return marked(record, launch.unfaithful)
+    return marked(record, launch.spec.unfaithful if launch.spec else ())
 
 
 def _end(
-    launch: Launch, stage: str, status: int, timed_out: bool, timeout: float
+    launch: Launch, answer: _Answer, status: int, timed_out: bool, timeout: float
 ) -> tuple[str, str]:
     """Return the symptom and the sentence for a worker that ended without a result."""
+    stage = answer.stage
     who = f"The worker of '{launch.job.backend}' on '{launch.platform.spec}'"
     if timed_out:
         late = f"{who} was stopped at the stage '{stage}' after {timeout:g} s."
@@ -311,10 +313,25 @@ def _end(
     if status < 0 or number in {s.value for s in signal.Signals}:
         name = signal.Signals(number).name
         why = EXPLANATIONS.get(name, "a signal ended it")
+        if name == "SIGILL":
+            why = _lacking(launch, answer.known.get("hardware", {}).get("flags", ())) or why
         return name, f"{who} died with {name} at the stage '{stage}': {why}."
     where = f"what it printed is in the store's logs/{launch.record['id']}.txt"
     what = f"ended with exit status {status} at the stage '{stage}' and gave no result"
     return f"exit {status}", f"{who} {what}; {where}."
+
+
+def _lacking(launch: Launch, flags: Sequence[str]) -> str:
+    """Return which instruction it may have been, from what is known of framework and processor."""
+    needs = launch.spec.instructions if launch.spec and flags else {}
+    for flag, why in needs.items():
+        if flag not in flags:
+            return f"{why}, which this processor does not have"
+    if "avx2" in flags and "fma" not in flags:
+        return (
+            "this processor has AVX2 without FMA, and few frameworks expect one without the other"
+        )
+    return ""
 
 
 def _cannot_start(launch: Launch, error: OSError | Unreachable) -> Record:

@@ -304,9 +304,7 @@ class Planner:
             record["saturation"] = self.exposed.get(artifact.digest, []) if saturating else []
             record["layers"] = [vars(layer) for layer in artifact.layers]
             record["worker"] = worker.name
-            self.launches.append(
-                Launch(record, job, platform, worker, key, variant.spec.unfaithful)
-            )
+            self.launches.append(Launch(record, job, platform, worker, key, variant.spec))
 
     def _taps(self, variant: Variant, artifact: Artifact) -> str:
         """Return the taps that are wanted; where emulation may spoil outputs, what vouches."""

@@ -85,6 +85,7 @@ SPEC = BackendSpec(
         "QLinearMatMul): run int8 with ort, tflite or fixed."
     },
     environment={"TF_CPP_MIN_LOG_LEVEL": "2", "TF_FORCE_GPU_ALLOW_GROWTH": "true"},
+    instructions={"avx": "TensorFlow's wheel needs AVX"},
     unfaithful=UNFAITHFUL,
     unfused={"mode": "eager"},
 )

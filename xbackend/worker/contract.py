@@ -92,6 +92,9 @@ class BackendSpec:
     a sentence: `ONNX Runtime saturates on …`; empty where none does."""
     exact: bool = False
     """Whether its integers are exact on every processor, so that it judges those of others."""
+    instructions: Mapping[str, str] = field(default_factory=dict)
+    """Processor flags without which the framework dies of SIGILL, each with a sentence's beginning
+    that says so: `{"avx": "TensorFlow's wheel needs AVX"}`."""
     unfaithful: Tuple[Unfaithful, ...] = ()
     """What an emulated x86 processor cannot be trusted with; empty where nothing is known."""
 
