@@ -32,10 +32,14 @@ from xbackend.floats import FORMATS, FloatFormat
 
 BLOCK_BYTES = 1 << 17
 """Size of a block of each tensor: a handful of them fit the second-level cache."""
+SPAN_BYTES = 1 << 18
+"""Where the others are read one after the other, only that of the first stays in the cache."""
 LEAST_BYTES = 1 << 15
 """Below this, calls cost more than the cache saves."""
 CACHE_BYTES = 1 << 21
-"""What the blocks of all tensors may take together."""
+"""What the blocks of all tensors may take together, if that leaves none too small."""
+MOST_BYTES = 1 << 26
+"""What they take at most, however many tensors there are."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def measure(tensors: Sequence[Blocks]) -> Metrics:
     size = _block_size(tensors)
     distances = Distances.of(tensors[0].dtype, size)
     with np.errstate(invalid="ignore", over="ignore"):
-        for start, stop in _spans(element_count(tensors[0]), size):
+        for start, stop in spans(element_count(tensors[0]), size):
             distances.add([tensor.bits(start, stop) for tensor in tensors])
     return _metrics(distances, tensors[0])
 
@@ -100,21 +104,19 @@ def remaining_precision(tensors: Sequence[Blocks]) -> int | None:
     layout = FORMATS.get(tensors[0].dtype)
     if not _comparable(tensors) or layout is None:
         return _incomparable(tensors).remaining_precision
-    size = _block_size(tensors)
-    buffer = np.empty(size, unsigned(layout.name))
     lost = 0
-    for start, stop in _spans(element_count(tensors[0]), size):
+    for start, stop in spans(element_count(tensors[0]), span_size(tensors)):
         first = tensors[0].bits(start, stop)
+        part = np.empty(stop - start, first.dtype)
         for tensor in tensors[1:]:
-            part = buffer[: stop - start]
             np.bitwise_xor(first, tensor.bits(start, stop), out=part)
             lost |= int(np.bitwise_or.reduce(part))
         if lost > layout.mantissa_mask:
             return 0
-    return _kept(layout, lost)
+    return kept(layout, lost)
 
 
-def _kept(layout: FloatFormat, lost: int) -> int:
+def kept(layout: FloatFormat, lost: int) -> int:
     """Count the mantissa bits above the highest one that ever differs."""
     return max(0, layout.mantissa_bits - lost.bit_length())
 
@@ -123,7 +125,7 @@ def _metrics(distances: Distances, first: Blocks) -> Metrics:
     layout = FORMATS.get(first.dtype)
     unbounded = distances.nan or distances.infinite or math.isinf(distances.max_abs)
     return Metrics(
-        remaining_precision=None if layout is None else _kept(layout, distances.lost),
+        remaining_precision=None if layout is None else kept(layout, distances.lost),
         max_ulp=None if distances.nan else distances.max_ulp,
         max_abs=None if unbounded else distances.max_abs,
         deviating_fraction=distances.deviating / element_count(first),
@@ -143,10 +145,20 @@ def _incomparable(tensors: Sequence[Blocks]) -> Metrics:
 def _block_size(tensors: Sequence[Blocks]) -> int:
     """Return the elements of a block: fewer for many tensors, as all of them share the cache."""
     share = CACHE_BYTES // (len(tensors) + 6)
-    size = min(max(share, LEAST_BYTES), BLOCK_BYTES) // unsigned(tensors[0].dtype).itemsize
-    return max(1, min(size, element_count(tensors[0])))
+    return _elements(tensors, min(max(share, LEAST_BYTES), BLOCK_BYTES))
 
 
-def _spans(count: int, size: int) -> Iterator[tuple[int, int]]:
+def span_size(tensors: Sequence[Blocks]) -> int:
+    """Return the elements of a block where only the first tensor's stays in the cache."""
+    return _elements(tensors, SPAN_BYTES)
+
+
+def _elements(tensors: Sequence[Blocks], size: int) -> int:
+    width = unsigned(tensors[0].dtype).itemsize
+    return max(1, min(min(size, MOST_BYTES // len(tensors)) // width, element_count(tensors[0])))
+
+
+def spans(count: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield where blocks begin and end."""
     for start in range(0, count, size):
         yield start, min(start + size, count)

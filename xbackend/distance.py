@@ -96,27 +96,39 @@ class Distances:
     ) -> None:
         crossing = bool(lost & layout.sign_mask)
         find_extremes = _find_extremes_across_zero if crossing else _find_extremes
-        far = self._may_be_farther(lost) or len(blocks) > 2
-        if far:
+        if len(blocks) > 2:
             find_extremes(blocks, buffers, self.signed)
         one, two = _ends(blocks, buffers, self.signed, crossing=crossing)
         peak = self._find_peak(layout, one, two, buffers.gap)
-        if not np.isfinite(peak):
+        finite = bool(np.isfinite(peak))
+        far = len(blocks) > 2 or not finite or self._may_be_farther(layout, blocks, lost, peak)
+        if far and len(blocks) == 2:
+            find_extremes(blocks, buffers, self.signed)
+        if not finite:
             _find_gap(layout, one, two, buffers.gap)
-            if not far:
-                find_extremes(blocks, buffers, self.signed)
             peak = self._set_aside(layout, blocks, buffers)
         self.max_abs = max(self.max_abs, peak)
         if far:
             self._add_steps(buffers)
 
-    def _may_be_farther(self, lost: int) -> bool:
-        """Tell whether numbers that differ in these bits can be more than `max_ulp` apart.
+    def _may_be_farther(
+        self, layout: FloatFormat, blocks: Sequence[Bits], lost: int, peak: float
+    ) -> bool:
+        """Tell whether numbers can be more than `max_ulp` apart, without computing how far.
 
-        Those of one sign are at most as far apart as if all bits up to the highest one differed.
-        Those of two signs have lost the highest bit of all, so there the answer is yes.
+        Those of one sign are at most as far apart as if all bits up to the highest one that
+        differs did, and as the largest is from zero. Of those of two signs, `peak` is the largest
+        difference: it is the sum of their magnitudes. The place of a magnitude in the order of all
+        numbers is a concave function of it, so for a given sum both together are farthest from
+        zero if they are equal.
         """
-        return (1 << lost.bit_length()) - 1 > self.max_ulp
+        if not lost & layout.sign_mask:
+            return (1 << lost.bit_length()) - 1 > self.max_ulp
+        if 2 * _place_above(layout, peak / 2) + 1 > self.max_ulp:
+            return True
+        if layout.infinity <= self.max_ulp:
+            return False
+        return max(int(_magnitude(layout, block).max()) for block in blocks) > self.max_ulp
 
     def _find_peak(self, layout: FloatFormat, one: Bits, two: Bits, gap: Array) -> float:
         """Return the largest absolute difference, or at most `max_abs` where none is larger.
@@ -157,6 +169,18 @@ class Distances:
         np.copyto(buffers.high, buffers.low, where=some_nan)
         rest = buffers.gap[~(some_nan | infinite | same)]
         return float(rest.max(initial=0.0))
+
+
+def _place_above(layout: FloatFormat, magnitude: float) -> int:
+    """Return a place in the order of all numbers that is beyond a magnitude, rounded as it may be.
+
+    Formats of 16 bits are not looked up: there the answer is the place of infinity.
+    """
+    if layout.name not in ("float32", "float64"):
+        return layout.infinity
+    kind = np.dtype(layout.name)
+    bits = np.array(magnitude, kind).view(layout.storage)
+    return min(int(bits) + 2, layout.infinity)
 
 
 def _find_deviating(blocks: Sequence[Bits], buffers: Buffers) -> None:

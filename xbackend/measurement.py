@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xbackend.blocks import FileBlocks, of_file
-from xbackend.differ import Metrics, identical, measure, remaining_precision
+from xbackend.differ import Metrics, identical, measure
 from xbackend.labels import flips
+from xbackend.partition import partition
 from xbackend.store import Store
 
 Record = dict[str, Any]
@@ -51,8 +52,8 @@ class Measurer:
         if len(rows) == 1:
             return Measurement(self._metrics(rows), (whole,), (False,))
         tensors = [self._open(row) for row in rows]
-        kept = [remaining_precision([tensors[0], tensor]) for tensor in tensors[1:]]
-        return Measurement(self._metrics(rows), (whole, *kept), tuple(flips(tensors)))
+        shared = partition(tensors).shared
+        return Measurement(self._metrics(rows), shared, tuple(flips(tensors)))
 
     def _metrics(self, rows: Sequence[Record]) -> Metrics:
         """Return the metrics; one class alone is identical, and no tensor is read."""

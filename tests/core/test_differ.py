@@ -266,3 +266,28 @@ def test_a_file_that_shrinks_while_it_is_read_is_named(tmp_path: Path) -> None:
     path.write_bytes(bytes(8))
     with pytest.raises(StoreError, match="shrinking ends before element 4"):
         blocks.bits(0, 4)
+
+
+def crossing_pair(seed: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return two float32 arrays of many blocks, with both signs, some of them far apart."""
+    generator = np.random.default_rng(seed)
+    one, two = (generator.standard_normal(200_000).astype(np.float32) for _ in range(2))
+    wild = generator.integers(0, one.size, 20)
+    one[wild] *= np.float32(10.0) ** generator.integers(-7, 7, 20).astype(np.float32)
+    return one * np.float32(scale), two * np.float32(scale)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 1e-30, 1e30])
+def test_nothing_in_common_is_measured_as_element_by_element(seed: int, scale: float) -> None:
+    """The places of bits in the order of all numbers, and differences in float64, all at once."""
+    one, two = crossing_pair(seed, scale)
+    places = []
+    for array in (one, two):
+        bits = array.view(np.int32).astype(np.int64)
+        places.append(np.where(bits < 0, -1 - (bits & 0x7FFF_FFFF), bits))
+    found = measure([of_tensor(of(one)), of_tensor(of(two))])
+    assert found.max_ulp == int(np.abs(places[0] - places[1]).max())
+    assert found.max_abs == float(np.abs(one.astype(np.float64) - two.astype(np.float64)).max())
+    assert found.deviating_fraction == np.mean(one.view(np.int32) != two.view(np.int32))
+    assert found.remaining_precision == 0
