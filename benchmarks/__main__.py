@@ -8,9 +8,11 @@ import platform
 import sys
 from pathlib import Path
 
+from .classes import compare_classes, compare_digests
 from .commands import compare_five, compare_help, compare_one
 from .distances import compare_many, compare_pairs
 from .fleet import compare_fleet
+from .layers import compare_layers
 from .peers import compare_polygraphy
 from .timing import Ratio, table
 
@@ -21,6 +23,9 @@ BENCHMARKS = {
     "fleet": compare_fleet,
     "pairs": compare_pairs,
     "many": compare_many,
+    "classes": compare_classes,
+    "digests": compare_digests,
+    "layers": compare_layers,
     "polygraphy": compare_polygraphy,
 }
 README = Path(__file__).with_name("README.md")

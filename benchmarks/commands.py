@@ -49,9 +49,9 @@ class Scratch:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(self.bare, words))
 
-    def ours(self, words: Sequence[str], store: str, *more: str) -> None:
+    def ours(self, words: Sequence[str], store: str, *more: str, model: str = MODEL) -> None:
         """Run `xbackend run` into a store of the scratch folder, whatever that has already."""
-        run([*_command(), "run", "--backends", ",".join(words), "--jobs", str(AT_ONCE),
+        run([*_command(), "run", model, "--backends", ",".join(words), "--jobs", str(AT_ONCE),
               "--fresh", "--store", str(self.folder / store), *more])  # fmt: skip
 
 

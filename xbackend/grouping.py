@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.packing import SIZE, Template, digests_of, extra_of
+from xbackend.packing import SIZE, Packed, Template, digests_of, extra_of
 from xbackend.selection import Run
 
 Record = dict[str, Any]
@@ -148,6 +148,9 @@ class Sample:
     def record(self, name: str, place: int) -> Record:
         """Return a tensor of one run as it is recorded: name, dtype, shape and digest."""
         results = self.digests.runs[place].results
+        if isinstance(results, Packed):
+            places = [results.template.places(self.name, kind) for kind in ("outputs", "taps")]
+            return results.tensor(next(each[name] for each in places if name in each))
         result = next(each for each in results if str(each["input"]) == self.name)
         rows = {row["name"]: row for row in (*result["taps"], *result["outputs"])}
         return dict(rows[name])

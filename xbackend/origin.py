@@ -129,15 +129,13 @@ class Origins:
 
     def _counts(self, tap: str, way: Way, places: Array) -> tuple[int, int]:
         """Return how many classes are born among some runs, and how many collapse."""
-        if places.size < 2:
+        labels = [self.sample.labels(name)[places] for name in (tap, *way.reads)]
+        if all(bool((each == each[:1]).all()) for each in labels):
             return 0, 0
-        after = combine([self.sample.labels(tap)[places]])
-        before = combine([np.zeros_like(places), *self._labels(way, places)])
+        after = combine(labels[:1])
+        before = combine([np.zeros_like(places), *labels[1:]])
         both = count(combine([before, after]))
         return both - count(before), both - count(after)
-
-    def _labels(self, way: Way, places: Array) -> Iterator[Array]:
-        return (self.sample.labels(name)[places] for name in way.reads)
 
     def _faithful(self, way: Way, places: Array) -> Array:
         """Return the runs on which no operator of a way is emulated unlike a real processor."""

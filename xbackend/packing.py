@@ -47,6 +47,13 @@ class Template:
         return self._places.get((sample, kind), {})
 
     @cached_property
+    def rows(self) -> tuple[Record, ...]:
+        """All tensors in the order of their digests."""
+        return tuple(
+            row for sample in self.samples for kind in KINDS for row in sample.get(kind, ())
+        )
+
+    @cached_property
     def _places(self) -> dict[tuple[str, str], dict[str, int]]:
         found: dict[tuple[str, str], dict[str, int]] = {}
         for name, start, sample in zip(self.names, self.starts, self.samples, strict=False):
@@ -83,6 +90,10 @@ class Packed(Sequence[Record]):
 
     def __iter__(self) -> Iterator[Record]:
         return map(self._record, range(len(self)))
+
+    def tensor(self, place: int) -> Record:
+        """Return a tensor by where its digest stands."""
+        return {**self.template.rows[place], "digest": self._digest(place)}
 
     def _record(self, place: int) -> Record:
         sample, at = self.template.samples[place], self.template.starts[place]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -378,3 +379,17 @@ def test_a_threshold_out_of_range_is_an_error(
 ) -> None:
     with pytest.raises(UsageError, match="takes bits from 0 on"):
         missed(split, **thresholds)
+
+
+def test_memory_does_not_grow_with_tensors_or_runs(bench: Bench) -> None:
+    """Ten runs with two tensors of 4 MiB each, all different: 80 MiB, read within 12."""
+    generator = np.random.default_rng(0)
+    for _ in range(10):
+        taps = {name: generator.standard_normal((1, 1 << 20), np.float32) for name in ("a", "b")}
+        bench.run({"y": [1.0]}, taps)
+    tracemalloc.start()
+    document = bench.document()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [row["eqc_count"] for row in document["comparisons"] if row["tap"] != "y"] == [10, 10]
+    assert peak < 12 << 20
