@@ -19,6 +19,7 @@ COMMANDS = {
     "cores": "cores",
     "study": "study",
     "mitigate": "mitigate",
+    "reduce": "reduce",
     "convert": "convert",
     "saturation": "saturation",
     "import": "intake",

@@ -27,6 +27,8 @@ MOVES = frozenset(
 )
 """Operators that only move numbers. They stay tied to what reads them, as how they leave a tensor
 in memory may decide which kernel a framework takes for it."""
+TURN = (0, 2, 3, 1)
+"""The axes of a tensor with the channels last."""
 IR_VERSION = 4
 """The first in which an initializer need not be an input."""
 
@@ -51,6 +53,13 @@ class Cut:
     """Values that are computed from what is given, as outputs of the same names, in graph order."""
     left_out: Mapping[str, str]
     """Values that are not, to the reason."""
+    turned: frozenset[str] | None = None
+    """Inputs that are given with the channels last; None where that was not asked for."""
+
+    @property
+    def worth_it(self) -> bool:
+        """Whether anything is turned where that was asked for."""
+        return self.turned is None or bool(self.turned)
 
 
 def load_model(path: Path) -> onnx.ModelProto:
@@ -60,38 +69,66 @@ def load_model(path: Path) -> onnx.ModelProto:
     return onnx.load(path)
 
 
-def cut(whole: onnx.ModelProto, known: Mapping[str, TensorType]) -> Cut:
+def cut(
+    whole: onnx.ModelProto,
+    known: Mapping[str, TensorType],
+    only: Collection[str] | None = None,
+    channels_last: bool = False,
+) -> Cut:
     """Make every value that a node reads an input of the model, and all that it computes outputs.
 
     Only constants stay where they are, extents of tensors with what is computed from them, and
     what is only moved. A node is left out if a run has not recorded what it reads, or nothing of
-    what it computes.
+    what it computes. `only` names the values to compute. With `channels_last`, what has four axes
+    is given with the second of them last and turned back, which some frameworks do lazily.
     """
     graph = whole.graph
     constants = constants_of(graph)
-    tied = _tied(graph.node, constants)
+    hanging = tied(graph.node, constants)
     usable = {*constants, *known}
     alone: list[onnx.NodeProto] = []
     reasons: dict[str, str] = {}
     nodes = list(graph.node)
     for node in nodes:
-        if tied.issuperset(node.output):
+        if hanging.issuperset(node.output):
             usable |= set(node.output) if reads(node) <= usable else set()
+        elif only is not None and not set(only) & set(node.output):
+            continue
         elif why := _why_not(node, usable, known):
             reasons.update((name, why) for name in node.output if name)
         else:
             alone.append(node)
-    kept = _with_ties(nodes, alone, tied)
+    kept = _with_ties(nodes, alone, hanging)
     moved = {name for node in alone if node.op_type in MOVES for name in node.output}
-    names = _given_names(graph, _read(kept) - tied - constants - moved)
-    model = _like(whole)
+    names = _given_names(graph, _read(kept) - hanging - constants - moved)
+    turned = [v for v in names if channels_last and len(known[v].shape) == len(TURN)]
+    model = empty_like(whole)
     model.graph.initializer.extend(t for t in graph.initializer if t.name in _read(kept))
     model.graph.sparse_initializer.extend(graph.sparse_initializer)
-    model.graph.node.extend(_renamed(node, names) for node in kept)
-    model.graph.input.extend(value_info(name, known[value]) for value, name in names.items())
+    for value, name in names.items():
+        model.graph.input.append(value_info(name, _given(known[value], value in turned)))
+    model.graph.node.extend(_turning(names[value]) for value in turned)
+    renamed = {value: _back(name) if value in turned else name for value, name in names.items()}
+    model.graph.node.extend(_renamed(node, renamed) for node in kept)
     taps = [name for node in alone for name in node.output if name in known]
     model.graph.output.extend(value_info(name, known[name]) for name in taps)
-    return Cut(model, {name: value for value, name in names.items()}, tuple(taps), reasons)
+    given = {name: value for value, name in names.items()}
+    ways = frozenset(names[value] for value in turned) if channels_last else None
+    return Cut(model, given, tuple(taps), reasons, ways)
+
+
+def _given(of: TensorType, turned: bool) -> TensorType:
+    return TensorType(of.dtype, tuple(of.shape[axis] for axis in TURN)) if turned else of
+
+
+def _turning(name: str) -> onnx.NodeProto:
+    from onnx import helper
+
+    return helper.make_node("Transpose", [name], [_back(name)], perm=[0, 3, 1, 2])
+
+
+def _back(name: str) -> str:
+    return f"{name}/turned"
 
 
 def constants_of(graph: onnx.GraphProto) -> set[str]:
@@ -100,13 +137,13 @@ def constants_of(graph: onnx.GraphProto) -> set[str]:
     return sparse | {tensor.name for tensor in graph.initializer}
 
 
-def _tied(nodes: Iterable[onnx.NodeProto], constants: Collection[str]) -> set[str]:
+def tied(nodes: Iterable[onnx.NodeProto], constants: Collection[str]) -> set[str]:
     """Return the values that nodes compute from constants and extents alone."""
-    tied = {"", *constants}
+    found = {"", *constants}
     for node in nodes:
-        if node.op_type in SHAPES or tied.issuperset(reads(node)):
-            tied |= set(node.output)
-    return tied - set(constants)
+        if node.op_type in SHAPES or found.issuperset(reads(node)):
+            found |= set(node.output)
+    return found - set(constants)
 
 
 def _why_not(node: onnx.NodeProto, usable: Collection[str], known: Mapping[str, TensorType]) -> str:
@@ -120,17 +157,17 @@ def _why_not(node: onnx.NodeProto, usable: Collection[str], known: Mapping[str, 
 
 
 def _with_ties(
-    nodes: Sequence[onnx.NodeProto], alone: Iterable[onnx.NodeProto], tied: Collection[str]
+    nodes: Sequence[onnx.NodeProto], alone: Iterable[onnx.NodeProto], hanging: Collection[str]
 ) -> list[onnx.NodeProto]:
     """Return nodes, and before them those that make what they read of constants and extents."""
     ids = {id(node) for node in alone}
     wanted: set[str] = set()
     kept: list[onnx.NodeProto] = []
     for node in reversed(nodes):
-        needed = bool(wanted & set(node.output)) and set(tied).issuperset(node.output)
+        needed = bool(wanted & set(node.output)) and set(hanging).issuperset(node.output)
         if id(node) in ids or needed:
             kept.append(node)
-            wanted |= reads(node) & set(tied)
+            wanted |= reads(node) & set(hanging)
     return kept[::-1]
 
 
@@ -171,7 +208,7 @@ def _renamed(node: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:
     return copy
 
 
-def _like(whole: onnx.ModelProto) -> onnx.ModelProto:
+def empty_like(whole: onnx.ModelProto) -> onnx.ModelProto:
     """Return a model without a graph, for the same operators."""
     import onnx
 

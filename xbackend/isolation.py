@@ -9,11 +9,11 @@ framework computed it together with others, and nothing is said of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from xbackend import registry
-from xbackend.cut import Cut, cut, load_model
+from xbackend.cut import TURN, Cut, cut, load_model
 from xbackend.differ import Metrics
 from xbackend.errors import UsageError, XbackendError
 from xbackend.execution import Means
@@ -22,6 +22,8 @@ from xbackend.measurement import Measurer
 from xbackend.reference import tensors_by_sample
 from xbackend.replay import Replay, Sample, hub, known_types, replay
 from xbackend.selection import Record, Run
+from xbackend.worker.objects import write_tensor
+from xbackend.worker.tensor import Tensor
 
 OWN, INHERITED, BOTH, NONE, UNKNOWN = "own", "inherited", "own + inherited", "none", "not isolable"
 """Verdicts on a layer."""
@@ -122,17 +124,23 @@ def isolate(reference: Run, run: Run, means: Means, exact: bool = False) -> Isol
     """
     _check(reference, run)
     here, there = _in_common(run, reference)
-    samples = list(there)
-    sides = [_side(run, reference, [there, here], samples, means)]
-    if not exact:
-        sides.append(_side(reference, reference, [there], samples, means))
-    replayed = replay([side for side, _ in sides], means)
-    for found in replayed:
-        _refuse_failure(found)
-    judged = _Judgement(there, here, Measurer(means.store), sides[0][1], replayed)
-    layers = [one for row in run.layers if (one := judged.layer(row)) is not None]
-    notes = _notes([run, reference], replayed)
-    return Isolation(reference, run, tuple(samples), tuple(layers), tuple(notes))
+    sides = [_Side(run, reference, (there, here), means)]
+    sides += [] if exact else [_Side(reference, reference, (there,), means)]
+    _compute(sides, [{}, {}], means)
+    _compute(sides, [{"only": side.failing, "channels_last": True} for side in sides], means)
+    measurer = Measurer(means.store)
+    rows = [one for row in run.layers if (one := _layer(row, there, here, sides, measurer))]
+    notes = tuple(note for side in sides for note in side.notes())
+    return Isolation(reference, run, tuple(there), tuple(rows), notes)
+
+
+def _compute(sides: Sequence[_Side], options: Sequence[Record], means: Means) -> None:
+    """Compute layers alone, on both sides at once; each keeps those that give their own bits."""
+    orders = [(side, side.cut(**more)) for side, more in zip(sides, options, strict=False)]
+    wanted = [(side, made) for side, made in orders if made.taps and made.worth_it]
+    runs = replay([side.order(made) for side, made in wanted], means)
+    for (side, made), found in zip(wanted, runs, strict=True):
+        side.take(made, found)
 
 
 def _check(reference: Run, run: Run) -> None:
@@ -175,21 +183,111 @@ def _inputs(result: Record) -> str:
     return " ".join(sorted(f"{row['name']} {row['digest']}" for row in result.get("inputs", ())))
 
 
-def _side(
-    run: Run, other: Run, sources: Sequence[Tensors], samples: Sequence[str], means: Means
-) -> tuple[Replay, Cut]:
-    """Cut the graph of a run, to be fed with what each of the sources recorded."""
-    theirs = known_types(other)
-    known = {name: of for name, of in known_types(run).items() if theirs.get(name) == of}
-    made = cut(load_model(hub(run, means.store)), known)
-    if not made.taps:
-        raise UsageError(f"Runs {other.id} and {run.id} have no layer in common to isolate.")
-    given = [_given(made, source[name]) for source in sources for name in samples]
-    return Replay(run, made.model, given), made
+class _Side:
+    """One of the two runs, and what its layers gave alone."""
+
+    def __init__(self, run: Run, other: Run, sources: Sequence[Tensors], means: Means) -> None:
+        self.run, self.sources, self.store = run, sources, means.store
+        theirs = known_types(other)
+        self.known = {n: of for n, of in known_types(run).items() if theirs.get(n) == of}
+        self.whole = load_model(hub(run, means.store))
+        self.alone: list[dict[str, Record]] = []
+        """What layers gave, by name: for each sample of each source."""
+        self.refused: dict[str, str] = {}
+        """Tensors that cannot be isolated, to the reason."""
+        self.failing: set[str] = set()
+        """Those of them that gave other bits alone."""
+        self.unsafe: set[str] = set()
+        self.version = run.row["backend_version"]
+
+    def cut(self, only: Collection[str] | None = None, channels_last: bool = False) -> Cut:
+        """Cut the graph at what both runs recorded alike."""
+        return cut(self.whole, self.known, only, channels_last)
+
+    def order(self, made: Cut) -> Replay:
+        """Return what to run: a cut graph on every sample of every source."""
+        samples = [self._given(made, rows) for of in self.sources for rows in of.values()]
+        return Replay(self.run, made.model, samples)
+
+    def _given(self, made: Cut, recorded: Mapping[str, Record]) -> Sample:
+        return {
+            name: self._turned(recorded[value]) if name in (made.turned or ()) else recorded[value]
+            for name, value in made.given.items()
+        }
+
+    def _turned(self, row: Record) -> Record:
+        tensor = self.store.tensor(row)
+        turned = Tensor(tensor.dtype, tensor.array.transpose(TURN))
+        return write_tensor(str(self.store.folder), turned)
+
+    def take(self, made: Cut, found: Run) -> None:
+        """Keep the layers that gave their own bits when fed with their own inputs."""
+        _refuse_failure(found)
+        rows = [{str(row["name"]): row for row in result["outputs"]} for result in found.results]
+        self.alone = self.alone or [{} for _ in rows]
+        own = rows[-len(self.sources[-1]) :]
+        pairs = [*zip(own, self.sources[-1].values(), strict=True)]
+        sound = [t for t in made.taps if all(_same(t, one, had) for one, had in pairs)]
+        self.failing = set(made.taps) - set(sound)
+        if not made.turned:
+            self.refused = {**made.left_out, **dict.fromkeys(self.failing, OTHER_BITS)}
+        for tap in sound:
+            self.refused.pop(tap, None)
+            for kept, row in zip(self.alone, rows, strict=True):
+                kept[tap] = row[tap]
+        self.unsafe |= found.unsafe
+        self.version = found.row["backend_version"]
+
+    def notes(self) -> Iterator[str]:
+        """Yield what keeps a reader from trusting the verdicts."""
+        row = self.run.row
+        if row["backend_version"] != self.version:
+            yield (
+                f"Run {self.run.id} was computed by {row['backend']} {row['backend_version']}, its "
+                f"layers now by {self.version}: run it again."
+            )
+        if row["taps_neutral"] is False:
+            yield (
+                f"Recording the layers of run {self.run.id} changed the bits of its outputs: what "
+                "is isolated are the layers as they were recorded."
+            )
 
 
-def _given(made: Cut, recorded: Mapping[str, Record]) -> Sample:
-    return {name: recorded[value] for name, value in made.given.items()}
+def _same(tap: str, one: Mapping[str, Record], other: Mapping[str, Record]) -> bool:
+    return tap in one and tap in other and one[tap]["digest"] == other[tap]["digest"]
+
+
+def _layer(
+    layer: Record, theirs: Tensors, ours: Tensors, sides: Sequence[_Side], measurer: Measurer
+) -> LayerVerdict | None:
+    """Judge one tensor; None where not both recorded it, or it hangs on extents alone."""
+    tap = str(layer["tap"])
+    recorded = all(tap in theirs[name] and tap in ours[name] for name in theirs)
+    side = sides[0]
+    if not recorded or not (tap in side.refused or tap in side.alone[0]):
+        return None
+    whose = zip(sides, ("run", "reference"), strict=False)
+    reasons = [of.refused[tap].format(who=who) for of, who in whose if tap in of.refused]
+    on_theirs = dict(zip(theirs, side.alone, strict=False))
+    own = None if reasons else _worst(tap, theirs, on_theirs, measurer)
+    inherited = None if reasons else _worst(tap, on_theirs, ours, measurer)
+    return LayerVerdict(
+        tap=tap,
+        layer=int(layer["layer"]),
+        operator=str(layer["operator"]),
+        verdict=UNKNOWN if reasons else _verdict(own, inherited),
+        reason=next(iter(reasons), ""),
+        total=_worst(tap, theirs, ours, measurer),
+        own=own,
+        inherited=inherited,
+        by_emulation=any(tap in of.unsafe for of in sides),
+    )
+
+
+def _worst(tap: str, one: Tensors, other: Tensors, measurer: Measurer) -> Metrics:
+    pairs = ((one[name][tap], other[name][tap]) for name in one)
+    rows = ([a] if a["digest"] == b["digest"] else [a, b] for a, b in pairs)
+    return worst([measurer.tap(each).metrics for each in rows])
 
 
 def _refuse_failure(found: Run) -> None:
@@ -201,85 +299,7 @@ def _refuse_failure(found: Run) -> None:
         )
 
 
-class _Judgement:
-    """What two runs recorded, by the names of their samples, and what their layers gave alone."""
-
-    def __init__(
-        self, theirs: Tensors, ours: Tensors, measurer: Measurer, made: Cut, replayed: Sequence[Run]
-    ) -> None:
-        self.theirs, self.ours, self.measurer, self.made = theirs, ours, measurer, made
-        self.replayed = replayed
-        rows = _alone(replayed[0])
-        self.on_theirs = dict(zip(theirs, rows[: len(theirs)], strict=True))
-        self.on_ours = dict(zip(theirs, rows[len(theirs) :], strict=True))
-        again = _alone(replayed[1]) if len(replayed) > 1 else []
-        self.check: Tensors = dict(zip(theirs, again, strict=True)) if again else {}
-
-    def layer(self, layer: Record) -> LayerVerdict | None:
-        """Judge one tensor; None where not both recorded it, or it hangs on extents alone."""
-        tap = str(layer["tap"])
-        if not all(tap in self.theirs[name] and tap in self.ours[name] for name in self.theirs):
-            return None
-        if tap not in self.made.taps and tap not in self.made.left_out:
-            return None
-        reason = self._why_not(tap)
-        own = None if reason else self._metrics(tap, self.theirs, self.on_theirs)
-        inherited = None if reason else self._metrics(tap, self.on_theirs, self.ours)
-        return LayerVerdict(
-            tap=tap,
-            layer=int(layer["layer"]),
-            operator=str(layer["operator"]),
-            verdict=UNKNOWN if reason else _verdict(own, inherited),
-            reason=reason,
-            total=self._metrics(tap, self.theirs, self.ours),
-            own=own,
-            inherited=inherited,
-            by_emulation=any(tap in run.unsafe for run in self.replayed),
-        )
-
-    def _why_not(self, tap: str) -> str:
-        if tap in self.made.left_out:
-            return self.made.left_out[tap]
-        if not self._same(tap, self.on_ours, self.ours):
-            return OTHER_BITS.format(who="run")
-        if self.check and not self._same(tap, self.check, self.theirs):
-            return OTHER_BITS.format(who="reference")
-        return ""
-
-    def _same(self, tap: str, one: Tensors, other: Tensors) -> bool:
-        pairs = ((one[name].get(tap), other[name][tap]) for name in self.theirs)
-        return all(a is not None and a["digest"] == b["digest"] for a, b in pairs)
-
-    def _metrics(self, tap: str, one: Tensors, other: Tensors) -> Metrics:
-        return worst([self._distance(one[name][tap], other[name][tap]) for name in self.theirs])
-
-    def _distance(self, one: Record, other: Record) -> Metrics:
-        rows = [one] if one["digest"] == other["digest"] else [one, other]
-        return self.measurer.tap(rows).metrics
-
-
-def _alone(run: Run) -> list[dict[str, Record]]:
-    """Return what each layer gave alone, sample by sample."""
-    return [{str(row["name"]): row for row in result["outputs"]} for result in run.results]
-
-
 def _verdict(own: Metrics | None, inherited: Metrics | None) -> str:
     verdicts = {(True, True): BOTH, (True, False): OWN, (False, True): INHERITED}
     one, other = (bool(of and of.deviating_fraction != 0) for of in (own, inherited))
     return verdicts.get((one, other), NONE)
-
-
-def _notes(runs: Iterable[Run], replayed: Iterable[Run]) -> Iterator[str]:
-    """Yield what keeps a reader from trusting the verdicts."""
-    for was, now in zip(runs, replayed, strict=False):
-        versions = was.row["backend_version"], now.row["backend_version"]
-        if versions[0] != versions[1]:
-            yield (
-                f"Run {was.id} was computed by {was.row['backend']} {versions[0]}, its layers now "
-                f"by {versions[1]}: run it again."
-            )
-        if was.row["taps_neutral"] is False:
-            yield (
-                f"Recording the layers of run {was.id} changed the bits of its outputs: what is "
-                "isolated are the layers as they were recorded."
-            )

@@ -46,6 +46,7 @@ SPEC = BackendSpec(
             ("exhaustive", "heuristic", "default"),
         ),
     ),
+    script="xbackend.backends.ort.script:script",
     unfused={"optimization": "disabled"},
     saturating="ONNX Runtime saturates there on processors with AVX2 and without VNNI",
 )

@@ -87,5 +87,6 @@ SPEC = BackendSpec(
     environment={"TF_CPP_MIN_LOG_LEVEL": "2", "TF_FORCE_GPU_ALLOW_GROWTH": "true"},
     instructions={"avx": "TensorFlow's wheel needs AVX"},
     unfaithful=UNFAITHFUL,
+    script="xbackend.backends.tf.script:script",
     unfused={"mode": "eager"},
 )

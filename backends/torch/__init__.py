@@ -60,5 +60,6 @@ SPEC = BackendSpec(
         ),
     },
     environment={"OMP_NUM_THREADS": "{threads}", "MKL_NUM_THREADS": "{threads}"},
+    script="xbackend.backends.torch.script:script",
     unfused={"mode": "eager"},
 )

@@ -140,7 +140,8 @@ class Walk(Session):
     def altered(self, node, value, alone):
         """Move a value by an ULP or two where that is told, `fused` ones where not alone."""
         word, _, name = self.settings.get("does", "").partition("=")
-        if word not in STEPS or name not in node.outputs or (word == "fused" and alone):
+        here = name in [output.rpartition("/")[2] for output in node.outputs]
+        if word not in STEPS or not here or (word == "fused" and alone):
             return value
         return (value.view(np.int32) + np.int32(STEPS[word])).view(np.float32)
 

@@ -101,6 +101,12 @@ class BackendSpec:
     unfused: Mapping[str, SettingValue] = field(default_factory=dict)
     """Settings under which each node of the graph is computed by itself, its result rounded."""
 
+    script: str = ""
+    """The function, as `package.module:function`, that writes a small graph as plain code of the
+    framework alone; it takes a Graph and the settings and returns statements that read `inputs`
+    and make `outputs`, both arrays by name, or nothing where it cannot. Empty where there is none.
+    """
+
     def defaults(self) -> Dict[str, SettingValue]:
         """Return every setting with its default."""
         return {setting.key: setting.default for setting in self.settings}

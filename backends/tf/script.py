@@ -1,0 +1,105 @@
+"""Plain code that computes a small graph with TensorFlow alone, for a few common operators."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Callable, Dict, List
+
+if TYPE_CHECKING:
+    from xbackend.worker.contract import Settings
+    from xbackend.worker.graph import Graph, Node
+
+START = """\
+{environment}import onnx
+import tensorflow as tf
+from onnx import numpy_helper
+
+tf.config.threading.set_intra_op_parallelism_threads({threads})
+tf.config.threading.set_inter_op_parallelism_threads({threads})
+weights = onnx.load("model.onnx").graph.initializer
+v = {{t.name: tf.constant(numpy_helper.to_array(t)) for t in weights}}
+v.update({{name: tf.constant(array) for name, array in inputs.items()}})
+{lines}
+outputs = {{name: v[name].numpy() for name in {names}}}"""
+INFIX = {"Add": "+", "Div": "/", "Mul": "*", "Sub": "-"}
+SIMPLE = {
+    "Exp": "tf.exp({})",
+    "Relu": "tf.nn.relu({})",
+    "Sigmoid": "tf.sigmoid({})",
+    "Sqrt": "tf.sqrt({})",
+    "Tanh": "tf.tanh({})",
+}
+
+
+def script(graph: Graph, settings: Settings) -> str:
+    """Return statements; nothing where an operator, a format or a setting has no plain form."""
+    plain = all(value.dtype in ("float32", "float64", "float16") for value in graph.inputs)
+    if not plain or settings["device"] != "cpu" or settings["mode"] != "eager":
+        return ""
+    lines = [_line(node) for node in graph.nodes]
+    if not all(lines):
+        return ""
+    names = [value.name for value in graph.outputs]
+    lists = {"threads": settings["threads"], "lines": "\n".join(lines), "names": names}
+    return START.format(environment=_environment(settings), **lists)
+
+
+def _environment(settings: Settings) -> str:
+    flag = {"on": "1", "off": "0"}.get(str(settings["onednn"]))
+    return f'import os\n\nos.environ["TF_ENABLE_ONEDNN_OPTS"] = "{flag}"\n' if flag else ""
+
+
+def _line(node: Node) -> str:
+    write = WRITERS.get(node.operator)
+    values = [f"v[{name!r}]" for name in node.inputs if name]
+    if node.operator in SIMPLE:
+        made = SIMPLE[node.operator].format(values[0])
+    elif node.operator in INFIX:
+        made = f" {INFIX[node.operator]} ".join(values)
+    else:
+        made = write(node, values) if write else ""
+    return f"v[{node.outputs[0]!r}] = {made}" if made else ""
+
+
+def _conv(node: Node, values: List[str]) -> str:
+    """Write a convolution over pictures with the channels last, and a bias that is added after."""
+    pads = list(node.attributes.get("pads", ()))
+    if len(pads) != 4 or node.attributes.get("auto_pad", "NOTSET") != "NOTSET":
+        return ""
+    if node.attributes["group"] != 1:
+        return ""
+    padding = [[0, 0], [pads[0], pads[2]], [pads[1], pads[3]], [0, 0]]
+    padded = '"VALID"' if not any(pads) else str(padding)
+    picture = f"tf.transpose({values[0]}, [0, 2, 3, 1])"
+    kernel = f"tf.transpose({values[1]}, [2, 3, 1, 0])"
+    strides, dilations = list(node.attributes["strides"]), list(node.attributes["dilations"])
+    made = f"tf.nn.conv2d({picture}, {kernel}, {strides}, {padded}, dilations={dilations})"
+    if len(values) > 2:
+        made = f"tf.nn.bias_add({made}, {values[2]})"
+    return f"tf.transpose({made}, [0, 3, 1, 2])"
+
+
+def _gemm(node: Node, values: List[str]) -> str:
+    if node.attributes["alpha"] != 1 or node.attributes["beta"] != 1:
+        return ""
+    turned = (node.attributes["transA"], node.attributes["transB"])
+    left, right = (f"tf.transpose({v})" if t else v for v, t in zip(values, turned))
+    made = f"tf.matmul({left}, {right})"
+    return f"{made} + {values[2]}" if len(values) > 2 else made
+
+
+def _matmul(node: Node, values: List[str]) -> str:
+    return f"tf.matmul({', '.join(values)})"
+
+
+def _softmax(node: Node, values: List[str]) -> str:
+    if node.attributes.get("coerce_2d"):
+        return ""
+    return f"tf.nn.softmax({values[0]}, axis={node.attributes['axis']})"
+
+
+WRITERS: Dict[str, Callable[[Node, List[str]], str]] = {
+    "Conv": _conv,
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+    "Softmax": _softmax,
+}

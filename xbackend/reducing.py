@@ -1,0 +1,85 @@
+"""What `xbackend reduce` does: two runs, the reduction of what tells them apart, a folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from xbackend.commands import means, positive, words
+from xbackend.comparison import Comparison
+from xbackend.errors import UsageError, XbackendError
+from xbackend.execution import Means, carry_out
+from xbackend.pairing import find_run
+from xbackend.plan import Order
+from xbackend.progress import progress
+from xbackend.reduction import reduce_pair
+from xbackend.selection import Query, Run, read_run, select
+from xbackend.shrink import Budget
+from xbackend.store import open_store
+
+
+def command(options: argparse.Namespace) -> int:
+    """Reduce a difference and write a folder."""
+    from xbackend import dossier
+
+    folder = Path(options.output)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(f"The folder {folder} is not empty. Name another with --output.")
+    with progress(sys.stderr) as display:
+        given = means(options, open_store(options.store), display)
+        trials = positive("--trials", options.trials)
+        reference, run = _pair(options, given)
+        budget = Budget(trials, options.limit, tell=display.tell)
+        found = reduce_pair(reference, run, given, budget)
+        files = dossier.write(found, folder, str(run.row["model"]))
+    if options.json:
+        print((folder / "difference.json").read_text(encoding="utf-8"), end="")
+        return 0
+    print("\n".join(map(str, files)))
+    nodes, elements = len(found.case.model.graph.node), found.case.elements
+    print(
+        f"{nodes} of {found.nodes} nodes and {elements} of {found.elements} numbers show the "
+        f"difference, which begins at layer {found.layer.layer} ({found.layer.operator}, "
+        f"'{found.layer.tap}'); {found.trials} trials, verified anew. Next: {folder / 'README.md'}"
+    )
+    return 0
+
+
+def _pair(options: argparse.Namespace, given: Means) -> tuple[Run, Run]:
+    """Return the two runs: those that are named, or those that the options make."""
+    if options.runs is not None:
+        return _named(options, given)
+    order = Order(
+        model=Order.model if options.model is None else options.model,
+        backends=words(options.backends),
+        platforms=tuple(options.platform or Order.platforms),
+        inputs=Path(options.inputs) if options.inputs else None,
+        precisions=words(options.precision),
+        threads=tuple(positive("--threads", word) for word in words(options.threads) or ("",)),
+        settings=tuple(options.set or ()),
+    )
+    if not order.backends:
+        raise UsageError(
+            "Name what to compare: two runs with --runs A,B, or --backends with one or two, such "
+            "as --backends ort --platform native --platform qemu:Haswell."
+        )
+    runs = [read_run(record) for record in carry_out(order, given)]
+    if len(runs) != 2:
+        raise UsageError(
+            f"These options make {len(runs)} runs, and two are compared. Name two backends, or one "
+            "with two platforms or two numbers of threads."
+        )
+    for run in runs:
+        if not run.ok:
+            raise XbackendError(str((run.row["error"] or {}).get("message", "A run failed.")))
+    return runs[0], runs[1]
+
+
+def _named(options: argparse.Namespace, given: Means) -> tuple[Run, Run]:
+    names = words(options.runs)
+    if len(names) != 2:
+        raise UsageError(f"'--runs {options.runs}' must name two runs, such as 0000-ort,0001-tf.")
+    runs = tuple(select(given.store, Query(options.model)))
+    chosen = Comparison(runs, (), given.store)
+    return find_run(chosen, names[0]), find_run(chosen, names[1])
