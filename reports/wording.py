@@ -195,7 +195,22 @@ def notes(summary: Summary) -> list[str]:
     if summary.metrics.not_finite:
         elements = count(summary.metrics.not_finite, "element")
         found.append(f"NaN or infinity stands against another number at {elements} of the outputs.")
-    return found
+    return [*found, *_saturation(summary)]
+
+
+def _saturation(summary: Summary) -> list[str]:
+    """Return a note on layers that kernels may overflow in, where runs do not agree."""
+    exposed = {
+        str(run.row["backend"]): [str(each["tap"]) for each in run.row["saturation"]]
+        for run in summary.section.runs
+        if run.row.get("saturation") and len(summary.eqcs) > 1
+    }
+    return [
+        f"In {printable(taps[0])}{f' and {len(taps) - 1} more' if taps[1:] else ''} of {backend}'s "
+        "layers two products can be too much for the 16 bits in which some processors add them, "
+        "which may be why; see 'xbackend saturation'."
+        for backend, taps in exposed.items()
+    ]
 
 
 def _few(texts: Sequence[str]) -> list[str]:

@@ -73,6 +73,8 @@ def test_the_layers_named_are_those_that_deviate_on_a_haswell(
     rows = json.loads(capsys.readouterr().out)["comparisons"]
     assert {row["tap"] for row in rows} == {exposure.tap for exposure in found}
     assert {row["tap"] for row in rows if row["eqc_count"] > 1} == {"conv1_quantized"}
+    assert main(["compare", "--store", str(tmp_path / "store")]) == 0
+    assert "Note: In conv1_quantized and 4 more of ort's layers" in capsys.readouterr().out
 
 
 def test_a_run_warns_with_the_layers_and_records_them(
