@@ -55,15 +55,29 @@ def trees(comparison: Comparison) -> list[Tree]:
         if root is not None:
             doubtful = resting(sample.eqcs, sample.reliance)
             leaves = tuple(_leaf(output, place, doubtful) for place in range(output.eqc_count))
-            found.append(Tree(_title(output), root, leaves))
-    return found
+            found.append((output, root, leaves))
+    sections: dict[str, set[str]] = {}
+    for output, *_ in found:
+        sections.setdefault(_subject(output), set()).add(output.section.key)
+    return [
+        Tree(_title(output, len(sections[_subject(output)]) > 1), root, leaves)
+        for output, root, leaves in found
+    ]
 
 
-def _title(output: TapComparison) -> str:
+def _title(output: TapComparison, apart: bool) -> str:
+    """Return what a tree is about, with digests where only these tell it from another one."""
+    digests = (str(output.section.group["model_digest"]), output.section.inputs_digest)
+    names = [f"{what} {text[:8]}" for what, text in zip(("model", "inputs"), digests, strict=True)]
+    subject = ", ".join([_subject(output), *(names if apart else [])])
+    return f"{subject}: {count(output.eqc_count, 'class')}"
+
+
+def _subject(output: TapComparison) -> str:
     group = output.section.group
     keys = [f"{key}={group[key]}" for key in group if key not in ("model_digest", "precision")]
     parts = [output.section.model, str(group["precision"]), *keys, f"input {output.input}"]
-    return f"{printable(', '.join(parts))}: {count(output.eqc_count, 'class')}"
+    return printable(", ".join(parts))
 
 
 def _leaf(output: TapComparison, place: int, doubtful: frozenset[str]) -> str:

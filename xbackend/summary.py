@@ -256,12 +256,12 @@ def _particulars(run: Run) -> Record:
 
 
 def _told(
-    run: Run, varying: Mapping[str, set[str]], baseline: Mapping[str, Mapping[str, str]]
+    run: Run, varying: Mapping[str, set[tuple[str, str]]], baseline: Mapping[str, Mapping[str, str]]
 ) -> tuple[str, ...]:
     """Return what to show: what varies, or where that is much, what differs from the first run."""
     backend = str(run.row["backend"])
     shown, first = _shown(run), baseline[backend]
-    keys = [key for key in shown if key in varying[backend]]
+    keys = [key for key in shown if (key, _where(run, key)) in varying[backend]]
     if len(keys) > FEW:
         keys = [key for key in keys if shown[key] != first.get(key)]
     return tuple(f"{key}={shown[key]}" for key in keys)
@@ -271,27 +271,25 @@ def _shown(run: Run) -> dict[str, str]:
     return {key: _text(value) for key, value in _particulars(run).items()}
 
 
-def _varying(runs: Iterable[Run]) -> dict[str, set[str]]:
-    """Return for each backend the particulars in which its runs differ.
+def _varying(runs: Iterable[Run]) -> dict[str, set[tuple[str, str]]]:
+    """Return for each backend the particulars in which its runs differ, and where they do.
 
-    Processor and Python count only where a platform's name does not imply them.
+    Processor and Python count only on a platform whose name does not imply them.
     """
-    seen: dict[str, dict[str, set[tuple[str, str]]]] = {}
+    seen: dict[str, dict[tuple[str, str], set[str]]] = {}
     for run in runs:
         of_backend = seen.setdefault(str(run.row["backend"]), {})
         for key, value in _shown(run).items():
-            where = str(run.row["platform"]) if key in IMPLIED else ""
-            of_backend.setdefault(key, set()).add((where, value))
+            of_backend.setdefault((key, _where(run, key)), set()).add(value)
     return {
-        backend: {key for key, pairs in keys.items() if _differ(pairs)}
-        for backend, keys in seen.items()
+        backend: {place for place, values in places.items() if len(values) > 1}
+        for backend, places in seen.items()
     }
 
 
-def _differ(pairs: Iterable[tuple[str, str]]) -> bool:
-    """Tell whether one place has two values."""
-    places = [where for where, _ in pairs]
-    return len(places) > len(set(places))
+def _where(run: Run, key: str) -> str:
+    """Return the platform for what its name usually implies; elsewhere all runs count."""
+    return str(run.row["platform"]) if key in IMPLIED else ""
 
 
 def _text(value: Any) -> str:

@@ -110,3 +110,12 @@ def test_a_tensor_that_is_damaged_is_named(bench: Bench) -> None:
             path.write_bytes(b"1234")
     with pytest.raises(StoreError, match="does not hold the bytes"):
         output_tree(bench.store, found)
+
+
+def test_trees_of_other_inputs_are_told_apart_by_digests(bench: Bench) -> None:
+    for digest in ("a" * 64, "b" * 64):
+        for value in (1.0, 1.5):
+            bench.run({"y": [value]}, inputs_digest=digest)
+    titles = dendrogram.render(bench.compare()).splitlines()
+    for digest in ("aaaaaaaa", "bbbbbbbb"):
+        assert f"net, float32, input 0, model dddddddd, inputs {digest}: 2 classes" in titles

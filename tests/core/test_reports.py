@@ -166,6 +166,7 @@ def test_a_processor_is_shown_only_where_the_platform_does_not_imply_it(bench: B
     text = terminal.render(bench.compare())
     assert "native, processor=Old" in text
     assert "native, processor=New" in text
+    assert "processor=QEMU" not in text
 
 
 def test_runs_of_one_platform_on_one_processor_do_not_name_it(bench: Bench) -> None:
