@@ -32,16 +32,16 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], A
 def test_every_backend_runs_it_in_the_precisions_that_it_has(
     outputs: dict[tuple[str, str], Array],
 ) -> None:
-    floats = {(word, "float32") for word in ("tf", "ort", "torch", "tflite")}
+    floats = {(word, "float32") for word in ("tf", "ort", "torch", "tflite", "fixed")}
     whole = {(word, "int8") for word in ("ort", "tflite", "fixed")}
     assert set(outputs) == floats | whole
     assert {array.shape for array in outputs.values()} == {(3, 10)}
 
 
-def test_the_four_that_compute_in_float_are_close(
+def test_the_five_that_compute_in_float_are_close(
     outputs: dict[tuple[str, str], Array],
 ) -> None:
-    for word in ("ort", "torch", "tflite"):
+    for word in ("ort", "torch", "tflite", "fixed"):
         np.testing.assert_allclose(outputs[word, "float32"], outputs["tf", "float32"], rtol=1e-4)
 
 
@@ -62,5 +62,8 @@ def test_a_variant_runs_in_floats_and_in_integers(
     for record in (each for each in store.runs() if each["status"] == "ok"):
         rows = [store.tensor(row["outputs"][0]).array for row in record["results"]]
         found[record["backend"], record["precision"]] = np.concatenate(rows)
-    assert set(found) == {("ort", "float32"), ("ort", "int8"), ("fixed", "int8")}
+    assert set(found) == {
+        (word, precision) for word in ("ort", "fixed") for precision in ("float32", "int8")
+    }
+    np.testing.assert_allclose(found["fixed", "float32"], found["ort", "float32"], rtol=1e-4)
     assert np.abs(found["fixed", "int8"] - found["ort", "float32"]).max() < 0.15
