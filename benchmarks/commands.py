@@ -79,9 +79,19 @@ def _weights(path: Path, target: Path) -> Path:
     return target
 
 
-def run(command: Sequence[str]) -> None:
-    """Run a command to its end. Raises SystemExit with what it printed where it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=os.sep)
+def run(command: Sequence[str], session: bool = False) -> None:
+    """Run a command to its end, in a session of its own if asked.
+
+    Raises SystemExit with what it printed where it fails.
+    """
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=os.sep,
+        start_new_session=session,
+    )
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
 

@@ -50,7 +50,10 @@ def compare_fleet(rounds: int) -> list[Ratio]:
 
 
 def _bare(place: Scratch, emulator: str, processors: list[str]) -> None:
-    """Run the bare scripts of all backends on all processors, two at a time."""
+    """Run the bare scripts of all backends on all processors, two at a time.
+
+    Each in a session of its own, as our workers are: Linux shares a busy machine by sessions.
+    """
     commands = [
         [emulator, "-cpu", cpu, sys.executable, str(BARE / f"{word}.py"),
          str(place.models[word]), str(place.samples), str(place.folder)]
@@ -58,4 +61,4 @@ def _bare(place: Scratch, emulator: str, processors: list[str]) -> None:
         for cpu in processors
     ]  # fmt: skip
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(run, commands))
+        list(pool.map(partial(run, session=True), commands))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
 from dataclasses import dataclass
-from importlib import metadata
 from importlib.util import find_spec
 from typing import Any, Dict, Tuple
 
@@ -17,6 +17,9 @@ PACKAGES: Dict[str, Tuple[str, str]] = {
     "litert": ("ai_edge_litert", "ai-edge-litert"),
 }
 """Value of the setting `runtime` to import name and distribution, in the order of `auto`."""
+
+INFO = ".dist-info"
+"""The end of the name of the folder that pip writes beside a package."""
 
 LAST_TFLITE = (2, 14)
 """The last tflite-runtime on the package index, built for the interface of NumPy 1.23."""
@@ -81,8 +84,22 @@ def load(word: str) -> Runtime:
 
 
 def version(name: str) -> str:
-    """Return the version of an installed runtime."""
-    return metadata.version(PACKAGES[name][1])
+    """Return the version of an installed runtime.
+
+    It stands in the name of a folder beside the package. `importlib.metadata`, which reads it
+    wherever else it may be, is slow to import: under an emulator slower than the model.
+    """
+    module, distribution = PACKAGES[name]
+    found = find_spec(module)
+    places = list(found.submodule_search_locations or ()) if found else []
+    beginning = f"{distribution.replace('-', '_')}-"
+    for place in places:
+        for entry in sorted(os.listdir(os.path.dirname(place))):
+            if entry.startswith(beginning) and entry.endswith(INFO):
+                return entry[len(beginning) : -len(INFO)]
+    from importlib import metadata
+
+    return metadata.version(distribution)
 
 
 def _is_installed(name: str) -> bool:
