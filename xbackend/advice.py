@@ -11,52 +11,54 @@ STEP = 4.0
 """Bits of fidelity within which the time decides between two mitigations."""
 
 
-def advice(rows: Sequence[Row]) -> str:
-    """Return what to use, in a sentence for each backend and one for all together."""
+def advice(rows: Sequence[Row], model: str) -> str:
+    """Return what to use for a model: one sentence over each backend and all together.
+
+    It ends with what unites the backends, if there are several.
+    """
     own = [row for row in rows if row.backend != ACROSS]
     words = list(dict.fromkeys(row.backend for row in own))
-    sentences = [_within([row for row in own if row.backend == word]) for word in words]
-    return " ".join(["Use:", *filter(None, sentences), _across(rows)])
+    parts = [_within([row for row in own if row.backend == word]) for word in words]
+    parts.append(_across([row for row in rows if row.backend == ACROSS]))
+    said = [part for part in parts if part]
+    return f"For {model} use {'; '.join(said)}." if said else f"Nothing ran {model}."
 
 
 def _within(rows: Sequence[Row]) -> str:
-    """Return the sentence of one backend; empty where it gave nothing."""
+    """Return what is to be said of one backend; empty where it gave nothing."""
     plain = next((row for row in rows if not row.mitigation), None)
     word = rows[0].backend
     if plain is None or plain.after is None:
         return ""
     if plain.after.runs == 1:
-        return f"{word} ran once, so there is nothing to remove;"
+        return f"{word} as it is, which ran once only"
     if plain.after.classes == 1:
-        return f"{word} as it is, one class of {plain.after.runs} runs;"
+        return f"{word} as it is (one class of {plain.after.runs} runs)"
     best = _best(rows, plain)
     if best is not None:
-        return f"{word} with {best.mitigation}, {_price(best, plain)};"
-    fewest = min(_tried(rows), key=_merit, default=None)
-    if fewest is None or fewest.after is None or fewest.after.classes >= plain.after.classes:
-        return f"nothing that was tried for {word}, {plain.after.classes} classes;"
-    return (
-        f"nothing makes one class of {word}: {fewest.mitigation} leaves {fewest.after.classes} of "
-        f"{plain.after.classes};"
-    )
+        return f"{word} with {best.mitigation} ({_price(best, plain)})"
+    fewest = min(_tried(rows), key=_merit, default=plain)
+    left = plain.after.classes if fewest.after is None else fewest.after.classes
+    if left >= plain.after.classes:
+        return f"{word} as it is, as nothing here leaves fewer than its {left} classes"
+    return f"{word} with {fewest.mitigation}, which leaves {left} of {plain.after.classes} classes"
 
 
 def _across(rows: Sequence[Row]) -> str:
-    together = [row for row in rows if row.backend == ACROSS]
-    plain = next((row for row in together if not row.mitigation), None)
+    """Return what is to be said of all backends together; empty for one alone."""
+    plain = next((row for row in rows if not row.mitigation), None)
     if plain is None or plain.after is None:
-        return "no more than one backend ran."
-    if plain.works:
-        return "and all backends give one class as they are."
-    best = _best(together, plain)
+        return ""
+    if plain.after.classes == 1:
+        return "all backends give the same bits as they are"
+    best = _best(rows, plain)
     if best is not None:
-        return f"and for one class of all backends {best.mitigation}, {_price(best, plain)}."
-    fewest = min(_tried(together), key=_merit, default=plain)
-    count = fewest.after.classes if fewest.after else plain.after.classes
-    name = fewest.mitigation or "the model as it is"
+        return f"for the same bits in all backends {best.mitigation} ({_price(best, plain)})"
+    fewest = min([plain, *_tried(rows)], key=_merit)
+    name = f", {fewest.after.classes} with {fewest.mitigation}" if fewest.after else ""
     return (
-        "and nothing gives one class of all backends "
-        f"({plain.after.classes} as they are, {count} with {name})."
+        "nothing here gives all backends the same bits "
+        f"({plain.after.classes} classes as they are{name if fewest.mitigation else ''})"
     )
 
 
@@ -99,4 +101,4 @@ def _price(row: Row, plain: Row) -> str:
         parts.append(f"about {row.time:.2g} times the time")
     if row.fidelity is not None and plain.fidelity is not None:
         parts.append(f"{row.fidelity:.0f} bits of fidelity instead of {plain.fidelity:.0f}")
-    return " at ".join(parts[:2]) + (f" and {parts[2]}" if len(parts) > 2 else "")
+    return ", ".join(parts)

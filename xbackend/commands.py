@@ -155,7 +155,7 @@ def compare(options: argparse.Namespace) -> int:
     """Compare the runs of a store; exit status 1 if a threshold is missed."""
     from xbackend import comparison
 
-    lay_out = _layout(options.format, options.output)
+    lay_out = layout(options.format, options.output)
     store = open_store(options.store)
     result = comparison.compare(
         store,
@@ -189,7 +189,7 @@ def _enriched(result: Comparison, options: argparse.Namespace, store: Store) -> 
         return isolate_all(result, options.isolate, given, truth, backends)
 
 
-def _layout(name: str, output: str | None) -> Callable[[Comparison], None]:
+def layout(name: str, output: str | None) -> Callable[[Comparison], None]:
     """Return what writes a report, or draws it where the file's suffix is a plot's."""
     from xbackend import registry
     from xbackend.cores import SUFFIXES

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xbackend.commands import means, positive, words, write
+from xbackend.commands import layout, means, positive, words, write
 from xbackend.errors import UsageError
 from xbackend.store import open_store
 
@@ -25,6 +25,7 @@ FORMATS = ("table", "markdown", "csv", "json")
 def mitigate(options: argparse.Namespace) -> int:
     """Print one table; exit status 3 if something was not carried out that was accepted."""
     from xbackend.labelled import read_labels
+    from xbackend.nearness import compare_trials
     from xbackend.progress import progress
     from xbackend.reference import parse_reference
     from xbackend.remedies import Scales, rows
@@ -34,6 +35,7 @@ def mitigate(options: argparse.Namespace) -> int:
     kind = "json" if options.json else options.format
     if kind not in FORMATS:
         raise UsageError(f"There is no format '{kind}'. Formats: {', '.join(FORMATS)}.")
+    draw = layout("dendrogram", options.dendrogram) if options.dendrogram else None
     store = open_store(options.store)
     order = order_of(options)
     order, labels = read_labels(order, options.labels, options.labelled, store)
@@ -49,6 +51,8 @@ def mitigate(options: argparse.Namespace) -> int:
         truth = in_float64(order, judges, carrier)
         sets = _searched(order, trials, wanted, carrier) if options.search else []
         found = rows(trials, Scales.of(store, truth, labels))
+    if draw is not None:
+        draw(compare_trials(trials, store))
     write(options.output, render(kind, order, found, sets))
     return 3 if any(row.dishonoured for row in found) else 0
 

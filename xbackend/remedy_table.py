@@ -47,7 +47,7 @@ def document(order: Order, rows: Sequence[Row], sets: Sequence[Found] = ()) -> d
         "platforms": list(order.platforms),
         "rows": [row.document() for row in rows],
         "search": [found.document() for found in sets],
-        "advice": advice(rows),
+        "advice": advice(rows, order.model),
     }
 
 
@@ -77,7 +77,7 @@ def _table(kind: str, order: Order, rows: Sequence[Row], sets: Sequence[Found]) 
     )
     searched = [text for found in sets for text in (in_words(found, order.model), "")]
     legend = [*_legend(order, rows), ""]
-    return "\n".join([_title(order), "", table, "", *legend, *searched, advice(rows)])
+    return "\n".join([_title(order), "", table, "", *legend, *searched, advice(rows, order.model)])
 
 
 def _title(order: Order) -> str:

@@ -13,6 +13,7 @@ from typing import Dict
 from xbackend.worker.contract import Unsupported
 
 VARIABLE = "ONEDNN_MAX_CPU_ISA"
+VERBOSE = "ONEDNN_VERBOSE"
 
 SETS = ("sse41", "avx", "avx2", "avx512_core")
 """Instruction sets of oneDNN, each with all before it."""
@@ -29,7 +30,7 @@ def limit(most: str) -> Dict[str, str]:
 
     Both are read once, when TensorFlow is loaded.
     """
-    return {VARIABLE: most, "ONEDNN_VERBOSE": "1"}
+    return {VARIABLE: most, VERBOSE: "1"}
 
 
 def require(most: str) -> str:
@@ -62,13 +63,14 @@ def within(said: str, most: str) -> bool:
 def _said() -> str:
     """Return what oneDNN prints before its first operation, by its own kernels or TensorFlow's.
 
-    It goes on to print a line for each operation, so what the process prints is dropped from then
-    on; it cannot be told to stop.
+    Where it was told to, it goes on to print a line for each operation, and cannot be told to
+    stop: what Python prints then goes on to where it went, and what libraries print to nowhere.
     """
     import tensorflow as tf
 
+    sys.stdout.flush()
+    kept = os.dup(1)
     with tempfile.TemporaryFile() as stream:
-        sys.stdout.flush()
         os.dup2(stream.fileno(), 1)
         try:
             with tf.device("/CPU:0"):
@@ -77,10 +79,20 @@ def _said() -> str:
                 tf.matmul(tf.ones([64, 64]), tf.ones([64, 64])).numpy()
         finally:
             ctypes.CDLL(None).fflush(None)
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, 1)
-            os.close(nowhere)
+            _give_back(kept)
         stream.seek(0)
         text = stream.read().decode(errors="replace")
     found = re.search(r"info,cpu,isa:(.*)", text)
     return found[1].strip() if found else ""
+
+
+def _give_back(kept: int) -> None:
+    """Let Python print where it did; libraries too, unless oneDNN has much to say."""
+    if os.environ.get(VERBOSE) != "1":
+        os.dup2(kept, 1)
+        os.close(kept)
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    sys.stdout = os.fdopen(kept, "w", encoding="utf-8", errors="replace")

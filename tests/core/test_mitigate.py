@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
 Row = dict[str, Any]
 ALONE = ("--reference", "none")
@@ -41,7 +42,7 @@ def test_a_strangers_mitigations_go_through_the_same_door(table: Any) -> None:
     assert not found["bad", "calm"]["unchanged"]
     assert found["good", "calm"]["unchanged"]
     assert found["bad", "idle"]["unchanged"]
-    assert "one class of all backends calm" in document["advice"]
+    assert "for the same bits in all backends calm (one class" in document["advice"]
 
 
 def test_what_cannot_be_says_why_and_the_rest_goes_on(table: Any) -> None:
@@ -105,7 +106,18 @@ def test_the_table_says_what_changes_nothing_and_ends_with_what_to_use(
     assert calm.split()[3:6] == ["2", "→", "1"]
     (idle,) = [line for line in lines if line.startswith("bad") and " idle " in line]
     assert "changes no bit" in idle
-    assert lines[-1].startswith("Use: ")
+    assert lines[-1].startswith(f"For {sound} use bad as it is, which ran once only; ")
+
+
+def test_trees_of_the_classes_are_written_before_and_after(
+    xbackend: Callable[..., Any], write_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    model = write_model(helper.make_node("Identity", ["x"], ["y"]))
+    target = tmp_path / "trees.txt"
+    drifting = ("--set", "bad.at=import", "--reference", "none", "--mitigations", "idle")
+    done = xbackend("mitigate", model, "--backends", "bad", *drifting, "--dendrogram", target)
+    assert done.status == 0, done
+    assert "no tree" in target.read_text()
 
 
 @pytest.mark.parametrize("kind", ["markdown", "csv"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable
 
@@ -80,6 +81,19 @@ def test_every_level_computes_the_same_sums(
         output = session.run(INPUT)["y"].array
     sums = INPUT["x"].array.sum(axis=1) / 2  # halves of whole numbers: exact in any order
     assert np.array_equal(output, np.maximum(np.broadcast_to(sums[:, None], output.shape), 0))
+
+
+@pytest.mark.parametrize("prepacking", [True, False])
+def test_prepacking_is_read_back_from_the_session(
+    prepare: Prepare, fusable: Artifact, prepacking: bool
+) -> None:
+    with prepare(fusable, prepacking=prepacking) as session:
+        assert session.run(INPUT)
+    entries = {"session.disable_prepacking": "1" if prepacking else "0"}
+    options = read_options({**default_settings(registry.backend("ort")), "prepacking": prepacking})
+    opened = options.open(str(fusable.folder / "model.onnx"))
+    with pytest.raises(Unsupported, match="did not take session.disable_prepacking"):
+        dataclasses.replace(options, entries=entries).check(opened)
 
 
 def test_parallel_execution_needs_two_threads(prepare: Prepare, fusable: Artifact) -> None:

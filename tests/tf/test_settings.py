@@ -86,6 +86,21 @@ def test_onednn_is_switched(network: onnx.ModelProto, fresh: Fresh, value: str) 
     assert bool(kernels) == (value == "on")
 
 
+@pytest.mark.parametrize("onednn", ["on", "off"])
+def test_onednn_is_held_to_few_instructions_and_says_so(
+    network: onnx.ModelProto, fresh: Fresh, onednn: str
+) -> None:
+    answer = fresh(network, {"x": SAMPLE}, onednn=onednn, onednn_isa="sse41")
+    assert answer.facts["onednn_isa"].endswith("SSE4.1")
+
+
+def test_instructions_of_a_process_that_has_begun_cannot_be_limited(
+    network: onnx.ModelProto, prepare: Prepare
+) -> None:
+    with pytest.raises(Unsupported, match="tf.onednn_isa=sse41 was not taken"):
+        prepare(network, onednn_isa="sse41")
+
+
 def test_threads_are_read_back(network: onnx.ModelProto, fresh: Fresh) -> None:
     facts = fresh(network, {"x": SAMPLE}, threads=2).facts
     assert (facts["intra_op_threads"], facts["inter_op_threads"]) == (2, 2)

@@ -139,3 +139,46 @@ def test_both_thread_pools_follow_in_a_fresh_process(tmp_path: Path) -> None:
         [sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["3", "3"]
+
+
+LIBRARIES = """
+import os, sys
+os.environ.update(pair.split("=") for pair in sys.argv[2].split())
+from pathlib import Path
+from xbackend import registry
+from xbackend.testing.artifacts import default_settings, load_backend
+from xbackend.worker.artifact import Artifact
+from xbackend.worker.contract import Unsupported
+spec = registry.backend("torch")
+artifact = Artifact(Path(sys.argv[1]), "graph", "", (), (), (), {})
+settings = default_settings(spec)
+settings.update(pair.split("=") for pair in sys.argv[3].split())
+try:
+    with load_backend(spec).prepare(artifact, settings) as session:
+        print(session.facts()["libraries"])
+except Unsupported as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("variables", "settings", "said"),
+    [
+        (
+            "ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=sse41 MKL_CBWR=COMPATIBLE",
+            "cpu_capability=default onednn_isa=sse41 mkl_cbwr=COMPATIBLE",
+            "{'cpu_capability': 'default', 'mkl_cbwr': 3}",
+        ),
+        ("ONEDNN_MAX_CPU_ISA=nonsense", "onednn_isa=sse41", "torch.onednn_isa=sse41 was not taken"),
+        ("MKL_CBWR=compatible", "mkl_cbwr=COMPATIBLE", "mkl_cbwr=COMPATIBLE was not taken"),
+        ("ATEN_CPU_CAPABILITY=none", "cpu_capability=default", "cpu_capability=default was not"),
+    ],
+    ids=["taken", "oneDNN passes it over", "MKL is case-sensitive", "PyTorch passes it over"],
+)
+def test_what_a_library_did_not_take_is_refused(
+    variables: str, settings: str, said: str, tmp_path: Path
+) -> None:
+    folder = make_artifact(small_model().model, tmp_path).folder
+    command = [sys.executable, "-c", LIBRARIES, str(folder), variables, settings]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert said in done.stdout

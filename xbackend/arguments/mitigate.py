@@ -12,6 +12,7 @@ MITIGATE_EXAMPLES = """examples:
   xbackend mitigate model.onnx --inputs x.npy --labels y.npy --format markdown --output table.md
   xbackend mitigate --backends torch --set torch.device=cuda --mitigations determinism --repeats 5
   xbackend mitigate --backends ort,tflite --platform native --platform qemu:Haswell --search
+  xbackend mitigate --mitigations precision --platform fleet:x86 --dendrogram figure6.svg
 
 What was run already is not run again: after an interruption the same command goes on.
 
@@ -40,6 +41,7 @@ def add(commands: Commands) -> None:
     add("--repeats", metavar="N", type=int, default=1, help="fresh processes each (default: 1)")
     add("--reference", metavar="WHAT", default="float64", help=REFERENCE_HELP)
     add("--search", action="store_true", help="find the cheapest set of mitigations that works")
+    add("--dendrogram", metavar="FILE", help="write trees of the classes there; .png, .svg, .pdf")
     add("--format", metavar="FORMAT", default="table", help="table, markdown, csv or json")
     add("--json", action="store_true", help="the same as --format json")
     add("--output", metavar="FILE", help="write there instead of to standard output")
