@@ -96,6 +96,7 @@ def accuracy_sentences(summary: Summary, found: SectionAccuracy) -> Sequence[str
     by = f"{reference['backend']} {reference['backend_version']}"
     return [
         f"{_nearest(summary, found.rows)} {_lost(summary, found)}",
+        *(_strange(summary, row) for row in found.rows if row.strange),
         f"Judged by float64 of {printable(by)}. {MEANING}",
     ]
 
@@ -110,6 +111,15 @@ def _nearest(summary: Summary, rows: Sequence[Judged]) -> str:
     return (
         f"Nearest {where} is {_name(summary, first)} ({_distance(first)}), farthest "
         f"{_name(summary, last)} ({_distance(last)})."
+    )
+
+
+def _strange(summary: Summary, row: Judged) -> str:
+    names = ", ".join(f"'{printable(name)}'" for name in row.strange[:3])
+    more = f" and {len(row.strange) - 3} more" if len(row.strange) > 3 else ""
+    return (
+        f"Note: {_name(summary, row)}: {names}{more} hold other numbers than the reference "
+        "altogether, which is no loss of accuracy but another tensor."
     )
 
 

@@ -15,6 +15,10 @@ from xbackend.reference import BACKENDS, Judge, Subject, reference_run, tensors_
 from xbackend.section import Section
 from xbackend.selection import Record, Run
 
+STRANGE = 4.0
+"""Bits by norm below which a tensor of float32 is another one: an adapter gave it a wrong name, or
+what a framework overwrote."""
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -26,6 +30,8 @@ class Judged:
     """The worst over outputs and samples."""
     taps: dict[str, Accuracy]
     """Every tensor that the reference has too, the worst over samples, outputs among them."""
+    strange: tuple[str, ...]
+    """Tensors with so few bits by norm that they are not the reference's at all."""
     lost: tuple[tuple[str, float], ...]
     """Where accuracy is lost: names of tensors with the bits by norm that their node costs, from
     the largest loss."""
@@ -60,6 +66,7 @@ class SectionAccuracy:
                 {
                     "ids": list(row.ids),
                     **vars(row.output),
+                    "strange": list(row.strange),
                     "lost_at": [{"tap": name, "bits": bits} for name, bits in row.lost[:3]],
                     "taps": {name: vars(found) for name, found in row.taps.items()},
                 }
@@ -142,11 +149,20 @@ def _judge_runs(runs: Sequence[Run], reference: Run, judge: Judge) -> Judged | N
     if output is None:
         return None
     taps = judge.taps(first, reference)
-    lost = _losses(first, taps)
-    return Judged(tuple(run.id for run in runs), first, output, taps, tuple(lost))
+    strange = _strangers(str(first.row["precision"]), taps)
+    lost = _losses(first, {name: one for name, one in taps.items() if name not in strange})
+    return Judged(tuple(run.id for run in runs), first, output, taps, strange, tuple(lost))
 
 
-def _losses(run: Run, taps: dict[str, Accuracy]) -> list[tuple[str, float]]:
+def _strangers(dtype: str, taps: Mapping[str, Accuracy]) -> tuple[str, ...]:
+    """Return the tensors that no rounding explains, in a format of 23 bits or more."""
+    if FORMATS[dtype].mantissa_bits < FORMATS["float32"].mantissa_bits:
+        return ()
+    bits = {name: one.bits_by_norm(dtype) for name, one in taps.items()}
+    return tuple(name for name, of in bits.items() if of is not None and of < STRANGE)
+
+
+def _losses(run: Run, taps: Mapping[str, Accuracy]) -> list[tuple[str, float]]:
     """Return what each node costs: the bits by norm of its worst input, less those it gives.
 
     The model's inputs have all bits. A node of which an input was not recorded is passed over.

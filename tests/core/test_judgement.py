@@ -74,6 +74,19 @@ def test_accuracy_is_lost_where_the_error_grows(judged: Comparison) -> None:
     assert near.lost[1:] == (("relu", 0.0), ("y", 0.0))
 
 
+def test_a_tensor_that_is_another_one_altogether_is_told_and_no_loss(
+    bench: Bench, means: Means
+) -> None:
+    _write(bench, (2**23, 1, 1))
+    _write(bench, (0, 0, 0), backend="torch", precision="float64")
+    comparison = judge(bench.compare(), means)
+    (row,) = comparison.accuracy[0].rows
+    assert row.strange == ("conv",)
+    assert row.lost == (("y", 0.0),)
+    text = " ".join(registry.report("table")(comparison).split())
+    assert "'conv' hold other numbers than the reference altogether" in text
+
+
 def test_runs_with_the_same_bits_in_every_tensor_are_one_row(bench: Bench, means: Means) -> None:
     for _ in range(2):
         _write(bench, (1, 1, 1))
