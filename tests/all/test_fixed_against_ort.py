@@ -17,7 +17,8 @@ import numpy as np
 import onnx
 import pytest
 
-from xbackend.backends.fixed.adapter import FixedSession, refuse
+from xbackend.backends.fixed.adapter import FixedSession
+from xbackend.backends.fixed.refusal import refuse
 from xbackend.converter import Request
 from xbackend.converters import onnx_to_graph, onnx_to_int8
 from xbackend.testing.expected import PASSED, ExpectedFailure, Outcome, complaint
@@ -111,7 +112,7 @@ class Quantized:
     def fixed(self) -> dict[str, Any]:
         """Compute every value in exact integers, in this process."""
         graph = read_graph(self.folder)
-        refuse(graph)
+        refuse(graph, "int8")
         session = FixedSession(graph)
         given = {"x": of(np.load(self.x))}
         return {name: tensor.array for name, tensor in session.tap(given, session.taps)}

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from xbackend import registry
+from xbackend.arguments.convert import CONVERT_EXAMPLES
 from xbackend.cli import main
 from xbackend.errors import UsageError
 from xbackend.options import kind, parse_options, refuse_unused
@@ -34,6 +36,16 @@ def test_what_no_converter_has_is_refused(text: str, said: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_options([text])
     assert said in str(caught.value)
+
+
+def test_the_help_lists_every_option_with_its_values() -> None:
+    listed = {line.split()[0] for line in CONVERT_EXAMPLES.splitlines() if "_to_" in line}
+    told = {line for line in listed if "=" in line}
+    assert told == {
+        f"{spec.name}.{key}={'|'.join(str(choice).lower() for choice in choices)}"
+        for spec in registry.converters()
+        for key, choices in spec.options.items()
+    }
 
 
 STEPS: list[dict[str, Any]] = [

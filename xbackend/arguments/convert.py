@@ -9,6 +9,16 @@ CONVERT_EXAMPLES = """examples:
   xbackend convert model.tflite --to onnx --output converted
   xbackend convert model.onnx --to onnx-int8 --inputs calibration.npy
   xbackend convert model.onnx --to onnx-int8 --option onnx_to_int8.weight=uint8
+
+options, the default first:
+  onnx_to_int8.activation=uint8|int8
+  onnx_to_int8.weight=int8|uint8
+  onnx_to_int8.format=qoperator|qdq
+  onnx_to_int8.per_channel=false|true
+  onnx_to_int8.reduce_range=false|true
+  onnx_to_int8.fold_batch_norm=true|false
+  keras_to_tflite.activation=int8|int16               of tflite-int8; int16 is 16x8
+  onnx_to_tflite.activation=int8|int16
 """
 
 

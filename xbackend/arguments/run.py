@@ -15,7 +15,9 @@ RUN_EXAMPLES = """examples:
 
 exit status: 0 done, 2 wrong usage, 3 a run failed (the others are kept)
 """
-OPTION_HELP = "how a converter works, such as onnx_to_int8.weight=uint8; see 'xbackend convert'"
+OPTION_HELP = (
+    "how a converter works, such as onnx_to_int8.weight=uint8; see 'xbackend convert --help'"
+)
 TAPS_HELP = "outputs (one inference), layers (every ONNX value), or patterns such as 'conv*,fc1'"
 
 
