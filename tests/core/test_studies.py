@@ -188,6 +188,7 @@ def test_placement_explains_deviations_only_where_they_go_with_it(
     bench: Bench, carry_out: Carry
 ) -> None:
     bench.run({"y": ONE}, platform=HERE, facts={"nodes": {"CPU": ["Conv a"]}})
+    assert "cannot be told here for ort (it takes two platforms)" in carry_out("placement")[1]
     bench.run({"y": TWO}, platform=THERE, facts={"nodes": {"GPU": ["Conv a"]}})
     outcome, _ = carry_out("placement")
     assert outcome.verdicts[0].word == "does not hold"

@@ -126,8 +126,8 @@ def _judge(backend: str, variants: Sequence[Variant]) -> Verdict:
     runs = [run for each in variants for run in each.runs]
     if not runs:
         return no_outputs(backend)
-    if len(runs) < 2:
-        return Verdict(backend, OPEN, "one run alone")
+    if len({run.row["platform"] for run in runs}) < 2:
+        return Verdict(backend, OPEN, "it takes two platforms")
     alike: dict[str, list[Run]] = {}
     for run in runs:
         alike.setdefault(_key(run), []).append(run)
