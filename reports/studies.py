@@ -18,8 +18,10 @@ CELL = (0.9, 0.34)
 """Width and height of a cell of a grid, in inches."""
 LONGEST = 40
 """Characters of a name that are shown."""
-APART = 0.02
-"""By what part of the axis lines are moved that would lie upon each other."""
+SPREAD = 0.4
+"""How far apart lines are moved at most that would lie upon each other."""
+APART = 0.05
+"""How far apart two such lines are moved."""
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 DASHES = ("-", "--", ":", "-.")
 HUES = 10
@@ -54,7 +56,7 @@ def _size(panel: Panel) -> tuple[float, float]:
 def _draw_lines(axes: Any, panel: Lines) -> None:
     """Draw lines, moved a little unless they are steady."""
     highest = max((y for series in panel.series for _, y in series.points), default=1)
-    step = 0.0 if panel.steady else APART * max(highest, 1)
+    step = 0.0 if panel.steady else min(APART, SPREAD / max(len(panel.series), 1))
     for place, series in enumerate(panel.series):
         _draw_series(axes, series, (place - (len(panel.series) - 1) / 2) * step)
     if panel.logarithmic:
