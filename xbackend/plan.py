@@ -252,7 +252,7 @@ class Planner:
 
     def _expose(self, spec: BackendSpec, artifact: Artifact) -> None:
         """Find the layers that a backend's kernels may overflow in, and say so once."""
-        if not spec.saturating or artifact.digest in self.exposed:
+        if not spec.saturating or artifact.digest in self.exposed or not artifact.quantized:
             return
         from xbackend.saturation import of_artifact, warning  # NumPy, which most runs do not need
 

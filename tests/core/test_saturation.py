@@ -11,6 +11,7 @@ import pytest
 
 from xbackend.cli import main
 from xbackend.saturation import Exposure, exposures, reached, warning
+from xbackend.worker.artifact import Artifact, Layer
 from xbackend.worker.graph import Graph, Node
 from xbackend.worker.tensor import of
 
@@ -169,3 +170,18 @@ def test_the_command_lists_what_the_built_in_models_samples_reach(
     assert all(abs(row["reached"]) <= abs(row["possible"]) for row in found.values())
     assert main(["saturation", "--store", str(tmp_path)]) == 0
     assert capsys.readouterr().out.endswith("\nThese inputs overflow in conv1_quantized.\n")
+
+
+@pytest.mark.parametrize(
+    ("operators", "integers"),
+    [
+        (["Conv", "Relu", "Softmax"], False),
+        (["Conv", "QLinearConv"], True),
+        (["MatMulInteger"], True),
+        (["DequantizeLinear", "Conv"], True),
+        (["QGemm"], True),
+    ],
+)
+def test_a_graph_without_integers_is_not_looked_into(operators, integers):
+    layers = tuple(Layer(f"t{place}", place, name) for place, name in enumerate(operators, 1))
+    assert Artifact(Path(), "graph", "0", (), (), layers, {}).quantized == integers

@@ -59,6 +59,12 @@ class Artifact:
     manifest: Dict[str, Any]
     """All of `artifact.json`: the steps that made it, packages and versions, weights kept."""
 
+    @property
+    def quantized(self) -> bool:
+        """Whether its layers hold integer arithmetic, as the names of ONNX's operators tell."""
+        names = [layer.operator for layer in self.layers]
+        return any("Integer" in name or "Linear" in name or name == "QGemm" for name in names)
+
 
 def read_artifact(folder: Path) -> Artifact:
     """Read `artifact.json` of a folder. Raises OSError or ValueError where it is not sound."""
