@@ -33,6 +33,7 @@ SPEC = ConverterSpec(
     modules=("onnx",),
     extra="ort",
     distributions=("onnx",),
+    revision=2,
     options={
         "weights": tuple(range(MANTISSA)),
         "activations": tuple(range(MANTISSA)),
@@ -204,7 +205,7 @@ def _nearest(source: str, target: str, stem: str) -> Iterator[onnx.NodeProto]:
 def _node(operator: str, inputs: tuple[str, ...], output: str) -> onnx.NodeProto:
     from onnx import helper
 
-    return helper.make_node(operator, list(inputs), [output], name=output)
+    return helper.make_node(operator, list(inputs), [output], name=f"xbackend/{output}")
 
 
 def _save(model: onnx.ModelProto, request: Request) -> None:

@@ -8,7 +8,7 @@ class, so that no class is an emulator's.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,7 @@ def stand(runs: Sequence[Run], measurer: Measurer) -> Standing:
     samples = _shared_samples(runs)
     tables = [_safe(run, samples) for run in runs]
     found = _classes(tables)
-    pairs = itertools.combinations([tables[members[0]] for members in found], 2)
+    pairs = _pairs([tables[members[0]] for members in found])
     bits = [shared for one, other in pairs for shared in _shared_bits(one, other, measurer)]
     return Standing(
         runs=len(runs),
@@ -50,6 +50,16 @@ def stand(runs: Sequence[Run], measurer: Measurer) -> Standing:
         flips=_count_flips([_outputs(run, samples) for run in runs], measurer),
         without=operators_of([run for run in runs if is_unsafe(run)]),
     )
+
+
+def _pairs(firsts: Sequence[Tensors]) -> Iterable[tuple[Tensors, Tensors]]:
+    """Return the pairs of classes to measure: everyone with the first is enough for a minimum.
+
+    Shared bits are an ultrametric; but only where all are judged by the same tensors.
+    """
+    if all(_judged_by(firsts[0], other) == _judged_by(firsts[0], firsts[0]) for other in firsts):
+        return ((firsts[0], other) for other in firsts[1:])
+    return itertools.combinations(firsts, 2)
 
 
 def _shared_samples(runs: Sequence[Run]) -> frozenset[str]:

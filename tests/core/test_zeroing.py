@@ -85,8 +85,8 @@ def summing(weights: Any) -> onnx.ModelProto:
     value = helper.make_tensor_value_info
     ends = [value(name, TensorProto.FLOAT, weights.shape) for name in "xy"]
     nodes = [
-        helper.make_node("Add", ["x", "w"], ["sum"]),
-        helper.make_node("Relu", ["sum"], ["y"]),
+        helper.make_node("Add", ["x", "w"], ["sum"], name="sum"),
+        helper.make_node("Relu", ["sum"], ["y"], name="y"),
     ]
     tensors = [numpy_helper.from_array(weights, "w")]
     graph = helper.make_graph(nodes, "sum", ends[:1], ends[1:], tensors)
@@ -114,6 +114,8 @@ def test_only_what_computes_is_rounded_and_names_stay(tmp_path: Path) -> None:
     assert made["y"] == "Relu"
     assert not [name for name in made if name.startswith("y/")]
     assert [value.name for value in model.graph.output] == ["y"]
+    names = [node.name for node in model.graph.node]
+    assert len(set(names)) == len(names)
 
 
 def test_weights_are_zeroed_and_the_report_says_which_changed(tmp_path: Path) -> None:
