@@ -86,6 +86,13 @@ def test_they_do_not_where_classes_are_lost_or_stay(bench: Bench, carry_out: Car
     assert convolutions(carry_out)[0].verdicts[0].word == "does not hold"
 
 
+def test_one_number_of_multiplications_cannot_tell(bench: Bench, carry_out: Carry) -> None:
+    bench.run({KINDS[0]: ONE}, platform=HERE)
+    bench.run({KINDS[0]: TWO}, platform=THERE)
+    _, sentence = convolutions(carry_out)
+    assert "cannot be told here for ort (it takes two numbers of multiplications)" in sentence
+
+
 def test_one_platform_cannot_tell(bench: Bench, carry_out: Carry) -> None:
     bench.run({KINDS[0]: ONE, KINDS[1]: ONE}, platform=HERE)
     outcome, sentence = convolutions(carry_out)

@@ -180,7 +180,9 @@ def _judge(backend: str, runs: Sequence[Run], found: Found) -> Verdict:
         return no_outputs(backend)
     if len(platforms_trusted(runs, found.values())) < 2:
         return Verdict(backend, OPEN, TOO_FEW)
-    ends = [(rows[0][1], rows[-1][1]) for rows in _lines(found).values()]
+    ends = [(rows[0][1], rows[-1][1]) for rows in _lines(found).values() if len(rows) > 1]
+    if not ends:
+        return Verdict(backend, OPEN, "it takes two numbers of multiplications")
     most = max(len(trusted(tap)) for tap in found.values())
     if most == 1:
         return Verdict(backend, OPEN, "the platforms gave the same bits in every convolution")
