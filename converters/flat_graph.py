@@ -1,16 +1,17 @@
-"""Runs a flat graph with every tensor kept, to see which tensor computes what."""
+"""Runs a flat graph with every tensor an output, to see which tensor computes what."""
 
 from __future__ import annotations
 
 import importlib
-import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xbackend.errors import ConversionError, ModelError
+from xbackend.worker.flat import with_outputs
 
 from .alignment import Array, Series
 
@@ -25,9 +26,11 @@ class FlatGraph:
     """A flat graph without delegates, every tensor of which can be read."""
 
     def __init__(self, path: Path) -> None:
-        self._interpreter = _load(path)
+        loaded = _load(path)
+        self._content = loaded.content  # which the interpreter reads as long as it lives
+        self._interpreter = loaded.interpreter
         self.inputs: list[dict[str, Any]] = self._interpreter.get_input_details()
-        self.outputs: list[dict[str, Any]] = self._interpreter.get_output_details()
+        self.outputs = loaded.outputs
         self.details = {d["index"]: d for d in self._interpreter.get_tensor_details()}
         self.operators = _computed(self._interpreter, self.details)
         """Number of each tensor that an operation computes, in order, and the operation."""
@@ -60,8 +63,19 @@ class FlatGraph:
         return _dequantized(self._interpreter.get_tensor(index), self.details[index])
 
 
-def _load(path: Path) -> Any:
-    """Return an interpreter. Raises ModelError in the runtime's words, ConversionError without."""
+@dataclass(frozen=True)
+class Loaded:
+    """A flat graph that is ready to run."""
+
+    interpreter: Any
+    """Of which every tensor that is computed is an output."""
+    outputs: list[dict[str, Any]]
+    """Those of the file itself."""
+    content: bytes
+
+
+def _load(path: Path) -> Loaded:
+    """Return a graph that runs. Raises ModelError in the runtime's words, or ConversionError."""
     module = _runtime()
     said = ""
     for resolver in RESOLVERS:
@@ -72,15 +86,18 @@ def _load(path: Path) -> Any:
     raise ModelError(f"{module.__name__.partition('.')[0]} cannot load {path}: {said}")
 
 
-def _allocated(module: Any, path: Path, resolver: Any) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # LiteRT warns of memory when preserving
-        interpreter = module.Interpreter(
-            model_path=str(path),
-            num_threads=1,
-            experimental_op_resolver_type=resolver,
-            experimental_preserve_all_tensors=True,
-        )
+def _allocated(module: Any, path: Path, resolver: Any) -> Loaded:
+    data = path.read_bytes()
+    plain = _interpreter(module, data, resolver)
+    details = {d["index"]: d for d in plain.get_tensor_details()}
+    content = with_outputs(data, _computed(plain, details))
+    return Loaded(_interpreter(module, content, resolver), plain.get_output_details(), content)
+
+
+def _interpreter(module: Any, data: bytes, resolver: Any) -> Any:
+    interpreter = module.Interpreter(
+        model_content=data, num_threads=1, experimental_op_resolver_type=resolver
+    )
     interpreter.allocate_tensors()
     return interpreter
 

@@ -37,7 +37,7 @@ SPEC = ConverterSpec(
     modules=("numpy", "onnx"),
     extra="tflite",
     distributions=("ai-edge-litert", "tflite-runtime", "onnx"),
-    revision=2,
+    revision=3,
     takes_inputs=True,
     takes_hub=True,
 )

@@ -6,7 +6,7 @@ import importlib
 import os
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Tuple, Union
 
 import numpy as np
 
@@ -35,8 +35,8 @@ class Runtime:
     module: Any
     """Its `interpreter` module."""
 
-    def interpreter(self, path: str, delegate: str, threads: int, preserve: bool = False) -> Any:
-        """Load a model with the kernels of `delegate`; `preserve` keeps every tensor readable."""
+    def interpreter(self, model: Union[str, bytes], delegate: str, threads: int) -> Any:
+        """Load a model, from its path or its bytes, with the kernels of `delegate`."""
         kinds = self.module.OpResolverType
         resolver = {
             "xnnpack": kinds.AUTO,
@@ -44,10 +44,9 @@ class Runtime:
             "reference": kinds.BUILTIN_REF,
         }[delegate]
         return self.module.Interpreter(
-            model_path=path,
+            **{"model_path" if isinstance(model, str) else "model_content": model},
             num_threads=threads,
             experimental_op_resolver_type=resolver,
-            experimental_preserve_all_tensors=preserve,
         )
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple, Union
 
 import numpy as np
 
 from xbackend.worker import tensor as tensors
 from xbackend.worker.contract import Session, Unsupported
+from xbackend.worker.flat import with_outputs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +83,7 @@ def _rows(entries: List[Dict[str, Any]]) -> Tuple[Row, ...]:
 
 
 class FlatSession(Session):
-    """One model in one runtime; the untapped interpreter never keeps its tensors."""
+    """One model in one runtime; only in the instrumented interpreter is every tap an output."""
 
     def __init__(self, runtime: Runtime, kernels: Kernels, path: str, tensor_map: Map) -> None:
         self._runtime = runtime
@@ -91,8 +91,9 @@ class FlatSession(Session):
         self._path = path
         self._map = tensor_map
         self._threads_before = _thread_count()
-        self._plain: Any = _load(runtime, kernels, path, preserve=False)
+        self._plain: Any = _load(runtime, kernels, path)
         self._instrumented: Any = None
+        self._tapped = b""
         self._unreadable: List[str] = []
         self._threads_started = 0
         named = [row.name for row in tensor_map.taps]
@@ -108,14 +109,22 @@ class FlatSession(Session):
     def tap(
         self, inputs: Mapping[str, Tensor], wanted: Collection[str]
     ) -> Iterator[Tuple[str, Tensor]]:
-        """Infer with an interpreter that keeps every tensor; one it cannot read is left out."""
+        """Infer with every tap an output of the graph; one that cannot be read is left out."""
         if self._instrumented is None:
-            self._instrumented = _load(self._runtime, self._kernels, self._path, preserve=True)
+            self._instrumented = self._instrument()
         self._invoke(self._instrumented, inputs)
         rows = {row.name: row for row in (*self._map.outputs, *self._map.taps)}
         for name in self.taps:
             if name in wanted:
                 yield from self._readable(rows[name])
+
+    def _instrument(self) -> Any:
+        """Load the graph with every tap an output, which no operation may then write over."""
+        with open(self._path, "rb") as stream:
+            data = stream.read()
+        # The interpreter reads these bytes as long as it lives.
+        self._tapped = with_outputs(data, (row.index for row in self._map.taps))
+        return _load(self._runtime, self._kernels, self._tapped)
 
     def facts(self) -> Dict[str, Any]:
         """Return the runtime and delegate that were used, and what the tapped inference used."""
@@ -160,12 +169,10 @@ class FlatSession(Session):
         yield row.name, tensor
 
 
-def _load(runtime: Runtime, kernels: Kernels, path: str, preserve: bool) -> Any:
+def _load(runtime: Runtime, kernels: Kernels, model: Union[str, bytes]) -> Any:
     """Make an interpreter, and check that the delegate is the one that was asked for."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # LiteRT warns of memory when preserving
-            interpreter = runtime.interpreter(path, kernels.delegate, kernels.threads, preserve)
+        interpreter = runtime.interpreter(model, kernels.delegate, kernels.threads)
         interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
         raise _explained(error, runtime) from error

@@ -15,14 +15,21 @@ Array = np.ndarray[Any, Any]
 
 
 @pytest.fixture(scope="module")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Array]:
-    """Run it once; return by backend and precision what came out for the three samples."""
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Run it once in all backends, and in two of them layer by layer."""
     folder = tmp_path_factory.mktemp("generated")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        run = ["run", "cifar10-r18", "--precision", "float32,int8", "--taps", "outputs"]
-        assert main([*run, "--store", str(folder / "store")]) == 0
-    store, found = Store(folder / "store"), {}
+        run = ["run", "cifar10-r18", "--store", str(folder / "store")]
+        assert main([*run, "--precision", "float32,int8", "--taps", "outputs"]) == 0
+        assert main([*run, "--backends", "ort,tflite"]) == 0
+    return Store(folder / "store")
+
+
+@pytest.fixture(scope="module")
+def outputs(store: Store) -> dict[tuple[str, str], Array]:
+    """Return by backend and precision what came out for the three samples."""
+    found = {}
     for record in (each for each in store.runs() if each["status"] == "ok"):
         rows = [store.tensor(row["outputs"][0]).array for row in record["results"]]
         found[record["backend"], record["precision"]] = np.concatenate(rows)
@@ -43,6 +50,22 @@ def test_the_five_that_compute_in_float_are_close(
 ) -> None:
     for word in ("ort", "torch", "tflite", "fixed"):
         np.testing.assert_allclose(outputs[word, "float32"], outputs["tf", "float32"], rtol=1e-4)
+
+
+def test_every_layer_that_a_flat_graph_has_is_close_to_that_of_onnx_runtime(store: Store) -> None:
+    layers = {
+        record["backend"]: record
+        for record in store.runs()
+        if record["results"] and record["results"][0]["taps"]
+    }
+    assert layers["tflite"]["taps_neutral"] is True
+    ours, theirs = (
+        {row["name"]: store.tensor(row).array for row in layers[word]["results"][0]["taps"]}
+        for word in ("tflite", "ort")
+    )
+    assert len(ours) > 40
+    far = {name: np.abs(ours[name] - theirs[name]).max() for name in ours}
+    assert [name for name in ours if far[name] > 1e-4 * np.abs(theirs[name]).max()] == []
 
 
 def test_exact_integers_are_near_what_floats_compute(

@@ -61,31 +61,22 @@ def test_xnnpack_takes_all_operations_and_the_others_none(
     assert {d: f["settings"]["delegate"] for d, f in found.items()} == {d: d for d in DELEGATES}
 
 
-def test_the_older_runtime_drops_xnnpack_for_taps_and_says_so(
-    prepare: Any, contract: Artifact
+def test_xnnpack_computes_the_taps_too_and_their_outputs_have_the_same_bits(
+    prepare: Any, contract: Artifact, runtime: str
 ) -> None:
-    pytest.importorskip("tflite_runtime")
     inputs = small_model().inputs
-    with prepare(contract, runtime="tflite-runtime", delegate="xnnpack") as session:
-        session.run(inputs)
+    with prepare(contract, runtime=runtime, delegate="xnnpack") as session:
+        plain = session.run(inputs)
         assert "taps" not in session.facts()
-        list(session.tap(inputs, session.taps))
+        taps = dict(session.tap(inputs, session.taps))
         facts = session.facts()
     assert facts["settings"]["delegate"] == "xnnpack"
-    assert facts["taps"] == {
-        "delegate": "none",
-        "operators": {"count": 7, "delegated": 0, "delegated_kinds": []},
-        "unreadable": [],
+    assert facts["taps"]["delegate"] == "xnnpack"
+    assert facts["taps"]["operators"]["delegated"] == 7
+    assert facts["taps"]["unreadable"] == []
+    assert {name: taps[name].array.tobytes() for name in plain} == {
+        name: tensor.array.tobytes() for name, tensor in plain.items()
     }
-
-
-def test_the_newer_runtime_keeps_xnnpack_for_taps(prepare: Any, contract: Artifact) -> None:
-    pytest.importorskip("ai_edge_litert")
-    inputs = small_model().inputs
-    with prepare(contract, runtime="litert", delegate="xnnpack") as session:
-        list(session.tap(inputs, session.taps))
-        assert session.facts()["taps"]["delegate"] == "xnnpack"
-        assert session.facts()["taps"]["operators"]["delegated"] == 7
 
 
 def test_xnnpack_that_takes_nothing_is_told_as_none(prepare: Any, flatten: Any) -> None:
