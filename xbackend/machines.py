@@ -23,7 +23,7 @@ CHRONOLOGY = (
     "Nehalem", "Westmere", "Sandy Bridge", "Ivy Bridge", "Haswell", "Broadwell", "Skylake",
     "Kaby Lake", "Coffee Lake", "Cascade Lake", "Cooper Lake", "Ice Lake", "Tiger Lake",
     "Alder Lake", "Sapphire Rapids", "Emerald Rapids", "Granite Rapids",
-    "Bulldozer", "Zen", "Zen 2", "Zen 3", "Zen 4", "Zen 5",
+    "Bulldozer", "Piledriver", "Steamroller", "Excavator", "Zen", "Zen 2", "Zen 3", "Zen 4", "Zen 5",
     "Kepler", "Maxwell", "Pascal", "Volta", "Turing", "Ampere", "Ada", "Hopper", "Blackwell",
     "Cortex-A53", "Cortex-A57", "Cortex-A72", "Cortex-A76", "Neoverse N1", "Neoverse V1",
     "Neoverse N2", "Neoverse V2",
@@ -37,7 +37,7 @@ def order(hardware: Mapping[str, Any]) -> Key:
     """Return what machines are sorted by; what is not known comes last.
 
     >>> order({"vendor": "AMD", "microarchitecture": "Zen 2", "cores": 4})
-    ('amd', 20, 'Zen 2', 4)
+    ('amd', 23, 'Zen 2', 4)
     """
     name = str(hardware.get("microarchitecture") or "unknown")
     cores = hardware.get("cores")

@@ -137,7 +137,9 @@ def test_classes_are_numbered_by_vendor_then_architecture_then_cores(store: Stor
 
 def test_every_microarchitecture_of_intel_and_amd_has_its_place_in_time() -> None:
     named = {*fingerprint.INTEL_6, *(name for *_, name in fingerprint.LATER_STEPPINGS)}
-    named |= {fingerprint._amd(family, 0x31) for family in (0x15, 0x17, 0x19, 0x1A)}
+    families = [(0x15, model) for model in (0x01, 0x02, 0x30, 0x60)]
+    families += [(0x17, 0x01), (0x17, 0x31), (0x19, 0x01), (0x19, 0x11), (0x1A, 0x02)]
+    named |= {fingerprint._amd(*each, ("fma4",)) for each in families}
     assert named - set(CHRONOLOGY) == set()
     assert (
         order({"vendor": "Intel", "microarchitecture": "Skylake without AVX-512"})[1]
