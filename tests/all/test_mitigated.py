@@ -78,7 +78,7 @@ def test_rounding_is_seen_in_the_outputs_of_every_run_and_the_label_stays(docume
     assert rows["all together", "round-activations-9"]["after"]["flips"] == 0
 
 
-@pytest.mark.parametrize("word", ["ort", "tflite", "torch"])
+@pytest.mark.parametrize("word", ["ort", "torch"])
 def test_every_tap_behind_a_computing_node_has_its_low_bits_zero(word, tmp_path):
     chosen = ["--option", "onnx_to_zeroed.activations=9", "--output", str(tmp_path)]
     store = ["--store", str(tmp_path / "store")]
