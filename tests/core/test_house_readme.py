@@ -74,3 +74,11 @@ def test_the_readme_shows_a_real_demo(readme: str) -> None:
     shown = readme.partition("<!-- demo -->")[2].partition("<!-- /demo -->")[0]
     for word in BUILT_IN:
         assert re.search(rf"^{word}\s.*\bok\b", shown, re.MULTILINE)
+
+
+def test_the_map_of_the_kernel_has_every_file_and_folder_once(root: Path) -> None:
+    text = (root / "docs/how_it_works.md").read_text(encoding="utf-8")
+    listed = re.findall(r"`([a-z_]+/?)`", text.partition("in the kernel\n")[2])
+    files = [path.stem for path in (root / "xbackend").glob("*.py") if path.stem != "__init__"]
+    folders = [f"{path.parent.name}/" for path in (root / "xbackend").glob("*/__init__.py")]
+    assert sorted(listed) == sorted([*files, *folders])
