@@ -86,7 +86,7 @@ def _lost(row: Row, plain: Row) -> int:
     """Return how much fidelity a mitigation costs, in steps of some bits."""
     if row.fidelity is None or plain.fidelity is None:
         return 0
-    return max(0, math.ceil((plain.fidelity - row.fidelity) / STEP))
+    return max(0, math.floor((plain.fidelity - row.fidelity) / STEP))
 
 
 def _merit(row: Row) -> tuple[int, int]:

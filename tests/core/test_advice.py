@@ -33,13 +33,24 @@ PLAIN = row("ort", "", 3, 3)
             [PLAIN, row("ort", "crude", 3, 1, 1.0, 5.0), row("ort", "slow", 3, 1, 9.0)],
             "ort with slow (one class, about 9 times the time, 20 bits of fidelity instead of 20)",
         ),
+        (
+            [PLAIN, row("ort", "near", 3, 1, 1.0, 19.9), row("ort", "slow", 3, 1, 9.0)],
+            "ort with near (one class, about 1 times the time, 20 bits of fidelity instead of 20)",
+        ),
         ([PLAIN, row("ort", "half", 3, 2)], "ort with half, which leaves 2 of 3 classes"),
         (
             [PLAIN, row("ort", "vain", 3, 3)],
             "ort as it is, as nothing here leaves fewer than its 3 classes",
         ),
     ],
-    ids=["nothing is needed", "the quicker", "the truer", "fewer", "in vain"],
+    ids=[
+        "nothing is needed",
+        "the quicker",
+        "the truer",
+        "the quicker of two true ones",
+        "fewer",
+        "in vain",
+    ],
 )
 def test_one_backend_is_told_what_to_use(rows: list[Row], said: str) -> None:
     assert advice(rows, "net") == f"For net use {said}."

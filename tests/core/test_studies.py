@@ -199,6 +199,7 @@ def test_placement_explains_deviations_only_where_they_go_with_it(
     bench.run({"y": TWO}, platform=THERE, facts={"nodes": {"GPU": ["Conv a"]}})
     outcome, _ = carry_out("placement")
     assert outcome.verdicts[0].word == "does not hold"
+    assert not any("No GPU took part" in note for note in outcome.notes)
     assert [(r["placement"], r["alike"]) for r in outcome.records] == [
         ("CPU 1", True),
         ("GPU 1", False),

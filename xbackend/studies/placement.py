@@ -30,6 +30,9 @@ KEYS = (
 
 ALONE = "No GPU took part, so nothing is said of operations that are divided among processors."
 
+GPUS = ("GPU", "NVIDIA", "CUDA", "Tensorrt", "ROCM", "MIGraphX")
+"""Words in the names that frameworks give to GPUs and to what computes on them."""
+
 RECORDED = ("placement", "nodes", "operators", "device")
 """Keys of a run's facts that say where operations ran, the one that says most first."""
 
@@ -43,7 +46,7 @@ def carry_out(task: Task) -> Outcome:
     on_gpus = run_variants(task, chosen["gpu"], real) if real else []
     backends = {word: of_backend([*variants, *on_gpus], word) for word in chosen["backends"]}
     drawn = [(word, of) for word, of in backends.items() if any(each.runs for each in of)]
-    alone = () if any(each.runs for each in on_gpus) else (ALONE,)
+    alone = () if any(map(on_gpu, task.runs)) else (ALONE,)
     return Outcome(
         records=tuple(record for of in backends.values() for record in _records(of)),
         tables=tuple(_table(word, of).text() for word, of in backends.items()),
@@ -58,6 +61,11 @@ def placed(run: Run) -> Any:
     """Return what a run recorded of where its operations ran, None where it said nothing."""
     facts = run.row.get("facts") or {}
     return next((facts[key] for key in RECORDED if facts.get(key)), None)
+
+
+def on_gpu(run: Run) -> bool:
+    """Tell whether any operation of a run was placed on a GPU, by its configuration or a user's."""
+    return any(word in in_few_words(placed(run)) for word in GPUS)
 
 
 def _key(run: Run) -> str:
