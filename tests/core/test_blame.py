@@ -167,7 +167,7 @@ def test_properties_that_cpuid_does_not_show_are_left_out_and_refused_ones_told(
     def probe(emulator: str, cpu: str) -> Record:
         if "legacy-cache=off" in cpu:
             raise UsageError("It does not take that.")
-        level1 = 64 if "legacy-cache=on" in cpu else 32
+        level1 = 65536 if "legacy-cache=on" in cpu else 32768
         return {"vendor": "AMD", "flags": ["fma", "fpu"], "caches": {"L1d": level1}}
 
     monkeypatch.setattr("xbackend.causes.probe", probe)

@@ -9,6 +9,7 @@ CONVERT_EXAMPLES = """examples:
   xbackend convert model.tflite --to onnx --output converted
   xbackend convert model.onnx --to onnx-int8 --inputs calibration.npy
   xbackend convert model.onnx --to onnx-int8 --option onnx_to_int8.weight=uint8
+  xbackend convert model.onnx --to onnx-zeroed --option onnx_to_zeroed.activations=12
 
 options, the default first:
   onnx_to_int8.activation=uint8|int8
@@ -19,6 +20,9 @@ options, the default first:
   onnx_to_int8.fold_batch_norm=true|false
   keras_to_tflite.activation=int8|int16               of tflite-int8; int16 is 16x8
   onnx_to_tflite.activation=int8|int16
+  onnx_to_zeroed.weights=0..22                        low mantissa bits that become zero
+  onnx_to_zeroed.activations=0..22
+  onnx_to_zeroed.rounding=nearest|zero                zero cuts them off
 """
 
 
