@@ -27,6 +27,8 @@ class Circumstances:
     flags: frozenset[str]
     """Flags that all x86 platforms have, by Linux's names; empty where none was asked."""
     threads: tuple[int, ...]
+    formats: frozenset[str] = frozenset()
+    """File formats that the user's model is in, which decide who converts it."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from xbackend.accuracy import REFERENCE
 from xbackend.errors import ConversionError, InputError, ModelError, UsageError
 from xbackend.execution import Means, carry_out_all
 from xbackend.mitigation import EVERY, Change, Circumstances, Mitigation
+from xbackend.model import find_model
 from xbackend.plan import Order
 from xbackend.selection import Run, read_run
 from xbackend.treatment import Treatment
@@ -215,8 +216,9 @@ def all_mitigations(
 ) -> list[Mitigation]:
     """Return every mitigation that the entry points name, for what was seen of the platforms."""
     seen = [run.row["hardware"] for trial in plain for run in trial.runs]
+    formats = frozenset(find_model(order.model).files)
     return registry.mitigations(
-        Circumstances(tuple(backends), order.platforms, _shared_flags(seen), order.threads)
+        Circumstances(tuple(backends), order.platforms, _shared_flags(seen), order.threads, formats)
     )
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from xbackend.mitigation import Change, Mitigation
+from collections.abc import Iterator
+
+from xbackend.mitigation import Change, Circumstances, Mitigation
 
 QUANTIZER = "onnx_to_int8"
 FLOAT_ONLY = "The executor of the ONNX graph has no integer operators in this framework."
+
+KERAS = frozenset({"keras", "h5", "savedmodel"})
+"""File formats of Keras, which it converts to flat graphs itself."""
 
 KINDS: dict[str, tuple[str, dict[str, object]]] = {
     "int8": ("unsigned activations, signed weights", {}),
@@ -55,4 +60,24 @@ def _exact() -> Mitigation:
     )
 
 
-ALL = (*(_kind(place, name, *kind) for place, (name, kind) in enumerate(KINDS.items())), _exact())
+def _wide(formats: frozenset[str]) -> Mitigation:
+    """Give TensorFlow Lite's activations 16 bits; who is told depends on what the model is in."""
+    converter = "keras_to_tflite" if formats & KERAS else "onnx_to_tflite"
+    line = f"xbackend convert MODEL --to tflite-int8 --option {converter}.activation=int16"
+    change = Change(precision="int8", options={converter: {"activation": "int16"}}, paste=(line,))
+    return Mitigation(
+        name="int16x8",
+        what="int8 weights, activations of 16 bits",
+        changes={"tflite": change},
+        lacks=dict.fromkeys(("tf", "torch"), FLOAT_ONLY),
+        family="int8",
+        rank=9,
+    )
+
+
+def make(circumstances: Circumstances) -> Iterator[Mitigation]:
+    """Yield every kind."""
+    for place, (name, kind) in enumerate(KINDS.items()):
+        yield _kind(place, name, *kind)
+    yield _wide(circumstances.formats)
+    yield _exact()
