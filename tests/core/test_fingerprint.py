@@ -43,7 +43,7 @@ def test_openblas_tells_the_version_that_numpy_was_built_with():
 
 @has_openblas
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="The kernels named are x86's.")
-@pytest.mark.parametrize("core", ["Nehalem", "Prescott"])
+@pytest.mark.parametrize("core", ["Nehalem", "Sandybridge"])
 def test_the_kernels_that_openblas_has_chosen_are_told(core):
     environment = {**os.environ, "OPENBLAS_CORETYPE": core}
     told = subprocess.run(

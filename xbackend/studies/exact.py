@@ -73,7 +73,9 @@ def _convolve(x: Array, more: list[Array], attributes: dict[str, Any]) -> Array:
     if set(attributes.get("strides", [1])) | set(attributes.get("dilations", [1])) != {1}:
         raise UsageError("A convolution before the layer has strides. Choose an earlier layer.")
     top, left, bottom, right = attributes.get("pads", [0, 0, 0, 0])
-    padded = np.pad(_whole(x), [(0, 0), (0, 0), (top, bottom), (left, right)])
+    high, wide = x.shape[2:]
+    padded = np.full((*x.shape[:2], top + high + bottom, left + wide + right), 0, object)
+    padded[:, :, top : top + high, left : left + wide] = _whole(x)  # np.pad's zeros have 64 bits
     factors = _whole(weights)
     rows = padded.shape[2] - weights.shape[2] + 1
     columns = padded.shape[3] - weights.shape[3] + 1
