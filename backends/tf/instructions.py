@@ -5,24 +5,15 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import re
 import sys
 import tempfile
 from typing import Dict
 
 from xbackend.worker.contract import Unsupported
+from xbackend.worker.onednn import told, within
 
 VARIABLE = "ONEDNN_MAX_CPU_ISA"
 VERBOSE = "ONEDNN_VERBOSE"
-
-SETS = ("sse41", "avx", "avx2", "avx512_core")
-"""Instruction sets of oneDNN, each with all before it."""
-
-NAMES = (("AVX-512", "avx512_core"), ("AVX2", "avx2"), ("AVX", "avx"), ("SSE4.1", "sse41"))
-"""How oneDNN begins to name the set that it uses, and the setting's value for it."""
-
-MORE = re.compile(r"DL Boost|bfloat16|float16|AMX")
-"""What it names beyond avx512_core."""
 
 
 def limit(most: str) -> Dict[str, str]:
@@ -45,18 +36,6 @@ def require(most: str) -> str:
             "another value."
         )
     return said
-
-
-def within(said: str, most: str) -> bool:
-    """Tell whether what oneDNN says it uses is no more than a setting allows.
-
-    >>> within("Intel AVX2", "avx512_core"), within("Intel AVX2", "avx")
-    (True, False)
-    """
-    found = next((value for name, value in NAMES if name in said), None)
-    if found is None or SETS.index(found) > SETS.index(most):
-        return False
-    return not (most == "avx512_core" and MORE.search(said))
 
 
 @functools.lru_cache(maxsize=None)
@@ -82,8 +61,7 @@ def _said() -> str:
             _give_back(kept)
         stream.seek(0)
         text = stream.read().decode(errors="replace")
-    found = re.search(r"info,cpu,isa:(.*)", text)
-    return found[1].strip() if found else ""
+    return told(text)
 
 
 def _give_back(kept: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import re
 import sys
 import tempfile
 from pathlib import Path
@@ -14,15 +13,7 @@ from typing import Any, Dict
 import torch
 
 from xbackend.worker.contract import Settings, Unsupported
-
-SETS = ("sse41", "avx", "avx2", "avx512_core")
-"""Instruction sets of oneDNN, each with all before it."""
-
-NAMES = (("AVX-512", "avx512_core"), ("AVX2", "avx2"), ("AVX", "avx"), ("SSE4.1", "sse41"))
-"""How oneDNN begins to name the set that it uses, and the setting's value for it."""
-
-MORE = re.compile(r"DL Boost|bfloat16|float16|AMX")
-"""What it names beyond avx512_core."""
+from xbackend.worker.onednn import told, within
 
 BRANCHES = {"OFF": 1, "AUTO": 2, "COMPATIBLE": 3, "AVX2": 10, "AVX512": 12}
 """MKL's numbers of its branches (mkl_service.h)."""
@@ -71,18 +62,6 @@ def _library() -> Any:
     return None
 
 
-def within(said: str, most: str) -> bool:
-    """Tell whether what oneDNN says it uses is no more than a setting allows.
-
-    >>> within("Intel AVX2", "avx512_core"), within("Intel AVX2", "avx")
-    (True, False)
-    """
-    found = next((value for name, value in NAMES if name in said), None)
-    if found is None or SETS.index(found) > SETS.index(most):
-        return False
-    return not (most == "avx512_core" and MORE.search(said))
-
-
 @functools.lru_cache(maxsize=None)
 def instructions() -> str:
     """Return what oneDNN says it uses, which it does before its first operation when it is asked.
@@ -103,8 +82,7 @@ def instructions() -> str:
             os.close(kept)
         stream.seek(0)
         said = stream.read().decode(errors="replace")
-    found = re.search(r"info,cpu,isa:(.*)", said)
-    return found[1].strip() if found else "nothing known"
+    return told(said) or "nothing known"
 
 
 def _refused(key: str, asked: str, actual: str) -> Unsupported:

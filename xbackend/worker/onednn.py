@@ -1,0 +1,36 @@
+"""What oneDNN says of the instructions that it uses, inside whatever framework it computes for."""
+
+from __future__ import annotations
+
+import re
+
+SETS = ("sse41", "avx", "avx2", "avx512_core")
+"""Instruction sets of oneDNN, each with all before it: values of ONEDNN_MAX_CPU_ISA."""
+
+NAMES = (("AVX-512", "avx512_core"), ("AVX2", "avx2"), ("AVX", "avx"), ("SSE4.1", "sse41"))
+"""How oneDNN begins to name the set that it uses, and the variable's value for it."""
+
+MORE = re.compile(r"DL Boost|bfloat16|float16|AMX")
+"""What it names beyond avx512_core."""
+
+
+def told(text: str) -> str:
+    """Return the instructions that a verbose log names; empty where it names none.
+
+    >>> told("onednn_verbose,info,cpu,isa:Intel AVX2\\n")
+    'Intel AVX2'
+    """
+    found = re.search(r"info,cpu,isa:(.*)", text)
+    return found[1].strip() if found else ""
+
+
+def within(said: str, most: str) -> bool:
+    """Tell whether what oneDNN says it uses is no more than a limit allows.
+
+    >>> within("Intel AVX2", "avx512_core"), within("Intel AVX2", "avx")
+    (True, False)
+    """
+    found = next((value for name, value in NAMES if name in said), None)
+    if found is None or SETS.index(found) > SETS.index(most):
+        return False
+    return not (most == "avx512_core" and MORE.search(said))
