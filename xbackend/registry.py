@@ -131,11 +131,17 @@ def plots() -> list[str]:
 
 
 def plot(name: str) -> Callable[..., None]:
-    """Return the function that draws what a command found. Raises UsageError for an unknown one."""
+    """Return the function that draws what a command found, with matplotlib.
+
+    Raises UsageError for an unknown one, and where matplotlib is missing: before anything is run
+    that would then not be drawn.
+    """
     if name not in installed().entry_points["xbackend.plots"]:
         raise UsageError(
             f"There is no plot '{name}' in this installation. Install xbackend again, whole."
         )
+    if not importable("matplotlib"):
+        raise UsageError("A plot needs matplotlib. Install it with: pip install 'xbackend[plot]'")
     draw: Callable[..., None] = _load("xbackend.plots", name)
     return draw
 

