@@ -117,6 +117,7 @@ def test_what_cannot_be_drawn_is_told_before_anything_is_run(
 def test_nothing_to_draw_is_one_sentence(
     bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    pytest.importorskip("matplotlib")
     bench.run({"y": [1.0]})
     assert draw(bench, "dendrogram", tmp_path / "figure.svg") == 2
     assert "there is no tree" in capsys.readouterr().err
