@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xbackend.cores import DOUBT, MARK, cell_text, names, sentences
+from xbackend.section import number_format
 from xbackend.threads import Cell, ThreadTable
 
 from .canvas import canvas
@@ -25,10 +26,14 @@ def draw(tables: Sequence[ThreadTable], path: Path) -> None:
 
     Raises UsageError where matplotlib is not installed or the file cannot be written.
     """
-    heights = [(len(table.rows) + 3) * CELL[1] for table in tables]
+    rows = [len(table.rows) for table in tables]
+    between = 3 + max(_legend(table).count("\n") for table in tables)
+    height = sum(rows) + between * len(tables)
     width = max(len(table.threads) for table in tables) * CELL[0]
-    with canvas(path, max(width, 3), sum(heights)) as figure:
-        grids = figure.subplots(len(tables), 1, squeeze=False, height_ratios=heights)
+    with canvas(path, max(width, 3), height * CELL[1]) as figure:
+        grids = figure.subplots(len(tables), 1, squeeze=False, height_ratios=rows)
+        edge = between / 2 / height
+        figure.subplots_adjust(bottom=edge, top=1 - edge, hspace=between * len(tables) / sum(rows))
         for axes, table in zip(grids[:, 0], tables, strict=True):
             _draw_table(axes, table)
 
@@ -48,7 +53,7 @@ def _draw_table(axes: Any, table: ThreadTable) -> None:
     group = table.group
     count = len(table.classes)
     what = "" if table.tap is None else f", '{table.tap}'"
-    title = f"{group['model']}, {group['precision']}{what}: {count} classes"
+    title = f"{group['model']}, {number_format(group)}{what}: {count} classes"
     axes.set_title(shorten(printable(title), LONGEST), loc="left", fontsize=10)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from xbackend.flags import FlagTable, flag_tables
 from xbackend.reliance import in_words
+from xbackend.section import number_format
 from xbackend.selection import Query, select
 from xbackend.store import Store
 
@@ -32,7 +33,8 @@ def _table_text(table: FlagTable) -> str:
     from tabulate import tabulate
 
     group = table.group
-    title = f"{group['model']}, {group['precision']}, {group['backend']} {group['backend_version']}"
+    version = f"{group['backend']} {group['backend_version']}"
+    title = f"{group['model']}, {number_format(group)}, {version}"
     lines = [f"{title}: {len(table.runs)} runs in {len(table.classes)} classes", ""]
     if table.emulated:
         lines[1:] = [judged(table.emulated), ""]

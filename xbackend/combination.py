@@ -221,7 +221,8 @@ def in_words(found: Found, model: str) -> str:
     for word, change in found.changes.items():
         if change != Change():
             again = () if change.rewrite else (_again(word, change, model),)
-            lines += [f"  {word}:", *(f"    {line}" for line in (*change.paste, *again))]
+            told = (line for line in change.paste if not line.startswith("xbackend run "))
+            lines += [f"  {word}:", *(f"    {line}" for line in (*told, *again))]
     return "\n".join(lines)
 
 

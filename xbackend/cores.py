@@ -9,6 +9,7 @@ from pathlib import Path
 
 from xbackend import registry
 from xbackend.errors import UsageError
+from xbackend.section import number_format
 from xbackend.selection import Query, select
 from xbackend.store import open_store
 from xbackend.threads import Cell, Row, ThreadTable, thread_tables
@@ -47,7 +48,7 @@ def table_text(table: ThreadTable) -> str:
     group = table.group
     what = "the outputs" if table.tap is None else f"'{table.tap}'"
     counts = f"{sum(map(len, table.classes))} runs in {len(table.classes)} classes"
-    title = f"{group['model']}, {group['precision']}: classes of {what}, {counts}"
+    title = f"{group['model']}, {number_format(group)}: classes of {what}, {counts}"
     crowded = _crowded(table.rows)
     rows = [
         [_backend(row), _platform(row, crowded), _number(row.cores)]

@@ -45,7 +45,8 @@ class FlagTable:
     """The classes of one backend on one model, and what goes with them."""
 
     group: Record
-    """Model, precision, backend, version, settings other than threads."""
+    """Model, precision, backend, version, settings other than threads, and what converters were
+    told."""
     runs: tuple[Run, ...]
     classes: tuple[tuple[str, ...], ...]
     """Run ids by class of all outputs of all samples, in order of first appearance."""
@@ -81,7 +82,7 @@ def flag_tables(runs: Iterable[Run]) -> list[FlagTable]:
 def _group(run: Run) -> Record:
     settings = {key: value for key, value in run.row["settings"].items() if key != "threads"}
     keys = ("model", "precision", "backend", "backend_version")
-    return {**{key: run.row[key] for key in keys}, "settings": settings}
+    return {**{key: run.row[key] for key in keys}, "settings": settings, **run.conversion}
 
 
 def _table(runs: Sequence[Run]) -> FlagTable:

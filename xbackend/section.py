@@ -43,6 +43,15 @@ def sections(runs: Iterable[Run], group_by: Sequence[str]) -> list[Section]:
     ]
 
 
+def number_format(group: Record) -> str:
+    """Return a group's precision in words, with what the converters were told.
+
+    >>> number_format({"precision": "int8", "conversion": "onnx_to_int8.weight=uint8"})
+    'int8, onnx_to_int8.weight=uint8'
+    """
+    return ", ".join([group["precision"], *filter(None, [group.get("conversion")])])
+
+
 def _group(run: Run, group_by: Sequence[str]) -> Record:
     conversion = ["conversion"] if value_of(run, "conversion") else []
     keys = dict.fromkeys(["model_digest", "precision", *conversion, *group_by])

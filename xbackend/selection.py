@@ -65,6 +65,12 @@ class Run:
         return frozenset(self.row.get("emulation_unsafe") or ())
 
     @property
+    def conversion(self) -> Record:
+        """What converters were told, as a key of a group; nothing where they were told nothing."""
+        told = self.row.get("conversion")
+        return {"conversion": told} if told else {}
+
+    @property
     def inputs_digest(self) -> str:
         """What tells sets of inputs apart; by the tensors where the record does not say."""
         digest = self.row.get("inputs_digest")

@@ -65,7 +65,8 @@ class ThreadTable:
     """All runs of one model in one precision on one set of inputs."""
 
     group: Record
-    """`model`, `model_digest`, `precision`, `inputs_digest`."""
+    """`model`, `model_digest`, `precision`, `inputs_digest`, and `conversion` where converters were
+    told something."""
     tap: str | None
     """The tensor that is classed; None for the outputs."""
     classes: tuple[tuple[str, ...], ...]
@@ -121,7 +122,8 @@ def thread_tables(runs: Iterable[Run], tap: str | None = None) -> list[ThreadTab
 
 
 def _group(run: Run) -> Record:
-    return {key: run.row[key] for key in ("model", "model_digest", "precision")}
+    keys = ("model", "model_digest", "precision")
+    return {**{key: run.row[key] for key in keys}, **run.conversion}
 
 
 def _table(runs: Sequence[Run], tap: str | None) -> ThreadTable:

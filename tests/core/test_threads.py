@@ -85,6 +85,17 @@ def test_each_model_and_precision_has_a_table_of_its_own(
     assert all(_cells(table) == [[(1,)]] for table in tables)
 
 
+def test_what_converters_were_told_makes_a_table_of_its_own(
+    bench: Bench, read: Callable[..., list[ThreadTable]]
+) -> None:
+    bench.run({"y": ONE}, precision="int8")
+    bench.run({"y": TWO}, precision="int8", conversion="onnx_to_int8.weight=uint8")
+    plain, told = read()
+    assert (len(plain.classes), len(told.classes)) == (1, 1)
+    assert "int8, onnx_to_int8.weight=uint8: classes" in cores.table_text(told)
+    assert "int8: classes" in cores.table_text(plain)
+
+
 def test_backends_versions_and_settings_are_rows_of_one_table(
     run: Run, read: Callable[..., list[ThreadTable]]
 ) -> None:
