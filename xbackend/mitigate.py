@@ -23,7 +23,7 @@ FORMATS = ("table", "markdown", "csv", "json")
 
 
 def mitigate(options: argparse.Namespace) -> int:
-    """Print one table; exit status 3 if something was not carried out that was accepted."""
+    """Print one table; exit status 3 if the model as it is failed, or a change was not honoured."""
     from xbackend.labelled import read_labels
     from xbackend.nearness import compare_trials
     from xbackend.progress import progress
@@ -54,7 +54,8 @@ def mitigate(options: argparse.Namespace) -> int:
     if draw is not None:
         draw(compare_trials(trials, store))
     write(options.output, render(kind, order, found, sets))
-    return 3 if any(row.dishonoured for row in found) else 0
+    broken = any(trial.failed for trial in trials if not trial.mitigation)
+    return 3 if broken or any(row.dishonoured for row in found) else 0
 
 
 def _searched(

@@ -36,6 +36,8 @@ class Trial:
     """Those that gave outputs."""
     problems: tuple[str, ...] = ()
     """Why it cannot be, or which runs failed."""
+    failed: int = 0
+    """How many runs failed, others than those that were skipped."""
 
     @property
     def impossible(self) -> bool:
@@ -203,6 +205,7 @@ def _ended(trial: Trial, answer: list[Record] | Exception) -> Trial:
         trial,
         runs=runs,
         problems=tuple(_failure(said, places, bool(runs)) for said, places in failures.items()),
+        failed=sum(record["status"] == "failed" for record in answer),
     )
 
 

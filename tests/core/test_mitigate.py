@@ -55,6 +55,15 @@ def test_what_cannot_be_says_why_and_the_rest_goes_on(table: Any) -> None:
     assert ("bad", "spare") not in found
 
 
+def test_a_model_that_fails_as_it_is_is_told_by_the_status_and_others_go_on(table: Any) -> None:
+    broken = ("--backends", "good,bad", "--set", "bad.does=raise=no luck", *ALONE)
+    found = rows(table(*broken, "--mitigations", "idle", status=3))
+    assert "no luck" in found["bad", ""]["notes"][0]
+    assert found["good", ""]["after"]["runs"] == 1
+    skipped = ("--backends", "good,bad", "--set", "bad.does=unsupported=It lacks that.", *ALONE)
+    assert "It lacks that." in rows(table(*skipped, "--mitigations", "idle"))["bad", ""]["notes"][0]
+
+
 def test_a_need_that_the_user_has_met_lets_it_run(table: Any) -> None:
     found = rows(table(*NUDGED, "--set", "bad.depth=9", "--mitigations", "deep"))
     assert found["bad", "deep"]["after"]["runs"] == 1

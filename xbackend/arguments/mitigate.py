@@ -16,7 +16,8 @@ MITIGATE_EXAMPLES = """examples:
 
 What was run already is not run again: after an interruption the same command goes on.
 
-exit status: 0 done, 2 wrong usage, 3 a mitigation was not carried out though it was accepted
+exit status: 0 done, 2 wrong usage, 3 the model as it is failed somewhere (the rest is kept), or a
+mitigation was not carried out though it was accepted
 """
 WORDS_HELP = "names, families or patterns (default: the usual ones; 'list' lists all)"
 
