@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable, Dict, List
 
+from xbackend.worker.plain import statements
+
 if TYPE_CHECKING:
     from xbackend.worker.contract import Settings
     from xbackend.worker.graph import Graph, Node
@@ -20,7 +22,6 @@ v = {{t.name: tf.constant(numpy_helper.to_array(t)) for t in weights}}
 v.update({{name: tf.constant(array) for name, array in inputs.items()}})
 {lines}
 outputs = {{name: v[name].numpy() for name in {names}}}"""
-INFIX = {"Add": "+", "Div": "/", "Mul": "*", "Sub": "-"}
 SIMPLE = {
     "Exp": "tf.exp({})",
     "Relu": "tf.nn.relu({})",
@@ -32,11 +33,8 @@ SIMPLE = {
 
 def script(graph: Graph, settings: Settings) -> str:
     """Return statements; nothing where an operator, a format or a setting has no plain form."""
-    plain = all(value.dtype in ("float32", "float64", "float16") for value in graph.inputs)
-    if not plain or settings["device"] != "cpu" or settings["mode"] != "eager":
-        return ""
-    lines = [_line(node) for node in graph.nodes]
-    if not all(lines):
+    lines = statements(graph, settings, SIMPLE, WRITERS)
+    if not lines:
         return ""
     names = [value.name for value in graph.outputs]
     lists = {"threads": settings["threads"], "lines": "\n".join(lines), "names": names}
@@ -46,18 +44,6 @@ def script(graph: Graph, settings: Settings) -> str:
 def _environment(settings: Settings) -> str:
     flag = {"on": "1", "off": "0"}.get(str(settings["onednn"]))
     return f'import os\n\nos.environ["TF_ENABLE_ONEDNN_OPTS"] = "{flag}"\n' if flag else ""
-
-
-def _line(node: Node) -> str:
-    write = WRITERS.get(node.operator)
-    values = [f"v[{name!r}]" for name in node.inputs if name]
-    if node.operator in SIMPLE:
-        made = SIMPLE[node.operator].format(values[0])
-    elif node.operator in INFIX:
-        made = f" {INFIX[node.operator]} ".join(values)
-    else:
-        made = write(node, values) if write else ""
-    return f"v[{node.outputs[0]!r}] = {made}" if made else ""
 
 
 def _conv(node: Node, values: List[str]) -> str:
