@@ -17,6 +17,7 @@ from xbackend.plan import Order
 from xbackend.platforms import parse_platform, processor_of, with_processor
 from xbackend.platforms.emulated import probe
 from xbackend.platforms.platform import find_command
+from xbackend.registry import float_backends
 from xbackend.reliance import is_unsafe, operators_of, parting
 from xbackend.selection import read_run
 from xbackend.switches import (
@@ -54,7 +55,7 @@ def ablation(options: argparse.Namespace, order: Order, means: Means) -> int:
     known = (*found.had, *found.refused)
     only = known if not options.only else chosen(options.only.split(","), known)
     documents: dict[str, Record] = {}
-    for backend in order.backends or _backends():
+    for backend in order.backends or float_backends():
         one = dataclasses.replace(order, backends=(backend,))
         try:
             verdict = judge(found, only, _attempts(one, start, means))
@@ -108,12 +109,6 @@ def candidates(start: str) -> Candidates:
         except UsageError as error:
             refused[switch] = str(error)
     return Candidates(tuple(had), refused)
-
-
-def _backends() -> list[str]:
-    from xbackend.registry import available_backends, backend
-
-    return [word for word in available_backends() if backend(word).default_precision != "int8"]
 
 
 def _attempts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import shutil
@@ -79,18 +80,25 @@ def means(options: argparse.Namespace, store: Store, display: Lines) -> Means:
     return Means(store, jobs, options.timeout, display)
 
 
-def _order(options: argparse.Namespace) -> Order:
-    from xbackend.plan import Order
+def ordered(options: argparse.Namespace) -> Order:
+    """Return what every command orders that runs a model: which, by whom, where, and how."""
+    from xbackend.order import Order
 
     return Order(
         model=Order.model if options.model is None else options.model,
         backends=words(options.backends),
         platforms=tuple(options.platform or Order.platforms),
         inputs=Path(options.inputs) if options.inputs else None,
-        precisions=words(options.precision),
         threads=tuple(positive("--threads", word) for word in words(options.threads) or ("",)),
-        taps=options.taps,
         settings=tuple(options.set or ()),
+    )
+
+
+def _order(options: argparse.Namespace) -> Order:
+    return dataclasses.replace(
+        ordered(options),
+        precisions=words(options.precision),
+        taps=options.taps,
         options=tuple(options.option or ()),
         repeats=positive("--repeats", options.repeats),
         fresh=options.fresh,

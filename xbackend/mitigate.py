@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xbackend.commands import layout, means, positive, words, write
+from xbackend.commands import layout, means, ordered, positive, words, write
 from xbackend.errors import UsageError
+from xbackend.registry import backend, float_backends
 from xbackend.store import open_store
 
 if TYPE_CHECKING:
@@ -78,37 +79,21 @@ def _searched(
 
 def order_of(options: argparse.Namespace) -> Order:
     """Return the order of the model as it is."""
-    from xbackend.plan import Order
-
     if options.emulated_samples < 0:
         raise UsageError(f"'--emulated-samples {options.emulated_samples}' must not be negative.")
-    named = words(options.backends)
-    return Order(
-        model=Order.model if options.model is None else options.model,
-        backends=named,
-        platforms=tuple(options.platform or Order.platforms),
-        inputs=Path(options.inputs) if options.inputs else None,
-        threads=tuple(positive("--threads", word) for word in words(options.threads) or ("",)),
+    order = ordered(options)
+    return dataclasses.replace(
+        order,
         taps="outputs",
-        settings=tuple(options.set or ()),
         repeats=positive("--repeats", options.repeats),
         emulated_samples=options.emulated_samples,
-        vouched=named or tuple(_installed()),
+        vouched=order.backends or tuple(float_backends()),
     )
 
 
 def backends_of(order: Order) -> list[str]:
     """Return the words of the backends that run, checked."""
-    from xbackend.registry import backend
-
-    return [backend(word).word for word in order.backends or _installed()]
-
-
-def _installed() -> list[str]:
-    """Return the words of the backends that people use floats with."""
-    from xbackend.registry import available_backends, backend
-
-    return [word for word in available_backends() if backend(word).default_precision != "int8"]
+    return [backend(word).word for word in order.backends or float_backends()]
 
 
 def listing(mitigations: list[Mitigation], backends: list[str]) -> str:

@@ -78,7 +78,3 @@ class Mitigation:
     """How much it takes away, from 0: the search leaves the highest out first."""
     default: bool = True
     """Whether it is tried where `--mitigations` is not given."""
-
-
-Plugin = Any
-"""What an entry point names, see above."""

@@ -105,9 +105,9 @@ class Origins:
             sound = here[~self.not_neutral[here]] if self._crosses(tap, way) else here
             unknown.append(np.setdiff1d(here, sound))
             ways.setdefault(way, []).append(sound)
-        found = {way: np.sort(np.concatenate(parts)) for way, parts in ways.items()}
-        return self._origin(tap, {way: places for way, places in found.items() if places.size},
-                            np.sort(np.concatenate([np.empty(0, int), *unknown])))  # fmt: skip
+        found = {way: _merge(parts) for way, parts in ways.items()}
+        known = {way: places for way, places in found.items() if places.size}
+        return self._origin(tap, known, _merge(unknown))
 
     def _origin(self, tap: str, ways: Mapping[Way, Array], unknown: Array) -> Origin:
         known = sum(places.size for places in ways.values())
@@ -154,6 +154,7 @@ class Origins:
 
 
 def _merge(parts: Sequence[Array]) -> Array:
+    """Return the places of all parts in order."""
     return np.sort(np.concatenate([np.empty(0, int), *parts]))
 
 

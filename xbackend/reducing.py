@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
-from xbackend.commands import means, positive, words
+from xbackend.commands import means, ordered, positive, words
 from xbackend.comparison import Comparison
 from xbackend.errors import UsageError, XbackendError
 from xbackend.execution import Means, carry_out
 from xbackend.pairing import find_run
-from xbackend.plan import Order
 from xbackend.progress import progress
 from xbackend.reduction import reduce_pair
 from xbackend.selection import Query, Run, read_run, select
@@ -50,15 +50,7 @@ def _pair(options: argparse.Namespace, given: Means) -> tuple[Run, Run]:
     """Return the two runs: those that are named, or those that the options make."""
     if options.runs is not None:
         return _named(options, given)
-    order = Order(
-        model=Order.model if options.model is None else options.model,
-        backends=words(options.backends),
-        platforms=tuple(options.platform or Order.platforms),
-        inputs=Path(options.inputs) if options.inputs else None,
-        precisions=words(options.precision),
-        threads=tuple(positive("--threads", word) for word in words(options.threads) or ("",)),
-        settings=tuple(options.set or ()),
-    )
+    order = dataclasses.replace(ordered(options), precisions=words(options.precision))
     if not order.backends:
         raise UsageError(
             "Name what to compare: two runs with --runs A,B, or --backends with one or two, such "

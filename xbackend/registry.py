@@ -57,6 +57,11 @@ def available_backends() -> list[str]:
     return [spec.word for spec in backends() if is_available(spec)]
 
 
+def float_backends() -> list[str]:
+    """Return the words of those that people use floats with: integers are not their own."""
+    return [word for word in available_backends() if backend(word).default_precision != "int8"]
+
+
 def install_hint(spec: BackendSpec) -> str:
     """Return the sentence that says what a missing backend needs.
 

@@ -39,11 +39,6 @@ class Trial:
     failed: int = 0
     """How many runs failed, others than those that were skipped."""
 
-    @property
-    def impossible(self) -> bool:
-        """Whether nothing ran."""
-        return not self.runs
-
 
 def chosen(
     words: Sequence[str], everything: Sequence[Mitigation], backends: Sequence[str]
