@@ -38,8 +38,8 @@ def _sources(spec: BackendSpec) -> dict[str, bytes]:
     """Return name in the zipapp to source, sorted."""
     kernel = Path(__file__).parent
     files = {"__main__.py": ENTRY.encode(), "xbackend/__init__.py": _read(kernel / "__init__.py")}
-    for path in (kernel / "worker").glob("*.py"):
-        files[f"xbackend/worker/{path.name}"] = _read(path)
+    for path in (kernel / "worker").rglob("*.py"):
+        files[f"xbackend/{path.relative_to(kernel).as_posix()}"] = _read(path)
     package = _package(spec)
     parents = package.split(".")[:-1]
     for depth in range(1, len(parents) + 1):

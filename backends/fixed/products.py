@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xbackend.worker.windows import Window, positions
+from xbackend.worker.geometry.windows import Window, positions
 
 if TYPE_CHECKING:
     from typing import Iterator, Tuple

@@ -1,0 +1,1 @@
+"""What ONNX's attributes say of shapes and places, whichever framework then computes."""
