@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 MANIFEST = "artifact.json"
 
+GRAPHS = {
+    "float32": "graph",
+    "float64": "graph-float64",
+    "float16": "graph-float16",
+    "bfloat16": "graph-bfloat16",
+}
+"""Precision to the format that holds the ONNX graph in it, of floats."""
+
 
 @dataclass(frozen=True)
 class ValueInfo:
