@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import textwrap
 from collections.abc import Sequence
 
 from xbackend.activations import (
@@ -19,8 +17,8 @@ from xbackend.section import Section
 
 from .layers import STAR, signs
 from .tables import Table
-from .terminal import NARROWEST, lay_out, rest_width
-from .wording import DAGGER, count, number, percent, printable, shorten
+from .terminal import fitted, lay_out, terminal_width, underlined, wrap
+from .wording import DAGGER, RECORDING, count, number, percent, printable
 
 ARROW = "→"
 LEGEND = (
@@ -29,7 +27,7 @@ LEGEND = (
     "runs than they were given, as much, or less."
 )
 SIGNS = {
-    STAR: "with layers of runs whose bits the recording changed",
+    STAR: RECORDING,
     DAGGER: "comes from emulated operators: perhaps the bits of no real processor",
 }
 DRAWN = "To draw it: --output figure.svg, .png or .pdf."
@@ -37,11 +35,11 @@ DRAWN = "To draw it: --output figure.svg, .png or .pdf."
 
 def render(comparison: Comparison) -> str:
     """Lay out a row for each activation and pooling layer, and totals for each operator."""
-    width = max(NARROWEST, shutil.get_terminal_size((80, 24)).columns)
+    width = terminal_width()
     parts = [_section(passages, width) for passages in by_section(activations(comparison))]
     if not parts:
         return "No run recorded an activation or a pooling layer, see xbackend run --taps.\n"
-    return "\n\n".join([*parts, f"{_wrap(LEGEND, width)}\n{DRAWN}"]) + "\n"
+    return "\n\n".join([*parts, f"{wrap(LEGEND, width)}\n{DRAWN}"]) + "\n"
 
 
 def by_section(passages: Sequence[Passage]) -> list[list[Passage]]:
@@ -53,19 +51,16 @@ def by_section(passages: Sequence[Passage]) -> list[list[Passage]]:
 
 
 def _section(passages: Sequence[Passage], width: int) -> str:
-    title = shorten(title_of(passages), width)
     changes = layer_changes(passages)
     table = _layers(changes)
-    room = max(12, width - rest_width(table, 1))
-    rows = tuple((row[0], shorten(row[1], room), *row[2:]) for row in table.rows)
     cells = "".join(cell for row in table.rows for cell in row[2:])
     notes = [f"{sign} {meaning}" for sign, meaning in SIGNS.items() if sign in cells]
     left_out = len(dict.fromkeys(name for each in changes for name in each.left_out))
     if left_out:
         runs = count(left_out, "run")
         notes.append(f"Left out where they did not record what a layer reads: {runs}.")
-    parts = [f"{title}\n{'=' * len(title)}", lay_out(Table(table.headers, rows, table.numeric))]
-    parts += ["\n".join(_wrap(note, width) for note in notes)] if notes else []
+    parts = [underlined(title_of(passages), width), fitted(table, width)]
+    parts += ["\n".join(wrap(note, width) for note in notes)] if notes else []
     return "\n\n".join([*parts, lay_out(_totals(activation_totals(passages)))])
 
 
@@ -130,7 +125,3 @@ def _totals(totals: Sequence[Total]) -> Table:
 
 def _mean(value: float) -> str:
     return number(round(value, 2))
-
-
-def _wrap(text: str, width: int) -> str:
-    return textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False)

@@ -6,21 +6,9 @@ from collections.abc import Iterable
 from html import escape
 
 from xbackend.comparison import Comparison
-from xbackend.isolation import Isolation
-from xbackend.summary import Summary, summaries
 
-from .accuracy import accuracy_sentences, accuracy_tables, of_section
-from .isolation import isolation_heading, isolation_sentences, isolation_table
-from .tables import (
-    Table,
-    agreement_table,
-    daggers,
-    layer_table,
-    shows_layers,
-    starred,
-    stopped_table,
-)
-from .wording import heading, notes, verdict
+from .page import Markup, parts
+from .tables import Table
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem;
@@ -54,38 +42,20 @@ PAGE = """<!DOCTYPE html>
 
 def render(comparison: Comparison) -> str:
     """Lay out a comparison as one HTML page, with every name escaped."""
-    parts = [part for summary in summaries(comparison) for part in _section(summary, comparison)]
-    if comparison.stopped:
-        parts += [
-            "<h2>Runs that gave nothing to compare</h2>",
-            _lay_out(stopped_table(comparison.stopped)),
-        ]
-    parts += [part for found in comparison.isolations for part in _isolation(found)]
-    return PAGE.format(style=STYLE, body="\n".join(parts))
+    markup = Markup(
+        heading=lambda text: f"<h2>{escape(text)}</h2>",
+        verdict=lambda text: f'<p class="verdict">{escape(text)}</p>',
+        text=lambda text: f"<p>{escape(text)}</p>",
+        note=_note,
+        notes=lambda notes: map(_note, notes),
+        table=_lay_out,
+        most=None,
+    )
+    return PAGE.format(style=STYLE, body="\n".join(parts(comparison, markup)))
 
 
-def _section(summary: Summary, comparison: Comparison) -> Iterable[str]:
-    yield f"<h2>{escape(heading(summary))}</h2>"
-    yield f'<p class="verdict">{escape(verdict(summary))}</p>'
-    yield _lay_out(agreement_table(summary))
-    if shows_layers(summary):
-        table, _ = layer_table(summary, most=None)
-        yield _lay_out(table)
-        if starred(summary):
-            yield '<p class="note">* with layers of runs whose bits the recording changed</p>'
-    for text in daggers(summary):
-        yield f'<p class="note">{escape(text)}</p>'
-    for note in notes(summary):
-        yield f'<p class="note">{escape(note)}</p>'
-    if judged := of_section(comparison, summary):
-        yield from map(_lay_out, accuracy_tables(summary, judged, None))
-        yield from (f"<p>{escape(text)}</p>" for text in accuracy_sentences(summary, judged))
-
-
-def _isolation(found: Isolation) -> Iterable[str]:
-    yield f"<h2>{escape(isolation_heading(found))}</h2>"
-    yield _lay_out(isolation_table(found, None)[0])
-    yield from (f"<p>{escape(text)}</p>" for text in isolation_sentences(found))
+def _note(text: str) -> str:
+    return f'<p class="note">{escape(text)}</p>'
 
 
 def _lay_out(table: Table) -> str:

@@ -11,6 +11,7 @@ from xbackend.summary import Agreement, Summary
 
 from .wording import (
     DAGGER,
+    RECORDING,
     dagger_note,
     name_row,
     name_run,
@@ -20,6 +21,7 @@ from .wording import (
     reason,
 )
 
+STAR = f"* {RECORDING}"
 MOST_INPUTS = 6
 """With more samples than these, one column holds the class over all of them."""
 MOST_ROWS = 100
