@@ -16,17 +16,16 @@ from xbackend import weights
 from xbackend.converter import ConverterSpec, Request, Result
 from xbackend.errors import ConversionError, InputError
 
-from .onnx_source import own_opset, read_model
+from .onnx_source import drop_initializer_inputs, own_opset, read_model
 from .quantizable import (
     add_for_sum,
     array_of,
     at_least_opset,
-    drop_initializer_inputs,
-    first_line,
     fold_batch_norms,
     materialize_constants,
     spell_batch_norms,
 )
+from .sentence import first_line
 
 if TYPE_CHECKING:
     import onnx
@@ -88,7 +87,7 @@ def convert(request: Request) -> Result:
     source = {t.name: array_of(t) for t in model.graph.initializer}
     opset = own_opset(model)
     model = at_least_opset(model, OPSET, request.source)
-    drop_initializer_inputs(model)
+    drop_initializer_inputs(model, ir_version=7)
     materialized = materialize_constants(model)
     renamed = add_for_sum(model)
     folded = fold_batch_norms(model) if options.fold_batch_norm else []
