@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.differ import measure
-from xbackend.grouping import Digests, Sample, members
-from xbackend.index import read_runs
-from xbackend.partition import partition
-from xbackend.section import sections
-from xbackend.store import Store
+from xbackend.comparison.classes import Digests, Sample, members
+from xbackend.numerics.metrics import measure
+from xbackend.numerics.partition import partition
+from xbackend.store.cohort import sections
+from xbackend.store.index import read_runs
+from xbackend.store.store import Store
 
 from .distances import FEWER, MANY, Array, blocks
 from .timing import Ratio, ratio, take_turns

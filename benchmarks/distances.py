@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.blocks import MemoryBlocks, of_tensor
-from xbackend.differ import measure, remaining_precision
+from xbackend.numerics.blocks import MemoryBlocks, of_tensor
+from xbackend.numerics.metrics import measure, remaining_precision
 from xbackend.worker.tensor import of
 
 from .timing import Ratio, ratio, take_turns

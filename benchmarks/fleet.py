@@ -7,7 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from xbackend.platforms import expand_platforms, processor_of
+from xbackend.platforms.parse import expand_platforms, processor_of
 
 from .commands import AT_ONCE, BARE, Scratch, run, scratch
 from .timing import Ratio, ratio, take_turns

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from xbackend.comparison import compare
-from xbackend.store import Store
+from xbackend.comparison.comparison import compare
+from xbackend.store.store import Store
 
 from .commands import Scratch, scratch
 from .timing import Ratio, ratio, take_turns

@@ -11,7 +11,7 @@ from functools import partial
 from polygraphy.comparator import CompareFunc, IterationResult  # type: ignore[import-untyped]
 from polygraphy.logger import G_LOGGER  # type: ignore[import-untyped]
 
-from xbackend.differ import measure, remaining_precision
+from xbackend.numerics.metrics import measure, remaining_precision
 
 from .distances import Array, blocks, pairs
 from .timing import take_turns

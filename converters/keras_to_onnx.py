@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from xbackend import weights
-from xbackend.converter import ConverterSpec, Request, Result
 from xbackend.errors import ModelError
+from xbackend.plugins.converter import ConverterSpec, Request, Result
+from xbackend.preparation import weights
 
 from .keras_names import names_of_layers, names_of_weights
 from .keras_source import BATCH, Source, load_source

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from xbackend import weights
-from xbackend.converter import ConverterSpec, Request, Result
 from xbackend.errors import InputError, ModelError
+from xbackend.plugins.converter import ConverterSpec, Request, Result
+from xbackend.preparation import weights
 
 from .flat_writer import FLAT_OPTIONS, operations, quantization
 from .keras_source import BATCH, Source, load_source

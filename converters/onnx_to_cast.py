@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xbackend import weights
-from xbackend.converter import ConverterSpec, Request, Result
 from xbackend.errors import ConversionError
+from xbackend.plugins.converter import ConverterSpec, Request, Result
+from xbackend.preparation import weights
 from xbackend.worker.tensor import Tensor, cast
 
 from .onnx_normalise import tensor_of

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xbackend import weights
-from xbackend.converter import ConverterSpec, Request, Result
 from xbackend.errors import ModelError
+from xbackend.plugins.converter import ConverterSpec, Request, Result
+from xbackend.preparation import weights
 from xbackend.worker.artifact import Layer, ValueInfo
 from xbackend.worker.graph import Graph, Node
 from xbackend.worker.tensor import Tensor

@@ -7,9 +7,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from xbackend import registry, weights
-from xbackend.converter import ConverterSpec, Request, Result
 from xbackend.errors import ConversionError, InputError, ModelError
+from xbackend.plugins import registry
+from xbackend.plugins.converter import ConverterSpec, Request, Result
+from xbackend.preparation import weights
 from xbackend.worker.artifact import ValueInfo
 from xbackend.worker.contract import Unsupported, load_adapter
 from xbackend.worker.graph import Graph, read_graph

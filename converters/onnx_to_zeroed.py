@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xbackend import weights
-from xbackend.converter import ConverterSpec, Request, Result
 from xbackend.errors import ConversionError, UsageError
-from xbackend.zeroing import MANTISSA, ROUNDINGS, zero_bits
+from xbackend.numerics.zeroing import MANTISSA, ROUNDINGS, zero_bits
+from xbackend.plugins.converter import ConverterSpec, Request, Result
+from xbackend.preparation import weights
 
 from .onnx_normalise import tensor_of
 from .onnx_source import read_model

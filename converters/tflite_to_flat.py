@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.converter import ConverterSpec, Request, Result, WeightReport
 from xbackend.errors import ConversionError
+from xbackend.plugins.converter import ConverterSpec, Request, Result, WeightReport
 from xbackend.worker.artifact import Layer
 from xbackend.worker.graph import Graph, read_graph
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from xbackend import weights
-from xbackend.converter import ConverterSpec, Request, Result
 from xbackend.errors import ConversionError, ModelError
+from xbackend.plugins.converter import ConverterSpec, Request, Result
+from xbackend.preparation import weights
 
 from .pt2_archive import rewrite
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from xbackend.errors import UsageError
-from xbackend.importers import ForeignRun, Found, ImporterSpec, Refusal, Sample
+from xbackend.plugins.importer import ForeignRun, Found, ImporterSpec, Refusal, Sample
 
 from .unannticipated_file import Contents, Unsound, read
 from .unannticipated_place import FORMS, Place, Unplaced, inner, place

@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from xbackend.floats import FORMATS
+from xbackend.numerics.floats import FORMATS
 from xbackend.worker.tensor import Tensor, from_bytes, storage_dtype
 
 from .cpuinfo import hardware

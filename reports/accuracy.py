@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xbackend.accuracy import Accuracy
-from xbackend.comparison import Comparison
-from xbackend.judgement import Judged, SectionAccuracy
-from xbackend.summary import Summary
+from xbackend.comparison.comparison import Comparison
+from xbackend.comparison.findings import Judged, SectionAccuracy
+from xbackend.comparison.summary import Summary
+from xbackend.numerics.error import Accuracy
 
 from .tables import LAST_LAYERS, Table
 from .wording import count, name_row, number, percent, printable

@@ -6,7 +6,7 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 
-from xbackend.activations import (
+from xbackend.comparison.activations import (
     LayerChange,
     Passage,
     Total,
@@ -14,8 +14,8 @@ from xbackend.activations import (
     activations,
     layer_changes,
 )
-from xbackend.comparison import Comparison
-from xbackend.section import Section
+from xbackend.comparison.comparison import Comparison
+from xbackend.store.cohort import Section
 
 from .layers import STAR, signs
 from .tables import Table

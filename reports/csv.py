@@ -8,9 +8,9 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from xbackend.accuracy import Accuracy
-from xbackend.activations import activations
-from xbackend.comparison import Comparison
+from xbackend.comparison.activations import activations
+from xbackend.comparison.comparison import Comparison
+from xbackend.numerics.error import Accuracy
 
 COLUMNS = (
     "model", "group", "inputs_digest", "input", "tap", "layer", "operator", "is_output", "dtype",

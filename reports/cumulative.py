@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tabulate import tabulate
 
-from xbackend.comparison import Comparison
-from xbackend.machines import Curve, Machine, machine_table
-from xbackend.reliance import in_words
+from xbackend.comparison.comparison import Comparison
+from xbackend.comparison.machines import Curve, Machine, machine_table
+from xbackend.platforms.evidence import in_words
 
 from .machines import letters, name_means, subject
 from .wording import count, printable, shorten

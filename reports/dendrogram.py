@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from xbackend.comparison import Comparison, TapComparison
-from xbackend.dendrogram import Node, output_tree
-from xbackend.machines import order
-from xbackend.reliance import resting
+from xbackend.comparison.comparison import Comparison, TapComparison
+from xbackend.comparison.dendrogram import Node, output_tree
+from xbackend.comparison.machines import order
+from xbackend.platforms.evidence import resting
 
 from .wording import DAGGER, count, dagger_note, printable, shorten
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from xbackend.cores import DOUBT, MARK, cell_text, names, sentences
-from xbackend.section import number_format
-from xbackend.threads import Cell, ThreadTable
+from xbackend.commands.cores import DOUBT, MARK, cell_text, names, sentences
+from xbackend.comparison.threads import Cell, ThreadTable
+from xbackend.store.cohort import number_format
 
 from .canvas import canvas
 from .wording import printable, shorten

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from xbackend.comparison import Comparison
-from xbackend.isolation import Isolation
-from xbackend.summary import Summary, summaries
+from xbackend.comparison.comparison import Comparison
+from xbackend.comparison.findings import Isolation
+from xbackend.comparison.summary import Summary, summaries
 
 from .accuracy import accuracy_sentences, accuracy_tables, of_section
 from .isolation import isolation_heading, isolation_sentences, isolation_table

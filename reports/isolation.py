@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xbackend.differ import Metrics
-from xbackend.isolation import INHERITED, Isolation, LayerVerdict
-from xbackend.selection import Run
+from xbackend.comparison.findings import INHERITED, Isolation, LayerVerdict
+from xbackend.numerics.metrics import Metrics
+from xbackend.store.records import Run
 
 from .tables import Table
 from .wording import DAGGER, count, number, percent, printable

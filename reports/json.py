@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from xbackend.activations import activation_totals, activations
-from xbackend.comparison import Comparison
-from xbackend.summary import summaries
+from xbackend.comparison.activations import activation_totals, activations
+from xbackend.comparison.comparison import Comparison
+from xbackend.comparison.summary import summaries
 
 
 def render(comparison: Comparison) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from xbackend.activations import LayerChange, activations, layer_changes
-from xbackend.comparison import Comparison
+from xbackend.comparison.activations import LayerChange, activations, layer_changes
+from xbackend.comparison.comparison import Comparison
+from xbackend.comparison.layers import TapSummary
+from xbackend.comparison.summary import Summary, summaries
 from xbackend.errors import UsageError
-from xbackend.layers import TapSummary
-from xbackend.summary import Summary, summaries
 
 from .activations import by_section, title_of
 from .canvas import canvas

@@ -6,10 +6,10 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 
-from xbackend.activations import LayerChange
-from xbackend.comparison import Comparison
-from xbackend.layers import TapSummary
-from xbackend.summary import Summary, summaries
+from xbackend.comparison.activations import LayerChange
+from xbackend.comparison.comparison import Comparison
+from xbackend.comparison.layers import TapSummary
+from xbackend.comparison.summary import Summary, summaries
 
 from .tables import Table
 from .terminal import NARROWEST, lay_out, rest_width

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from xbackend.comparison import Comparison
-from xbackend.machines import Cell, Column, Machine, MachineTable, machine_table
+from xbackend.comparison.comparison import Comparison
+from xbackend.comparison.machines import Cell, Column, Machine, MachineTable, machine_table
 
 from .wording import DAGGER, count, dagger_note, printable, shorten
 

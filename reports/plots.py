@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from xbackend.comparison import Comparison
-from xbackend.dendrogram import Node
+from xbackend.comparison.comparison import Comparison
+from xbackend.comparison.dendrogram import Node
+from xbackend.comparison.machines import machine_table
 from xbackend.errors import UsageError
-from xbackend.machines import machine_table
 
 from .canvas import canvas
 from .cumulative import name_curve, name_machines

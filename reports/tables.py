@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xbackend.layers import TapSummary
-from xbackend.selection import Run
-from xbackend.summary import Agreement, Summary
+from xbackend.comparison.layers import TapSummary
+from xbackend.comparison.summary import Agreement, Summary
+from xbackend.store.records import Run
 
 from .wording import (
     DAGGER,

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 
 from tabulate import tabulate
 
-from xbackend.comparison import Comparison
-from xbackend.isolation import Isolation
-from xbackend.selection import Run
-from xbackend.summary import Summary, summaries
+from xbackend.comparison.comparison import Comparison
+from xbackend.comparison.findings import Isolation
+from xbackend.comparison.summary import Summary, summaries
+from xbackend.store.records import Run
 
 from .accuracy import accuracy_sentences, accuracy_tables, of_section
 from .isolation import isolation_heading, isolation_sentences, isolation_table

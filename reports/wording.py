@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xbackend.comparison import TapComparison
-from xbackend.layers import TapSummary
-from xbackend.reliance import in_words
-from xbackend.selection import Run
-from xbackend.summary import Agreement, Summary
+from xbackend.comparison.comparison import TapComparison
+from xbackend.comparison.layers import TapSummary
+from xbackend.comparison.summary import Agreement, Summary
+from xbackend.platforms.evidence import in_words
+from xbackend.store.records import Run
 
 DAGGER = "†"
 """After the number of a class, or of classes of a layer, that emulation may have made."""

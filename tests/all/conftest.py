@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xbackend import registry
-from xbackend.conversion import run_converter
-from xbackend.converter import Request
+from xbackend.plugins import registry
+from xbackend.plugins.converter import Request
+from xbackend.preparation.conversion import run_converter
 
 Convert = Callable[..., "Converted"]
 

@@ -6,10 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from xbackend.cli import main
+from xbackend.commands.main import main
 from xbackend.platforms.setup_arm import set_up
 from xbackend.platforms.sysroot import find_sysroot
-from xbackend.store import Store
+from xbackend.store.store import Store
 
 ARM = "qemu-arm:cortex-a72"
 

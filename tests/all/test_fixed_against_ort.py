@@ -19,8 +19,8 @@ import pytest
 
 from xbackend.backends.fixed.adapter import FixedSession
 from xbackend.backends.fixed.refusal import refuse
-from xbackend.converter import Request
 from xbackend.converters import onnx_to_graph, onnx_to_int8
+from xbackend.plugins.converter import Request
 from xbackend.testing.expected import PASSED, ExpectedFailure, Outcome, complaint
 from xbackend.testing.random_nets import NETS, samples
 from xbackend.testing.random_nodes import (

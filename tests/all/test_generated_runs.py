@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xbackend.cli import main
-from xbackend.store import Store
+from xbackend.commands.main import main
+from xbackend.store.store import Store
 
 Array = np.ndarray[Any, Any]
 

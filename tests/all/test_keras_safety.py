@@ -21,7 +21,7 @@ FORMATS = [("keras", "onnx"), ("keras", "tflite"), ("h5", "onnx"), ("h5", "tflit
 WITHOUT_TENSORFLOW = """
 import sys
 from pathlib import Path
-from xbackend.converter import Request
+from xbackend.plugins.converter import Request
 from xbackend.converters.keras_to_onnx import convert
 from xbackend.errors import ModelError
 path = Path(sys.argv[1])

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from xbackend.store import Store, open_store
+from xbackend.store.store import Store, open_store
 from xbackend.testing.suite_cases import LightModel, light_models
 
 BACKENDS = ("ort", "tf", "torch")
@@ -30,7 +30,7 @@ weights of these models are all equal, so that rounding has one direction and co
 RTOL, ATOL = 2e-3, 1e-7
 """How far an output may be from the suite's: its own tolerance for the widest of the models."""
 
-MAIN = "import sys; from xbackend.cli import main; sys.exit(main())"
+MAIN = "import sys; from xbackend.commands.main import main; sys.exit(main())"
 
 
 @pytest.fixture(scope="module", params=light_models(), ids=lambda model: model.name)

@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from xbackend.cli import main
-from xbackend.store import Store
-from xbackend.zeroing import has_bits, zero_bits
+from xbackend.commands.main import main
+from xbackend.numerics.zeroing import has_bits, zero_bits
+from xbackend.store.store import Store
 
 pytestmark = pytest.mark.skipif(
     shutil.which("qemu-x86_64") is None,

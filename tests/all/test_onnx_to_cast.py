@@ -13,9 +13,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from xbackend.converter import Request, Result
 from xbackend.converters.onnx_to_cast import convert
 from xbackend.errors import ConversionError
+from xbackend.plugins.converter import Request, Result
 from xbackend.testing.small_models import small_model
 from xbackend.testing.suite_cases import LightModel, light_models
 

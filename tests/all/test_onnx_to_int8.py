@@ -17,10 +17,10 @@ import pytest
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from xbackend.converter import Request, Result
 from xbackend.converters.onnx_to_int8 import convert
 from xbackend.converters.quantizable import fold_batch_norms, spell_batch_norms
 from xbackend.errors import ConversionError, InputError
+from xbackend.plugins.converter import Request, Result
 from xbackend.testing.random_nets import NETS, RandomNet, normalised_net, plain_net, samples
 
 
@@ -173,7 +173,7 @@ def test_a_batch_of_the_models_own_size_is_taken_at_once(tmp_path: Path) -> None
 PROGRAM = """
 import sys
 from pathlib import Path
-from xbackend.converter import Request
+from xbackend.plugins.converter import Request
 from xbackend.converters.onnx_to_int8 import convert
 source, inputs, output = map(Path, sys.argv[1:])
 convert(Request(source, "onnx", "onnx-int8", output, inputs))

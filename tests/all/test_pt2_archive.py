@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import torch
 
-from xbackend.converter import Request, Result
 from xbackend.converters.torch_to_onnx import convert
 from xbackend.errors import ModelError
+from xbackend.plugins.converter import Request, Result
 
 WEIGHTS = ["0.bias", "0.weight", "1.bias", "1.running_mean", "1.running_var", "1.weight"]
 

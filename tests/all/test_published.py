@@ -17,15 +17,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xbackend import registry
-from xbackend.comparison import Comparison, compare
-from xbackend.dendrogram import output_tree
-from xbackend.differ import identical
-from xbackend.flags import flag_tables
-from xbackend.intake import take_in
-from xbackend.machines import machine_table
-from xbackend.selection import Query, Run, select
-from xbackend.store import Store
+from xbackend.attribution.correlate import flag_tables
+from xbackend.commands.intake import take_in
+from xbackend.comparison.comparison import Comparison, compare
+from xbackend.comparison.dendrogram import output_tree
+from xbackend.comparison.machines import machine_table
+from xbackend.numerics.metrics import identical
+from xbackend.plugins import registry
+from xbackend.store.records import Run
+from xbackend.store.selection import Query, select
+from xbackend.store.store import Store
 
 Partition = frozenset[frozenset[str]]
 """Classes of files, each by its path from the experiment's folder on."""

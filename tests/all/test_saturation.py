@@ -12,9 +12,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from xbackend.cli import main
-from xbackend.overflows import reached_in
-from xbackend.store import Store
+from xbackend.commands.main import main
+from xbackend.commands.overflows import reached_in
+from xbackend.store.store import Store
 
 needs_qemu = pytest.mark.skipif(
     shutil.which("qemu-x86_64") is None,

@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from xbackend.cli import main
-from xbackend.models.generated_numbers import unsigned
-from xbackend.store import Store
+from xbackend.commands.main import main
+from xbackend.models.generated.numbers import unsigned
+from xbackend.store.store import Store
 from xbackend.studies.catalogue import NAMES
 from xbackend.studies.convolutions import Convolution, write_model
 

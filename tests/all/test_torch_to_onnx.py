@@ -12,13 +12,13 @@ import onnx
 import pytest
 import torch
 
-from xbackend import registry
-from xbackend.conversion import Workshop
-from xbackend.converter import Request, Result
 from xbackend.converters.torch_to_onnx import convert
 from xbackend.errors import ConversionError, ModelError
-from xbackend.model import Model, find_model
-from xbackend.store import Store
+from xbackend.plugins import registry
+from xbackend.plugins.converter import Request, Result
+from xbackend.preparation.conversion import Workshop
+from xbackend.preparation.model import Model, find_model
+from xbackend.store.store import Store
 from xbackend.testing.artifacts import default_settings, load_backend, make_artifact
 from xbackend.worker.tensor import of
 

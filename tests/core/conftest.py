@@ -52,7 +52,7 @@ ABSENT = _spec("absent", modules=("a_framework_that_nobody_has",))
 
 MITIGATIONS = '''\
 """What keeps the fake that misbehaves from it, and what does nothing."""
-from xbackend.mitigation import Change, Mitigation
+from xbackend.plugins.mitigation import Change, Mitigation
 
 CALM = Mitigation(
     name="calm",
@@ -183,7 +183,7 @@ class Absent(Good):
     word = "absent"
 '''
 
-PROGRAM = "import sys; from xbackend.cli import main; sys.exit(main())"
+PROGRAM = "import sys; from xbackend.commands.main import main; sys.exit(main())"
 
 
 @dataclass(frozen=True)

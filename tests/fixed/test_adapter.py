@@ -14,7 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.testing.artifacts import default_settings, load_backend, make_artifact
 from xbackend.testing.small_models import float_model, small_model
 from xbackend.worker.contract import Unsupported

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.testing.artifacts import default_settings, load_backend, make_artifact
 from xbackend.testing.suite_cases import LightModel, light_models
 from xbackend.worker.contract import Session

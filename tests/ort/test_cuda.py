@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.testing.artifacts import default_settings, load_backend, make_artifact
 from xbackend.testing.contract import BackendContract, assert_close
 from xbackend.testing.expected import ExpectedFailure

@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from xbackend.cli import main
+from xbackend.commands.main import main
 from xbackend.models import catalogue
-from xbackend.store import Store
+from xbackend.store.store import Store
 
 ALTERED = "s2b2_conv1"
 """A convolution in the middle, layer 31 of 82."""

@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 import pytest
 
-from xbackend import registry
 from xbackend.backends.ort.options import read_options
 from xbackend.backends.ort.placement import optimised_model
+from xbackend.plugins import registry
 from xbackend.testing.artifacts import default_settings
 from xbackend.testing.spec_contract import is_sentence
 from xbackend.worker.artifact import Artifact

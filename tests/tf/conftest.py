@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import pytest
 
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.testing.artifacts import default_settings, load_backend, make_artifact
 from xbackend.worker.contract import Session, SettingValue
 from xbackend.worker.tensor import of
@@ -27,7 +27,7 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.testing.artifacts import default_settings, load_backend
 from xbackend.worker.artifact import Artifact
 from xbackend.worker.contract import Unsupported

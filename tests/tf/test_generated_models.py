@@ -14,9 +14,9 @@ from keras import layers
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from xbackend.cli import main
+from xbackend.commands.main import main
 from xbackend.models import catalogue
-from xbackend.store import Store
+from xbackend.store.store import Store
 
 Array = np.ndarray[Any, Any]
 

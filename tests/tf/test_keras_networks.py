@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import pytest
 
-from xbackend.models.keras_networks import NETWORKS, Bricks
 from xbackend.models.variant import VARIANTS
+from xbackend.training.keras_networks import NETWORKS, Bricks
 
 
 @cache

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from xbackend.errors import UsageError
-from xbackend.model import find_model
-from xbackend.models import catalogue, cifar10
+from xbackend.models import catalogue
 from xbackend.models.dataset import Dataset
-from xbackend.models.fit import Recipe, fit
-from xbackend.models.folder import Written, train_model
+from xbackend.preparation.model import find_model
+from xbackend.training import cifar10
+from xbackend.training.fit import Recipe, fit
+from xbackend.training.folder import Written, train_model
 
 NAMES = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]
 RECIPE = Recipe(epochs=2)

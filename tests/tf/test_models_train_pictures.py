@@ -12,12 +12,13 @@ import numpy as np
 import onnx
 import pytest
 
-from xbackend.model import find_model
-from xbackend.models import catalogue, deepweeds, fit
-from xbackend.models.train import Recipe, Source, train
+from xbackend.models import catalogue
+from xbackend.preparation.model import find_model
+from xbackend.training import deepweeds, fit
+from xbackend.training.train import Recipe, Source, train
 
 PROGRAM = """
-from xbackend.models import keras_fit, keras_networks
+from xbackend.training import keras_fit, keras_networks
 
 def build(bricks):
     keras = bricks.keras

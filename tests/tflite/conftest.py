@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 import pytest
 
-from xbackend import registry
-from xbackend.converter import Request, Result
-from xbackend.registry import load_object
+from xbackend.plugins import registry
+from xbackend.plugins.converter import Request, Result
+from xbackend.plugins.registry import load_object
 from xbackend.testing.artifacts import default_settings, load_backend, make_artifact
 from xbackend.testing.small_models import small_model
 from xbackend.worker.artifact import Artifact

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from xbackend import registry
-from xbackend.conversion import find_way
-from xbackend.converter import Request
-from xbackend.registry import load_object
+from xbackend.plugins import registry
+from xbackend.plugins.converter import Request
+from xbackend.plugins.registry import load_object
+from xbackend.preparation.conversion import find_way
 from xbackend.testing.artifacts import make_artifact
 from xbackend.testing.contract import BackendContract
 from xbackend.testing.expected import ExpectedFailure

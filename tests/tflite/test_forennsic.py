@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xbackend.converter import Request
-from xbackend.registry import importable, load_object
+from xbackend.plugins.converter import Request
+from xbackend.plugins.registry import importable, load_object
 from xbackend.worker.artifact import Artifact
 from xbackend.worker.tensor import of
 

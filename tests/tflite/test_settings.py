@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.testing.artifacts import load_backend
 from xbackend.testing.small_models import small_model
 from xbackend.worker.artifact import Artifact

@@ -13,7 +13,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.testing.artifacts import default_settings, load_backend, make_artifact
 from xbackend.worker.contract import Session, SettingValue
 from xbackend.worker.tensor import Tensor, of

@@ -10,7 +10,7 @@ import pytest
 import torch
 from onnx import helper
 
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.testing.contract import BackendContract, assert_close
 from xbackend.testing.onnx_suite import OnnxSuite, load_expected
 from xbackend.testing.small_models import small_model

@@ -105,7 +105,7 @@ COMPILE = """
 import sys
 from pathlib import Path
 import numpy as np
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.testing.artifacts import default_settings, load_backend
 from xbackend.worker.artifact import Artifact
 from xbackend.worker.contract import Unsupported
@@ -145,7 +145,7 @@ LIBRARIES = """
 import os, sys
 os.environ.update(pair.split("=") for pair in sys.argv[2].split())
 from pathlib import Path
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.testing.artifacts import default_settings, load_backend
 from xbackend.worker.artifact import Artifact
 from xbackend.worker.contract import Unsupported

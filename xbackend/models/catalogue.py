@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from xbackend.errors import ModelError, UsageError
-from xbackend.models import generated
-from xbackend.models.generated_models import MODELS
+from xbackend.models.generated import network
+from xbackend.models.generated.variants import MODELS
 
 ROOT = Path(__file__).parent
 MANIFEST = "model.json"
@@ -73,9 +73,9 @@ def builtin(name: str) -> BuiltinModel:
 
     Raises UsageError, which lists those there are.
     """
-    made = generated.find(name)
+    made = network.find(name)
     if made is not None:
-        return read_model(generated.obtain(made))
+        return read_model(network.obtain(made))
     folder = ROOT / name.replace("-", "_")
     if is_name(name) and (folder / MANIFEST).is_file():
         return read_model(folder)
@@ -153,7 +153,7 @@ def rows() -> list[tuple[str, ...]]:
         )
         for model in shipped_models()
     ]
-    samples = str(len(generated.SAMPLE_NAMES))
+    samples = str(len(network.SAMPLE_NAMES))
     made = [
         (model.name, f"{model.parameters:,}", "onnx (generated)", samples, model.description)
         for model in MODELS

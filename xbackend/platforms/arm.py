@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from xbackend.errors import UsageError
-from xbackend.installed import cache_folder
 from xbackend.platforms.platform import Platform, find_command, list_processors
 from xbackend.platforms.sysroot import Sysroot, find_sysroot, with_packages
+from xbackend.plugins.installed import cache_folder
 from xbackend.worker.fingerprint import TCG
 from xbackend.worker.objects import write_whole
 

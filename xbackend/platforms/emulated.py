@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from xbackend.errors import UsageError
-from xbackend.installed import cache_folder
 from xbackend.platforms.platform import Platform, find_command, list_processors
+from xbackend.plugins.installed import cache_folder
 from xbackend.worker.fingerprint import TCG
 from xbackend.worker.objects import write_whole
 

@@ -30,7 +30,7 @@ class Platform:
     packages: str = ""
     """The one folder that has the worker's packages; empty where they are not known beforehand."""
     carrier: str = ""
-    """`ssh:HOST` or `docker:IMAGE` where the worker runs elsewhere, see `xbackend.carry`."""
+    """`ssh:HOST` or `docker:IMAGE` where the worker runs elsewhere, see `execution.transport`."""
     cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     """How many cores the worker may use."""
 

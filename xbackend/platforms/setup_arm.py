@@ -23,13 +23,13 @@ from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
 from xbackend.errors import UsageError, XbackendError
-from xbackend.installed import importable, version
 from xbackend.platforms.sysroot import (
     Sysroot,
     find_sysroot,
     sysroots_folder,
     with_packages,
 )
+from xbackend.plugins.installed import importable, version
 from xbackend.worker.objects import write_whole
 
 DEBIAN = ("python3", "libstdc++6", "libgomp1", "zlib1g")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from xbackend.activations import Passage, activation_totals, activations
-from xbackend.comparison import compare_runs
-from xbackend.selection import Run
-from xbackend.store import Store
+from xbackend.comparison.activations import Passage, activation_totals, activations
+from xbackend.comparison.comparison import compare_runs
+from xbackend.store.records import Run
+from xbackend.store.store import Store
 from xbackend.studies.configuration import Key
 from xbackend.studies.figure import Lines, Series
 from xbackend.studies.judgement import doubts, no_outputs, recording

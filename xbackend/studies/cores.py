@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xbackend.cores import table_text
-from xbackend.selection import Run
+from xbackend.comparison.threads import ThreadTable, thread_tables
+from xbackend.store.records import Run
 from xbackend.studies.configuration import Key
 from xbackend.studies.judgement import bits, doubts, no_outputs, proved
 from xbackend.studies.study import Outcome, Record, Study, Task, by_backend
 from xbackend.studies.verdict import FAILS, HOLDS, OPEN, Verdict
-from xbackend.threads import ThreadTable, thread_tables
 
 KEYS = (
     Key("model", "word", "a built-in name or a file, as for 'xbackend run'"),
@@ -25,7 +24,7 @@ def carry_out(task: Task) -> Outcome:
     tables = thread_tables(runs)
     return Outcome(
         records=tuple(record for table in tables for record in _records(table)),
-        tables=tuple(map(table_text, tables)),
+        tables=tuple(tables),
         verdicts=tuple(_judge(word, of) for word, of in by_backend(runs).items()),
         plot="cores",
         drawn=tables,

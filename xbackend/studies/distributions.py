@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.comparison import TapComparison, compare_runs
+from xbackend.comparison.comparison import TapComparison, compare_runs
 from xbackend.errors import UsageError
-from xbackend.model import find_model
-from xbackend.selection import Run
-from xbackend.store import Store
+from xbackend.preparation.model import find_model
+from xbackend.store.records import Run
+from xbackend.store.store import Store
 from xbackend.studies.configuration import Configuration, Key
 from xbackend.studies.convolutions import Convolution, write_model
 from xbackend.studies.draws import glorot, moments, normal, uniform

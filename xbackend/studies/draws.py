@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.models.generated_numbers import signed, unsigned
+from xbackend.models.generated.numbers import signed, unsigned
 
 Array = np.ndarray[Any, Any]
 

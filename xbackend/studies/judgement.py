@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from xbackend.comparison import Classes, TapComparison
-from xbackend.differ import classes
-from xbackend.reliance import in_words, is_unsafe, operators_of, provable
-from xbackend.selection import Run
+from xbackend.comparison.comparison import Classes, TapComparison
+from xbackend.numerics.metrics import classes
+from xbackend.platforms.evidence import in_words, is_unsafe, operators_of, provable
+from xbackend.store.records import Run
 from xbackend.studies.verdict import OPEN, Verdict
 
 TOO_FEW = "it takes two platforms whose bits can be trusted"

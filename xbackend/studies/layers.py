@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from xbackend.comparison import compare_runs
-from xbackend.layers import TapSummary, summarise_taps
-from xbackend.selection import Run
+from xbackend.comparison.comparison import compare_runs
+from xbackend.comparison.layers import TapSummary, summarise_taps
+from xbackend.store.records import Run
 from xbackend.studies.configuration import Key
 from xbackend.studies.figure import Lines, Series
 from xbackend.studies.judgement import doubts, no_outputs, recording

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isqrt
 
-from xbackend.comparison import TapComparison, compare_runs
-from xbackend.models.generated_numbers import unsigned
-from xbackend.selection import Run
-from xbackend.store import Store
+from xbackend.comparison.comparison import TapComparison, compare_runs
+from xbackend.models.generated.numbers import unsigned
+from xbackend.store.records import Run
+from xbackend.store.store import Store
 from xbackend.studies.configuration import Configuration, Key
 from xbackend.studies.convolutions import Convolution, write_model
 from xbackend.studies.figure import Lines, Series

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from xbackend.platforms import expand_platforms, parse_platform
-from xbackend.reliance import is_unsafe
-from xbackend.selection import Run
+from xbackend.platforms.evidence import is_unsafe
+from xbackend.platforms.parse import expand_platforms, parse_platform
+from xbackend.store.records import Run
 from xbackend.studies.configuration import Key
 from xbackend.studies.judgement import doubts, no_outputs, proved
 from xbackend.studies.study import Outcome, Record, Study, Task

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xbackend.selection import Run
+from xbackend.store.records import Run
 from xbackend.studies.configuration import Key
 from xbackend.studies.figure import Grid, Mark
 from xbackend.studies.judgement import bits, doubts, no_outputs

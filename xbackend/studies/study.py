@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xbackend.execution import Means, carry_out
-from xbackend.plan import Order
-from xbackend.selection import Run, read_run
+from xbackend.comparison.threads import ThreadTable
+from xbackend.execution.execute import Means, carry_out
+from xbackend.execution.request import Order
+from xbackend.store.records import Run, read_run
 from xbackend.studies.configuration import COMMON, Configuration, Key
 from xbackend.studies.verdict import Verdict, sentence
 
@@ -67,8 +68,8 @@ class Outcome:
 
     records: tuple[Record, ...]
     """What was measured, one record for each row of a CSV file."""
-    tables: tuple[str, ...]
-    """The same for a reader, laid out for a terminal."""
+    tables: tuple[str | ThreadTable, ...]
+    """The same for a reader; text is laid out for a terminal already."""
     verdicts: tuple[Verdict, ...]
     plot: str
     """The name of the plot that draws `drawn`."""

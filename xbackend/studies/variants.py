@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xbackend.differ import classes
-from xbackend.reliance import is_unsafe
-from xbackend.selection import Run
+from xbackend.numerics.metrics import classes
+from xbackend.platforms.evidence import is_unsafe
+from xbackend.store.records import Run
 from xbackend.studies.figure import Grid, Mark
 from xbackend.studies.judgement import bits
 from xbackend.studies.study import Record, Task, place, places

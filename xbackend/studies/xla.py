@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xbackend.errors import UsageError
-from xbackend.selection import Run
+from xbackend.store.records import Run
 from xbackend.studies.configuration import Configuration, Key
 from xbackend.studies.judgement import doubts, no_outputs, proved
 from xbackend.studies.study import Outcome, Study, Task

@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xbackend.converter import ConverterSpec, Request, Result
-from xbackend.installed import installed
-from xbackend.registry import load_object
+from xbackend.plugins.converter import ConverterSpec, Request, Result
+from xbackend.plugins.installed import installed
+from xbackend.plugins.registry import load_object
 from xbackend.worker.artifact import Artifact
 from xbackend.worker.contract import Backend, BackendSpec, SettingValue, load_adapter
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.comparison import Comparison, compare
-from xbackend.store import Store
+from xbackend.comparison.comparison import Comparison, compare
+from xbackend.store.store import Store
 from xbackend.worker.objects import write_tensor
 from xbackend.worker.tensor import Tensor, of
 

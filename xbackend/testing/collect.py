@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.worker.contract import BackendSpec
 
 from .artifacts import default_settings, load_backend

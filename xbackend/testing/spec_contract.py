@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import ClassVar
 
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.worker.contract import PRECISIONS, BackendSpec, Setting
 
 from .artifacts import load_backend
@@ -24,7 +24,7 @@ WORKER_PYTHON = (3, 8)
 IMPORTED = """
 import sys
 sys.path[:] = [path for path in sys.path if path]
-from xbackend import registry
+from xbackend.plugins import registry
 registry.backend({word!r})
 print(*[name for name in {names!r} if name in sys.modules])
 """

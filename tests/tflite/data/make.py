@@ -31,8 +31,8 @@ import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from xbackend.converter import Request
 from xbackend.converters import keras_to_onnx, keras_to_tflite
+from xbackend.plugins.converter import Request
 from xbackend.testing import small_models
 
 Samples = Callable[[], Iterator[list[np.ndarray[Any, Any]]]]

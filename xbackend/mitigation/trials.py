@@ -1,0 +1,226 @@
+"""Runs a model once as it is and once with each mitigation: from mitigations to runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from xbackend.errors import ConversionError, InputError, ModelError, UsageError
+from xbackend.execution.execute import Means, carry_out_all
+from xbackend.execution.request import Order
+from xbackend.numerics.error import REFERENCE
+from xbackend.plugins import registry
+from xbackend.plugins.mitigation import EVERY, Change, Circumstances, Mitigation
+from xbackend.preparation.model import find_model
+from xbackend.preparation.rewrite import Treatment
+from xbackend.store.records import Run, read_run
+from xbackend.worker.contract import SettingValue
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One backend with one mitigation, or with none."""
+
+    backend: str
+    """The word under which it was asked for."""
+    mitigation: str
+    """Its name; empty for the model as it is."""
+    change: Change
+    runs: tuple[Run, ...] = ()
+    """Those that gave outputs."""
+    problems: tuple[str, ...] = ()
+    """Why it cannot be, or which runs failed."""
+    failed: int = 0
+    """How many runs failed, others than those that were skipped."""
+
+
+def chosen(
+    words: Sequence[str], everything: Sequence[Mitigation], backends: Sequence[str]
+) -> list[Mitigation]:
+    """Return the mitigations that are named by name, family or pattern; without words the usual.
+
+    Raises UsageError, which lists what there is, for a word that names none.
+    """
+    concerning = [each for each in everything if _concerns(each, backends)]
+    if not words:
+        return [each for each in concerning if each.default]
+    found: dict[str, Mitigation] = {}
+    for word in words:
+        named = [m for m in concerning if m.family == word and (m.default or not m.rank)]
+        named = named or [m for m in concerning if word == m.family or fnmatchcase(m.name, word)]
+        if not named:
+            raise UsageError(_unknown(word, everything))
+        found.update((each.name, each) for each in named)
+    return list(found.values())
+
+
+def _concerns(mitigation: Mitigation, backends: Sequence[str]) -> bool:
+    words = {*mitigation.changes, *mitigation.lacks}
+    return EVERY in words or bool(words & set(backends))
+
+
+def _unknown(word: str, everything: Sequence[Mitigation]) -> str:
+    families = dict.fromkeys(each.family or each.name for each in everything if each.default)
+    return (
+        f"There is no mitigation '{word}' for these backends. Families: {', '.join(families)}; "
+        "'--mitigations list' names all, and patterns such as 'round-*-8' choose some."
+    )
+
+
+def changed(order: Order, word: str, name: str, change: Change) -> Order:
+    """Return the order of one backend under a change. Raises UsageError where it has no meaning."""
+    _require(order, word, change.needs)
+    target = change.instead or word
+    own = [text for text in order.settings if text.startswith(f"{target}.")]
+    more = [f"{target}.{key}={_text(value)}" for key, value in change.settings.items()]
+    return dataclasses.replace(
+        order,
+        backends=(target,),
+        settings=(*own, *more),
+        precisions=(change.precision,) if change.precision else order.precisions,
+        threads=(change.threads,) if change.threads else order.threads,
+        options=(*order.options, *map(_option, _flat(change.options))),
+        treatment=Treatment(
+            name=name,
+            rewrite=change.rewrite,
+            zero_inputs=change.zero_inputs,
+            rounding=change.rounding,
+        ),
+    )
+
+
+def _flat(options: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, Any]]:
+    return ((name, key, value) for name, each in options.items() for key, value in each.items())
+
+
+def _option(told: tuple[str, str, Any]) -> str:
+    name, key, value = told
+    return f"{name}.{key}={value if isinstance(value, str) else json.dumps(value)}"
+
+
+def _text(value: SettingValue) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _require(order: Order, word: str, needs: Mapping[str, SettingValue]) -> None:
+    for key, value in needs.items():
+        text = f"{word}.{key}={_text(value)}"
+        if text not in order.settings:
+            raise UsageError(f"It has a meaning with --set {text} only.")
+
+
+def try_all(
+    order: Order, backends: Sequence[str], wanted: Sequence[str], means: Means
+) -> list[Trial]:
+    """Run every backend as it is, then with each mitigation that is wanted; cheap runs first.
+
+    Raises UsageError, before anything runs, for a word that names none.
+    """
+    chosen(wanted, all_mitigations(order, backends), backends)
+    plain = [Trial(word, "", Change()) for word in backends]
+    base = run_trials(order, plain, means)
+    trials, idle = [], []
+    for mitigation in chosen(wanted, all_mitigations(order, backends, base), backends):
+        for word in backends:
+            lack = mitigation.lacks.get(word, mitigation.lacks.get(EVERY))
+            if word in mitigation.changes:
+                trials.append(Trial(word, mitigation.name, mitigation.changes[word]))
+            elif lack is not None:
+                idle.append(Trial(word, mitigation.name, Change(), problems=(lack,)))
+    return [*base, *run_trials(order, trials, means), *idle]
+
+
+def run_trials(order: Order, trials: Sequence[Trial], means: Means) -> list[Trial]:
+    """Carry out trials together; one whose order is refused says why."""
+    orders: list[Order | None] = []
+    refusals: dict[int, str] = {}
+    for place, trial in enumerate(trials):
+        try:
+            orders.append(changed(order, trial.backend, trial.mitigation, trial.change))
+        except UsageError as error:
+            orders.append(None)
+            refusals[place] = str(error)
+    wanted = [each for each in orders if each is not None]
+    lenient = (UsageError, ModelError, ConversionError, InputError) if _mitigated(trials) else ()
+    done = iter(carry_out_all(wanted, means, lenient))
+    return [
+        dataclasses.replace(trial, problems=(refusals[place],))
+        if orders[place] is None
+        else _ended(trial, next(done))
+        for place, trial in enumerate(trials)
+    ]
+
+
+def in_float64(order: Order, backends: Sequence[str], means: Means) -> Run | None:
+    """Return the run that others are judged by: float64 in the first backend that can, natively.
+
+    None where none is installed, or none can.
+    """
+    for word in backends:
+        if not registry.is_available(registry.backend(word)):
+            continue
+        alone = dataclasses.replace(
+            order,
+            backends=(word,),
+            platforms=("native",),
+            precisions=(REFERENCE,),
+            threads=(1,),
+            settings=(),
+            repeats=1,
+            vouched=(),
+        )
+        (records,) = carry_out_all([alone], means, (ModelError, ConversionError))
+        runs = [] if isinstance(records, Exception) else [read_run(row) for row in records]
+        if runs and runs[0].ok:
+            return runs[0]
+    return None
+
+
+def _mitigated(trials: Sequence[Trial]) -> bool:
+    return any(trial.mitigation for trial in trials)
+
+
+def _ended(trial: Trial, answer: list[Record] | Exception) -> Trial:
+    """Return a trial with its runs, and what went wrong."""
+    if isinstance(answer, Exception):
+        return dataclasses.replace(trial, problems=(str(answer),))
+    runs = tuple(run for run in map(read_run, answer) if run.ok)
+    failures: dict[str, list[str]] = {}
+    for record in answer:
+        if record["status"] != "ok":
+            where = str(record["platform"])
+            failures.setdefault(str(record["error"]["message"]), []).append(where)
+    return dataclasses.replace(
+        trial,
+        runs=runs,
+        problems=tuple(_failure(said, places, bool(runs)) for said, places in failures.items()),
+        failed=sum(record["status"] == "failed" for record in answer),
+    )
+
+
+def _failure(said: str, places: Sequence[str], some: bool) -> str:
+    """Return why runs failed, and where, if they did not fail everywhere."""
+    return f"on {', '.join(dict.fromkeys(places))}: {said}" if some else said
+
+
+def all_mitigations(
+    order: Order, backends: Sequence[str], plain: Sequence[Trial] = ()
+) -> list[Mitigation]:
+    """Return every mitigation that the entry points name, for what was seen of the platforms."""
+    seen = [run.row["hardware"] for trial in plain for run in trial.runs]
+    formats = frozenset(find_model(order.model).files)
+    return registry.mitigations(
+        Circumstances(tuple(backends), order.platforms, _shared_flags(seen), order.threads, formats)
+    )
+
+
+def _shared_flags(hardware: Sequence[Record]) -> frozenset[str]:
+    """Return the flags that all processors have; those of ARM share none with x86's."""
+    flags = [frozenset(map(str, each.get("flags") or ())) for each in hardware]
+    return frozenset.intersection(*flags) if flags else frozenset()
