@@ -15,9 +15,9 @@ from xbackend.plugins.converter import ConverterSpec, Request, Result
 from xbackend.preparation import weights
 
 from .keras_names import names_of_layers, names_of_weights
-from .keras_source import BATCH, Source, load_source
+from .keras_source import BATCH, TraceableModel, load_traceable
 from .onnx_names import rename_values
-from .unfolded import NOTE, folding_switched_off
+from .tf2onnx_patches import NOTE, without_constant_folding
 
 if TYPE_CHECKING:
     import onnx
@@ -40,23 +40,23 @@ CALL = re.compile(r"(Stateful)?PartitionedCall(_\d+)?")
 
 def convert(request: Request) -> Result:
     """Write `model.onnx`, with the batch fixed at one and the model's own names and layout."""
-    source = load_source(request.source, request.source_format)
+    source = load_traceable(request.source, request.source_format)
     model = _converted(source, request)
     _name_after_layers(model, source)
     path = request.output / "model.onnx"
     path.write_bytes(model.SerializeToString())
     return Result(
         model=path.name,
-        weights=weights.report(source.weights, _initializers(model)),
+        weights=weights.compare_weights(source.weights, _initializers(model)),
         notes={"opset": OPSET, "batch": BATCH, "folding": NOTE},
     )
 
 
-def _converted(source: Source, request: Request) -> onnx.ModelProto:
+def _converted(source: TraceableModel, request: Request) -> onnx.ModelProto:
     import tf2onnx
 
     try:
-        with folding_switched_off():
+        with without_constant_folding():
             model: onnx.ModelProto = tf2onnx.convert.from_function(
                 source.function, input_signature=source.signature, opset=OPSET
             )[0]
@@ -91,7 +91,7 @@ def _initializers(model: onnx.ModelProto) -> list[Any]:
     return [to_array(tensor) for tensor in model.graph.initializer]
 
 
-def _name_after_layers(model: onnx.ModelProto, source: Source) -> None:
+def _name_after_layers(model: onnx.ModelProto, source: TraceableModel) -> None:
     """Name inputs, outputs and weights as the model does, and values after their layers."""
     graph = model.graph
     ports = dict(zip((v.name for v in graph.input), source.inputs, strict=True))

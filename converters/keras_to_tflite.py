@@ -15,7 +15,7 @@ from xbackend.plugins.converter import ConverterSpec, Request, Result
 from xbackend.preparation import weights
 
 from .flat_writer import FLAT_OPTIONS, operations, quantization
-from .keras_source import BATCH, Source, load_source
+from .keras_source import BATCH, TraceableModel, load_traceable
 from .tflite_file import read_flat_file
 
 SOURCES = ("keras", "h5", "savedmodel")
@@ -38,7 +38,7 @@ Samples = list[list[Array]]
 
 def convert(request: Request) -> Result:
     """Write `model.tflite`, with the batch fixed at one and the model's own layout."""
-    source = load_source(request.source, request.source_format)
+    source = load_traceable(request.source, request.source_format)
     notes: dict[str, Any] = {"batch": BATCH}
     samples: Samples = []
     if request.target_format == "tflite-int8":
@@ -48,12 +48,12 @@ def convert(request: Request) -> Result:
     path.write_bytes(_flat(source, samples, request))
     return Result(
         model=path.name,
-        weights=weights.report(source.weights, read_flat_file(path).weights().values()),
+        weights=weights.compare_weights(source.weights, read_flat_file(path).weights().values()),
         notes=notes,
     )
 
 
-def _flat(source: Source, samples: Samples, request: Request) -> bytes:
+def _flat(source: TraceableModel, samples: Samples, request: Request) -> bytes:
     """Convert the frozen function; with samples, quantize it after them."""
     import tensorflow as tf
 
@@ -87,7 +87,7 @@ def _sentence(error: Exception, path: Path) -> str:
     return f"TensorFlow Lite's converter cannot convert {path}: {first}"
 
 
-def _samples(source: Source, request: Request) -> Samples:
+def _samples(source: TraceableModel, request: Request) -> Samples:
     """Return the calibration inputs, one list of arrays for each sample. Raises InputError."""
     if request.inputs is None:
         raise InputError(

@@ -15,8 +15,8 @@ from xbackend.worker.artifact import Layer, ValueInfo
 from xbackend.worker.graph import Graph, Node
 from xbackend.worker.tensor import Tensor
 
-from .onnx_normalise import SUBGRAPH, Context, format_name, normalise, tensor_of
-from .onnx_source import own_opset, read_model
+from .onnx_normalise import SUBGRAPH, NormaliseContext, format_name, normalise, tensor_of
+from .onnx_source import own_opset, read_onnx
 
 if TYPE_CHECKING:
     import onnx
@@ -42,14 +42,14 @@ LARGE = 1 << 30
 
 def convert(request: Request) -> Result:
     """Write `graph.json`, `weights.bin`, `model.onnx` and `taps.onnx`."""
-    model = read_model(request.source)
+    model = read_onnx(request.source)
     graph = graph_of(model)
     write_graph(graph, request.output)
     source = {t.name: tensor_of(t).array for t in model.graph.initializer}
     _write_onnx(model, request.output)
     return Result(
         model="model.onnx",
-        weights=weights.report(source, (t.array for t in graph.constants.values())),
+        weights=weights.compare_weights(source, (t.array for t in graph.constants.values())),
         inputs=graph.inputs,
         outputs=graph.outputs,
         layers=layers_of(graph),
@@ -59,7 +59,7 @@ def convert(request: Request) -> Result:
 
 def graph_of(model: onnx.ModelProto) -> Graph:
     """Normalise a sound model, see `xbackend.worker.graph`."""
-    context = Context(opset=own_opset(model), ranks=_ranks(model))
+    context = NormaliseContext(opset=own_opset(model), ranks=_ranks(model))
     nodes = tuple(normalise(node, context) for node in model.graph.node)
     constants = {t.name: tensor_of(t) for t in model.graph.initializer}
     return Graph(

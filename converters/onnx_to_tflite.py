@@ -15,7 +15,7 @@ from xbackend.worker.artifact import ValueInfo
 from xbackend.worker.contract import Unsupported, load_adapter
 from xbackend.worker.graph import Graph, read_graph
 
-from .flat_writer import FLAT_OPTIONS, Samples, calibration, flat_bytes, read_samples
+from .flat_writer import FLAT_OPTIONS, Samples, calibration, convert_function, read_samples
 from .tflite_file import read_flat_file
 
 SPEC = ConverterSpec(
@@ -58,10 +58,10 @@ def convert(request: Request) -> Result:
     used = samples if quantized else []
     path = request.output / "model.tflite"
     function = _function(graph, shapes, request)
-    path.write_bytes(flat_bytes(function, used, request.source, request.options))
+    path.write_bytes(convert_function(function, used, request.source, request.options))
     return Result(
         model=path.name,
-        weights=weights.report(_weights(graph), read_flat_file(path).weights().values()),
+        weights=weights.compare_weights(_weights(graph), read_flat_file(path).weights().values()),
         notes={
             "shapes": {name: list(shape) for name, shape in shapes.items()},
             **calibration(used, request.options),

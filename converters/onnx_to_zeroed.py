@@ -21,7 +21,7 @@ from xbackend.plugins.converter import ConverterSpec, Request, Result
 from xbackend.preparation import weights
 
 from .onnx_normalise import tensor_of
-from .onnx_source import read_model
+from .onnx_source import read_onnx
 
 if TYPE_CHECKING:
     import onnx
@@ -55,7 +55,7 @@ SELECTING = frozenset(
 )
 """Operators whose outputs are numbers of their inputs, or zero: nothing is to be rounded anew."""
 
-LEAST_CUT = 2
+MIN_EXACT_BITS = 2
 """Bits from which the arithmetic that cuts is exact."""
 
 LARGE = 1 << 30
@@ -74,7 +74,7 @@ class Zeroing:
 def convert(request: Request) -> Result:
     """Write the model with fewer bits; values keep their names, outputs of the graph too."""
     zeroing = _read(request.options)
-    model = read_model(request.source)
+    model = read_onnx(request.source)
     before = {t.name: tensor_of(t).array for t in model.graph.initializer}
     _zero_weights(model, zeroing)
     added = _zero_activations(model, zeroing) if zeroing.activations else []
@@ -82,7 +82,7 @@ def convert(request: Request) -> Result:
     _save(model, request)
     return Result(
         model="model.onnx",
-        weights=weights.report(before, after),
+        weights=weights.compare_weights(before, after),
         notes={"options": vars(zeroing), "rounded_values": added},
     )
 
@@ -104,10 +104,10 @@ def _read(options: Mapping[str, Any]) -> Zeroing:
                 f"onnx_to_zeroed.{key}={given[key]} must be a number of bits from 0 to "
                 f"{MANTISSA - 1}."
             )
-    if given["rounding"] == "zero" and 0 < given["activations"] < LEAST_CUT:
+    if given["rounding"] == "zero" and 0 < given["activations"] < MIN_EXACT_BITS:
         raise UsageError(
             f"onnx_to_zeroed.activations={given['activations']} cannot be cut off exactly by "
-            f"arithmetic: choose {LEAST_CUT} bits or more, or rounding=nearest."
+            f"arithmetic: choose {MIN_EXACT_BITS} bits or more, or rounding=nearest."
         )
     return Zeroing(**given)
 

@@ -10,8 +10,8 @@ from xbackend.plugins.converter import ConverterSpec, Request, Result
 from xbackend.preparation import weights
 
 from .onnx_names import rename_values, unique_names
+from .tf2onnx_patches import NOTE, without_constant_folding
 from .tflite_file import FlatFile, read_flat_file, refuse_foreign_operations
-from .unfolded import NOTE, folding_switched_off
 
 if TYPE_CHECKING:
     import onnx
@@ -44,7 +44,7 @@ def convert(request: Request) -> Result:
     path.write_bytes(model.SerializeToString())
     return Result(
         model=path.name,
-        weights=weights.report(file.weights(), _initializers(model)),
+        weights=weights.compare_weights(file.weights(), _initializers(model)),
         notes={"opset": OPSET, "folding": NOTE, "layout": "inputs as in the TensorFlow Lite file"},
     )
 
@@ -53,7 +53,7 @@ def _converted(path: Path) -> onnx.ModelProto:
     import tf2onnx
 
     try:
-        with folding_switched_off():
+        with without_constant_folding():
             model: onnx.ModelProto = tf2onnx.convert.from_tflite(str(path), opset=OPSET)[0]
     except (RuntimeError, ValueError, KeyError, NotImplementedError) as error:
         said = " ".join(str(error).split())[:300]

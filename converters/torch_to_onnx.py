@@ -19,7 +19,7 @@ from xbackend.errors import ConversionError, ModelError
 from xbackend.plugins.converter import ConverterSpec, Request, Result
 from xbackend.preparation import weights
 
-from .pt2_archive import rewrite
+from .pt2_archive import sanitize
 
 SPEC = ConverterSpec(
     name="torch_to_onnx",
@@ -38,7 +38,7 @@ FILE = "model.onnx"
 
 
 @dataclass(frozen=True)
-class Made:
+class ModuleWithExamples:
     """What a user's function makes."""
 
     module: Any
@@ -53,7 +53,7 @@ def convert(request: Request) -> Result:
 
     if request.source_format == "pt2":
         return _convert_program(load_program(request.source), request)
-    made = make(str(request.source))
+    made = call_factory(str(request.source))
     if isinstance(made.module, torch.export.ExportedProgram):
         return _convert_program(made.module, request)
     return _convert_module(made, request)
@@ -65,7 +65,7 @@ def load_program(source: Path) -> Any:
 
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "model.pt2"
-        rewrite(source, copy)
+        sanitize(source, copy)
         try:
             return torch.export.load(copy)
         except Exception as error:  # a broken graph raises anything
@@ -75,7 +75,7 @@ def load_program(source: Path) -> Any:
             ) from error
 
 
-def make(text: str) -> Made:
+def call_factory(text: str) -> ModuleWithExamples:
     """Call the function that a user names as `module:callable`, with nothing."""
     import onnxscript  # noqa: F401 - before the current folder can shadow what it imports
     import torch
@@ -97,7 +97,7 @@ def make(text: str) -> Made:
         examples = getattr(module_or_program, "example_inputs", None)
     if examples is None:
         examples = getattr(function, "example_inputs", None)
-    return Made(module_or_program, None if examples is None else _several(examples))
+    return ModuleWithExamples(module_or_program, None if examples is None else _several(examples))
 
 
 def _several(examples: Any) -> tuple[Any, ...]:
@@ -133,7 +133,7 @@ def _convert_program(program: Any, request: Request) -> Result:
     return _exported(export, state, request, {"exporter": "dynamo", "opset": PROGRAM_OPSET})
 
 
-def _convert_module(made: Made, request: Request) -> Result:
+def _convert_module(made: ModuleWithExamples, request: Request) -> Result:
     """Export by tracing, in inference, with the folding of constants and normalisations off."""
     import torch
 
@@ -200,7 +200,7 @@ def _exported(
         ) from error
     held = [_bits(to_array(tensor)) for tensor in onnx.load(path).graph.initializer]
     source = {name: _array(value) for name, value in state.items() if not _is_counter(name)}
-    return Result(model=FILE, weights=weights.report(source, held), notes=notes)
+    return Result(model=FILE, weights=weights.compare_weights(source, held), notes=notes)
 
 
 def _is_counter(name: str) -> bool:

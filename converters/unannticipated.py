@@ -18,8 +18,8 @@ from typing import Any
 from xbackend.errors import UsageError
 from xbackend.plugins.importer import ForeignRun, Found, ImporterSpec, Refusal, Sample
 
-from .unannticipated_file import Contents, Unsound, read
-from .unannticipated_place import FORMS, Place, Unplaced, inner, place
+from .unannticipated_file import InvalidResult, ResultFile, read
+from .unannticipated_path import FORMS, ResultPath, UnknownPath, inner, parse_path
 
 SPEC = ImporterSpec(
     name="unannticipated",
@@ -36,11 +36,11 @@ Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Measured:
+class ParsedResult:
     """One file, read."""
 
-    place: Place
-    contents: Contents
+    place: ResultPath
+    contents: ResultFile
     model: str
 
     @property
@@ -62,7 +62,7 @@ def runs(folder: Path) -> Found:
 
     Raises UsageError where no file lies in an experiment's folder.
     """
-    found: dict[Key, dict[str, list[Measured]]] = {}
+    found: dict[Key, dict[str, list[ParsedResult]]] = {}
     remarks: Counter[tuple[str, str]] = Counter()
     for path in _files(folder):
         one = _measured(path)
@@ -78,7 +78,7 @@ def runs(folder: Path) -> Found:
         yield Refusal(f"{where}: imported, {files} {remark}.")
 
 
-def _folder(where: Place) -> str:
+def _folder(where: ResultPath) -> str:
     return where.path.rpartition("/")[0]
 
 
@@ -101,30 +101,32 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def _measured(path: Path) -> Measured | Refusal:
+def _measured(path: Path) -> ParsedResult | Refusal:
     parts = inner(path)
     try:
-        found, contents = place(parts), read(path)
-        return Measured(found, contents, _model(found, contents))
-    except (Unplaced, Unsound) as error:
+        found, contents = parse_path(parts), read(path)
+        return ParsedResult(found, contents, _model(found, contents))
+    except (UnknownPath, InvalidResult) as error:
         return Refusal(f"{'/'.join(parts)} is not imported: {error}.")
 
 
-def _model(found: Place, contents: Contents) -> str:
-    """Return the model's name, which path and file must agree on. Raises Unsound."""
+def _model(found: ResultPath, contents: ResultFile) -> str:
+    """Return the model's name, which path and file must agree on. Raises InvalidResult."""
     if None not in (found.named, contents.model) and found.named != contents.model:
-        raise Unsound(f"its path names the model '{found.named}', the file '{contents.model}'")
+        raise InvalidResult(
+            f"its path names the model '{found.named}', the file '{contents.model}'"
+        )
     if found.precision not in (None, contents.prediction.dtype):
-        raise Unsound(
+        raise InvalidResult(
             f"its path names {found.precision}, the prediction is {contents.prediction.dtype}"
         )
     model = found.model or contents.model
     if model is None:
-        raise Unsound("neither its path nor 'model_type' names the model")
+        raise InvalidResult("neither its path nor 'model_type' names the model")
     return model
 
 
-def _runs(samples: Mapping[str, Sequence[Measured]]) -> Iterator[ForeignRun]:
+def _runs(samples: Mapping[str, Sequence[ParsedResult]]) -> Iterator[ForeignRun]:
     """Yield the runs of one machine and model: one if no file has repeats or a double."""
     for files in zip_longest(*samples.values()):
         present = [one for one in files if one is not None]
@@ -139,7 +141,7 @@ def _runs(samples: Mapping[str, Sequence[Measured]]) -> Iterator[ForeignRun]:
             yield _run(present, outputs, repeat)
 
 
-def _run(files: Sequence[Measured], samples: tuple[Sample, ...], repeat: int) -> ForeignRun:
+def _run(files: Sequence[ParsedResult], samples: tuple[Sample, ...], repeat: int) -> ForeignRun:
     first = files[0]
     return ForeignRun(
         model=first.model,
@@ -158,7 +160,7 @@ def _run(files: Sequence[Measured], samples: tuple[Sample, ...], repeat: int) ->
     )
 
 
-def _facts(files: Sequence[Measured]) -> dict[str, Any]:
+def _facts(files: Sequence[ParsedResult]) -> dict[str, Any]:
     first = files[0]
     batched = first.contents.batched
     return {

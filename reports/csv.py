@@ -70,10 +70,10 @@ def render(comparison: Comparison) -> str:
     if comparison.isolations:
         writer.writerows(_isolations(comparison))
         return stream.getvalue()
-    judged = {id(each.section): each for each in comparison.accuracy}
+    judged = {id(each.section): each for each in comparison.reference_comparisons}
     writer.writerow([*COLUMNS, *(JUDGED if judged else ())])
     for tap in (tap for sample in comparison.samples for tap in sample.taps):
-        row = tap.document()
+        row = tap.to_dict()
         cells = [_cell(key, row[key]) for key in COLUMNS]
         found = judged.get(id(tap.section))
         ratings = found.by_class.get((tap.input, tap.tap), ()) if found else ()
@@ -86,7 +86,7 @@ def _isolations(comparison: Comparison) -> Iterator[Sequence[Any]]:
     yield [*VERDICTS, *(f"{kind}_{key}" for kind in kinds for key in DISTANCES)]
     for found in comparison.isolations:
         for each in found.layers:
-            row = {"reference": found.reference.id, "run": found.run.id, **each.document()}
+            row = {"reference": found.reference.id, "run": found.run.id, **each.to_dict()}
             row["by_emulation"] = str(each.by_emulation).lower()
             metrics = [(row[kind] or {}).get(key) for kind in kinds for key in DISTANCES]
             yield [*(row[key] for key in VERDICTS), *metrics]
@@ -94,7 +94,7 @@ def _isolations(comparison: Comparison) -> Iterator[Sequence[Any]]:
 
 def render_activations(comparison: Comparison) -> str:
     """Write a header and one row for each activation and pooling layer of each sample."""
-    rows = [passage.document() for passage in activations(comparison)]
+    rows = [passage.to_dict() for passage in activations(comparison)]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(ACTIVATIONS)

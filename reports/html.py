@@ -9,18 +9,18 @@ from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.findings import Isolation
 from xbackend.comparison.summary import Summary, summaries
 
-from .accuracy import accuracy_sentences, accuracy_tables, of_section
+from .accuracy import accuracy_sentences, accuracy_tables, find_reference_comparison
+from .formatting import heading, notes, verdict
 from .isolation import isolation_heading, isolation_sentences, isolation_table
 from .tables import (
     Table,
-    agreement_table,
-    daggers,
+    emulation_notes,
+    has_starred_layers,
     layer_table,
+    run_group_table,
     shows_layers,
-    starred,
-    stopped_table,
+    unsuccessful_table,
 )
-from .wording import heading, notes, verdict
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem;
@@ -55,10 +55,10 @@ PAGE = """<!DOCTYPE html>
 def render(comparison: Comparison) -> str:
     """Lay out a comparison as one HTML page, with every name escaped."""
     parts = [part for summary in summaries(comparison) for part in _section(summary, comparison)]
-    if comparison.stopped:
+    if comparison.unsuccessful:
         parts += [
             "<h2>Runs that gave nothing to compare</h2>",
-            _lay_out(stopped_table(comparison.stopped)),
+            _render_table(unsuccessful_table(comparison.unsuccessful)),
         ]
     parts += [part for found in comparison.isolations for part in _isolation(found)]
     return PAGE.format(style=STYLE, body="\n".join(parts))
@@ -67,28 +67,28 @@ def render(comparison: Comparison) -> str:
 def _section(summary: Summary, comparison: Comparison) -> Iterable[str]:
     yield f"<h2>{escape(heading(summary))}</h2>"
     yield f'<p class="verdict">{escape(verdict(summary))}</p>'
-    yield _lay_out(agreement_table(summary))
+    yield _render_table(run_group_table(summary))
     if shows_layers(summary):
         table, _ = layer_table(summary, most=None)
-        yield _lay_out(table)
-        if starred(summary):
+        yield _render_table(table)
+        if has_starred_layers(summary):
             yield '<p class="note">* with layers of runs whose bits the recording changed</p>'
-    for text in daggers(summary):
+    for text in emulation_notes(summary):
         yield f'<p class="note">{escape(text)}</p>'
     for note in notes(summary):
         yield f'<p class="note">{escape(note)}</p>'
-    if judged := of_section(comparison, summary):
-        yield from map(_lay_out, accuracy_tables(summary, judged, None))
+    if judged := find_reference_comparison(comparison, summary):
+        yield from map(_render_table, accuracy_tables(summary, judged, None))
         yield from (f"<p>{escape(text)}</p>" for text in accuracy_sentences(summary, judged))
 
 
 def _isolation(found: Isolation) -> Iterable[str]:
     yield f"<h2>{escape(isolation_heading(found))}</h2>"
-    yield _lay_out(isolation_table(found, None)[0])
+    yield _render_table(isolation_table(found, None)[0])
     yield from (f"<p>{escape(text)}</p>" for text in isolation_sentences(found))
 
 
-def _lay_out(table: Table) -> str:
+def _render_table(table: Table) -> str:
     head = _row("th", table.headers, table.numeric)
     body = "\n".join(_row("td", row, table.numeric) for row in table.rows)
     return f"<table>\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody>\n</table>"

@@ -6,22 +6,22 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 
-from xbackend.comparison.activations import LayerChange
+from xbackend.comparison.activations import ActivationSummary
 from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.layers import TapSummary
 from xbackend.comparison.summary import Summary, summaries
 
-from .tables import Table
-from .terminal import NARROWEST, lay_out, rest_width
-from .wording import (
+from .formatting import (
     DAGGER,
-    count,
-    dagger_note,
+    emulation_note,
+    format_number,
     heading,
-    number,
+    pluralize,
     printable,
     shorten,
 )
+from .tables import Table
+from .terminal import NARROWEST, other_columns_width, render_table
 
 SHORT = {"activation": "act", "pooling": "pool", None: ""}
 NAMED = 6
@@ -54,10 +54,10 @@ def render(comparison: Comparison) -> str:
 def _section(summary: Summary, width: int) -> str:
     title = shorten(heading(summary), width)
     table = layers_table(summary)
-    room = max(12, width - rest_width(table, 1))
+    room = max(12, width - other_columns_width(table, 1))
     rows = tuple((row[0], shorten(row[1], room), *row[2:]) for row in table.rows)
     lines = [*_signs_told(summary, table), *sentences(summary)]
-    text = lay_out(Table(table.headers, rows, table.numeric))
+    text = render_table(Table(table.headers, rows, table.numeric))
     return "\n\n".join(
         [f"{title}\n{'=' * len(title)}", text, "\n".join(_wrap(line, width) for line in lines)]
     )
@@ -72,18 +72,18 @@ def layers_table(summary: Summary) -> Table:
 
 def _row(tap: TapSummary) -> tuple[str, ...]:
     return (
-        number(tap.layer),
+        format_number(tap.layer),
         printable(tap.tap) + (" (output)" if tap.is_output else ""),
         printable(tap.operator or "–"),
         SHORT[tap.kind],
-        f"{tap.eqc_count}{signs(tap)}",
+        f"{tap.eqc_count}{trust_marks(tap)}",
         born_text(tap),
         _count_text(tap, tap.origin.collapsed),
-        number(tap.metrics.remaining_precision),
+        format_number(tap.metrics.remaining_precision),
     )
 
 
-def signs(tap: TapSummary | LayerChange) -> str:
+def trust_marks(tap: TapSummary | ActivationSummary) -> str:
     """Return what is to be said of a tensor before it is trusted."""
     return (STAR if tap.taps_not_neutral else "") + (DAGGER if tap.emulation_unsafe else "")
 
@@ -102,7 +102,7 @@ def _count_text(tap: TapSummary, counted: int | None) -> str:
 def is_partial(tap: TapSummary) -> bool:
     """Tell whether what a layer bears and joins is known of a part of it, or of some runs, only."""
     origin = tap.origin
-    return bool(origin.through or origin.unknown or origin.apart)
+    return bool(origin.through or origin.unknown or origin.compared_within_subgraphs)
 
 
 def _signs_told(summary: Summary, table: Table) -> list[str]:
@@ -110,7 +110,7 @@ def _signs_told(summary: Summary, table: Table) -> list[str]:
     cells = "".join(cell for row in table.rows for cell in row[4:7])
     found = [f"{sign} {meaning}" for sign, meaning in SIGNS.items() if sign in cells]
     operators = list(summary.reliance.operators)
-    return [*found, *([dagger_note(operators)] if DAGGER in cells and operators else [])]
+    return [*found, *([emulation_note(operators)] if DAGGER in cells and operators else [])]
 
 
 def sentences(summary: Summary) -> list[str]:
@@ -129,7 +129,7 @@ def sentences(summary: Summary) -> list[str]:
         else "No layer is known to join classes.",
     ]
     if unknown:
-        found.append(f"Of {count(unknown, 'layer')} neither is known.")
+        found.append(f"Of {pluralize(unknown, 'layer')} neither is known.")
     return found
 
 
@@ -140,7 +140,7 @@ def _named(taps: Sequence[TapSummary], counts: Sequence[int | None]) -> str:
     ]
     more = len(taps) - NAMED
     text = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
-    return f"{count(len(taps), 'layer')}: {text}"
+    return f"{pluralize(len(taps), 'layer')}: {text}"
 
 
 def _wrap(text: str, width: int) -> str:

@@ -21,10 +21,15 @@ from xbackend.backends.fixed.adapter import FixedSession
 from xbackend.backends.fixed.refusal import refuse
 from xbackend.converters import onnx_to_graph, onnx_to_int8
 from xbackend.plugins.converter import Request
-from xbackend.testing.expected import PASSED, ExpectedFailure, Outcome, complaint
+from xbackend.testing.expected_failures import (
+    PASSED,
+    CaseOutcome,
+    ExpectedFailure,
+    explain_mismatch,
+)
 from xbackend.testing.random_nets import NETS, samples
 from xbackend.testing.random_nodes import (
-    EVERY,
+    ALL_INT8_VALUES,
     RandomNodes,
     elementwise,
     linear,
@@ -247,7 +252,7 @@ def deviating(name: str) -> tuple[tuple[Any, ...], str | None]:
     """Return the node that deviates, and the CPU on which it does if that is not any."""
     half, one = np.float32([0.3, 0.7, 0.6]), np.float32(1 / 256)
     middle, zero = np.uint8(128), np.uint8(0)
-    a, b = np.repeat(EVERY["uint8"], 256), np.tile(EVERY["uint8"], 256)
+    a, b = np.repeat(ALL_INT8_VALUES["uint8"], 256), np.tile(ALL_INT8_VALUES["uint8"], 256)
     pairs = (a, half[0], middle, b, half[1], middle, half[2], middle)
     scales = np.float32(0.036262874), np.uint8(216), np.float32(0.003271986), zero
     return {
@@ -255,7 +260,7 @@ def deviating(name: str) -> tuple[tuple[Any, ...], str | None]:
             ("QLinearSoftmax", np.uint8([[9], [200]]), np.float32(0.1), zero, one, zero),
             None,
         ),
-        "sigmoid near a tie": (("QLinearSigmoid", EVERY["uint8"], *scales), None),
+        "sigmoid near a tie": (("QLinearSigmoid", ALL_INT8_VALUES["uint8"], *scales), None),
         "sum without FMA": (("QLinearAdd", *pairs), "Nehalem"),
     }[name]
 
@@ -269,8 +274,8 @@ def test_what_deviates_is_known_with_its_reason(tmp_path: Path, name: str) -> No
     net = together(nodes, tmp_path)
     prefix = emulator(cpu) if cpu else None
     wrong = differing(net.fixed(), net.ort("taps.onnx", "DISABLE_ALL", prefix))
-    outcome = Outcome("wrong value", ", ".join(wrong)) if wrong else PASSED
-    problem = complaint(name, outcome, DEVIATIONS)
+    outcome = CaseOutcome("wrong value", ", ".join(wrong)) if wrong else PASSED
+    problem = explain_mismatch(name, outcome, DEVIATIONS)
     assert problem is None, problem
 
 

@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from xbackend.converters.onnx_to_int8 import convert
-from xbackend.converters.quantizable import fold_batch_norms, spell_batch_norms
+from xbackend.converters.quantization_preprocess import decompose_batch_norms, fold_batch_norms
 from xbackend.errors import ConversionError, InputError
 from xbackend.plugins.converter import Request, Result
 from xbackend.testing.random_nets import NETS, RandomNet, normalised_net, plain_net, samples
@@ -236,7 +236,7 @@ def test_a_batch_norm_that_follows_no_convolution_becomes_a_product_and_a_sum() 
     before = ReferenceEvaluator(model).run(None, {"x": x})[0]
     vectors = constants(model)
     norm = [node for node in model.graph.node if node.op_type == "BatchNormalization"][1]
-    assert spell_batch_norms(model) == ["norm1", norm.output[0]]
+    assert decompose_batch_norms(model) == ["norm1", norm.output[0]]
     assert "BatchNormalization" not in operators(model)
     gamma, beta, mean, variance = (float(vectors[name][1]) for name in norm.input[1:])
     factor = gamma / math.sqrt(variance + float(np.float32(1e-5)))

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xbackend.attribution.correlate import flag_tables
-from xbackend.commands.intake import take_in
+from xbackend.attribution.correlation import flag_tables
+from xbackend.commands.intake import import_runs
 from xbackend.comparison.comparison import Comparison, compare
 from xbackend.comparison.dendrogram import output_tree
 from xbackend.comparison.machines import machine_table
@@ -52,7 +52,7 @@ def store(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     made = Store(tmp_path_factory.mktemp("published"))
     made.create()
     spec = registry.importer("unannticipated")
-    take_in(made, spec.name, registry.load_object(spec.read)(results))
+    import_runs(made, spec.name, registry.load_object(spec.read)(results))
     return made
 
 

@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from xbackend.commands.main import main
-from xbackend.commands.overflows import reached_in
+from xbackend.commands.overflows import exposed_layers
 from xbackend.store.store import Store
 
 needs_qemu = pytest.mark.skipif(
@@ -62,7 +62,7 @@ def test_the_layers_named_are_those_that_deviate_on_a_haswell(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (record,) = store.runs()
-    found = reached_in(store, record)
+    found = exposed_layers(store, record)
     assert {exposure.tap for exposure in found if exposure.share} == {"conv1_quantized"}
     command = ["run", str(apart(store, tmp_path)), "--inputs", str(tmp_path / "apart.npz")]
     command += ["--precision", "float32", "--taps", "outputs", "--store", str(tmp_path / "store")]

@@ -16,7 +16,7 @@ from xbackend.converters.torch_to_onnx import convert
 from xbackend.errors import ConversionError, ModelError
 from xbackend.plugins import registry
 from xbackend.plugins.converter import Request, Result
-from xbackend.preparation.conversion import Workshop
+from xbackend.preparation.conversion import ArtifactBuilder
 from xbackend.preparation.model import Model, find_model
 from xbackend.store.store import Store
 from xbackend.testing.artifacts import default_settings, load_backend, make_artifact
@@ -204,7 +204,7 @@ def test_a_function_is_called_again_and_its_model_is_what_comes_out(
 
     def made(value: float) -> Model:
         (tmp_path / "weights_elsewhere.py").write_text(f"VALUE = {value!r}")
-        return Workshop(find_model("maker:make"), store, lambda: None, "").settled()
+        return ArtifactBuilder(find_model("maker:make"), store, lambda: None, "").resolved_model()
 
     one, two, again = made(1.5), made(-2.25), made(1.5)
     for model, value in ((one, 1.5), (two, -2.25)):

@@ -14,7 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from xbackend.testing.bench import Bench
+from xbackend.testing.store_builder import StoreBuilder
 
 ENTRY_POINTS = """\
 [xbackend.backends]
@@ -305,6 +305,6 @@ def sound(write_model: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def bench(tmp_path: Path) -> StoreBuilder:
     """A store to write runs into by hand."""
-    return Bench(tmp_path / "bench")
+    return StoreBuilder(tmp_path / "bench")

@@ -13,7 +13,7 @@ import pytest
 from xbackend.plugins import registry
 from xbackend.testing.artifacts import default_settings, load_backend, make_artifact
 from xbackend.testing.contract import BackendContract, assert_close
-from xbackend.testing.expected import ExpectedFailure
+from xbackend.testing.expected_failures import ExpectedFailure
 from xbackend.testing.small_models import small_model
 from xbackend.worker.contract import Session, SettingValue, Unsupported
 from xbackend.worker.tensor import of

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from xbackend.converters import flat_graph
+from xbackend.converters import flat_interpreter
 from xbackend.errors import ConversionError, InputError, ModelError
 from xbackend.testing.small_models import small_model
 from xbackend.worker.artifact import Artifact, Layer, ValueInfo
@@ -245,7 +245,7 @@ def test_foreign_operations_are_refused_before_a_runtime_sees_them(flatten: Any)
 
 
 def test_without_a_runtime_the_cure_is_told(flatten: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flat_graph, "RUNTIMES", ("no_such_runtime",))
+    monkeypatch.setattr(flat_interpreter, "RUNTIMES", ("no_such_runtime",))
     with pytest.raises(ConversionError, match=r"pip install 'xbackend\[tflite\]'"):
         flatten("contract")
 
@@ -255,5 +255,5 @@ def test_either_runtime_gives_the_same_names(
     flatten: Any, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
     pytest.importorskip(package)
-    monkeypatch.setattr(flat_graph, "RUNTIMES", (package,))
+    monkeypatch.setattr(flat_interpreter, "RUNTIMES", (package,))
     assert taps(flatten("contract", small_model().model))[0] == ("relu", TURNED)

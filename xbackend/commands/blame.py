@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from xbackend.attribution.correlate import FlagTable, flag_tables
+from xbackend.attribution.correlation import FlagTable, flag_tables
 from xbackend.platforms.evidence import in_words
 from xbackend.store.cohort import number_format
 from xbackend.store.selection import Query, select
@@ -21,7 +21,7 @@ def correlate(options: argparse.Namespace, store: Store) -> int:
     runs = select(store, Query(options.model, tuple(options.where or ())))
     tables = flag_tables(runs)
     if options.json:
-        print(json.dumps({"schema_version": 1, "tables": [t.document() for t in tables]}))
+        print(json.dumps({"schema_version": 1, "tables": [t.to_dict() for t in tables]}))
         return 0
     for table in tables:
         print(_table_text(table))
@@ -37,7 +37,7 @@ def _table_text(table: FlagTable) -> str:
     title = f"{group['model']}, {number_format(group)}, {version}"
     lines = [f"{title}: {len(table.runs)} runs in {len(table.classes)} classes", ""]
     if table.emulated:
-        lines[1:] = [judged(table.emulated), ""]
+        lines[1:] = [emulation_note(table.emulated), ""]
     where = {run.id: _place(run.row) for run in table.runs}
     for number, ids in enumerate(table.classes, 1):
         names = list(dict.fromkeys(where[name] for name in ids))
@@ -58,7 +58,7 @@ def _table_text(table: FlagTable) -> str:
     return "\n".join([*lines, "", tabulate(rows, headers, disable_numparse=True), ""])
 
 
-def judged(operators: Sequence[str]) -> str:
+def emulation_note(operators: Sequence[str]) -> str:
     """Return a sentence on what is judged instead of outputs that an emulator made."""
     return (
         f"Judged by the layers that do not rest on emulated {in_words(operators)}, as the outputs "

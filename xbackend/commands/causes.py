@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable, Container, Sequence
 from typing import Any
 
-from xbackend.attribution.ablate import Outcome, Trial, Verdict, ablate
-from xbackend.commands.blame import judged
+from xbackend.attribution.ablation import AblationOutcome, AblationResult, AblationTrial, ablate
+from xbackend.commands.blame import emulation_note
 from xbackend.errors import UsageError, XbackendError
-from xbackend.execution.execute import Means, carry_out
-from xbackend.execution.request import Order
+from xbackend.execution.execute import ExecutionContext, execute
+from xbackend.execution.request import RunRequest
 from xbackend.platforms.cpu_switches import (
     Switches,
     chosen,
@@ -36,7 +36,7 @@ UNKNOWN = "layer unknown*"
 
 
 @dataclasses.dataclass(frozen=True)
-class Candidates:
+class SwitchCandidates:
     """What can be switched on an emulated processor."""
 
     had: tuple[str, ...]
@@ -45,25 +45,27 @@ class Candidates:
     """Properties that the emulator does not take for it, with the reason."""
 
 
-def ablation(options: argparse.Namespace, order: Order, means: Means) -> int:
+def run_ablation(
+    options: argparse.Namespace, request: RunRequest, context: ExecutionContext
+) -> int:
     """Switch what an emulated processor has and print what of it changes the bits.
 
     Exit status 3 if a backend does not run on the processor as it is.
     """
-    start = order.platforms[0]
-    found = candidates(start)
+    start = request.platforms[0]
+    found = switch_candidates(start)
     known = (*found.had, *found.refused)
     only = known if not options.only else chosen(options.only.split(","), known)
     documents: dict[str, Record] = {}
-    for backend in order.backends or float_backends():
-        one = dataclasses.replace(order, backends=(backend,))
+    for backend in request.backends or float_backends():
+        one = dataclasses.replace(request, backends=(backend,))
         try:
-            verdict = judge(found, only, _attempts(one, start, means))
+            verdict = search_switches(found, only, _attempts(one, start, context))
         except XbackendError as error:
             print(f"xbackend: {backend}: {error}", file=sys.stderr)
             documents[backend] = {"error": str(error)}
             continue
-        documents[backend] = verdict.document()
+        documents[backend] = verdict.to_dict()
         if not options.json:
             print(verdict_text(backend, start, verdict), flush=True)
     if options.json:
@@ -71,14 +73,14 @@ def ablation(options: argparse.Namespace, order: Order, means: Means) -> int:
     return 3 if any("error" in each for each in documents.values()) else 0
 
 
-def judge(
-    found: Candidates,
+def search_switches(
+    found: SwitchCandidates,
     only: Sequence[str],
-    attempt: Callable[[Sequence[Switches]], Sequence[Outcome]],
-) -> Verdict:
+    attempt: Callable[[Sequence[Switches]], Sequence[AblationOutcome]],
+) -> AblationResult:
     """Return what the search finds, after the properties that the emulator refuses."""
     refused = [
-        Trial((switch,), Outcome("illegal", reason=why))
+        AblationTrial((switch,), AblationOutcome("illegal", reason=why))
         for switch, why in found.refused.items()
         if switch in only
     ]
@@ -86,7 +88,7 @@ def judge(
     return dataclasses.replace(verdict, trials=(*refused, *verdict.trials))
 
 
-def candidates(start: str) -> Candidates:
+def switch_candidates(start: str) -> SwitchCandidates:
     """Return what can be switched on a platform. Raises UsageError if it is no emulated x86.
 
     A property is tried on the processor alone: what CPUID does not show is no difference.
@@ -108,26 +110,26 @@ def candidates(start: str) -> Candidates:
                 had.append(switch)
         except UsageError as error:
             refused[switch] = str(error)
-    return Candidates(tuple(had), refused)
+    return SwitchCandidates(tuple(had), refused)
 
 
 def _attempts(
-    order: Order, start: str, means: Means
-) -> Callable[[Sequence[Switches]], list[Outcome]]:
+    request: RunRequest, start: str, context: ExecutionContext
+) -> Callable[[Sequence[Switches]], list[AblationOutcome]]:
     """Return what runs a backend with switches, compared with a run on the whole processor."""
-    (whole,) = carry_out(dataclasses.replace(order, platforms=(start,)), means)
+    (whole,) = execute(dataclasses.replace(request, platforms=(start,)), context)
     if whole["status"] != "ok":
         raise XbackendError(f"On '{start}' itself the run failed: {whole['error']['message']}")
     cpu = processor_of(start)
 
-    def attempt(sets: Sequence[Switches]) -> list[Outcome]:
+    def attempt(sets: Sequence[Switches]) -> list[AblationOutcome]:
         specs = [with_processor(start, cpu + suffix(switches)) for switches in sets]
         refused = {spec: why for spec in specs if (why := _refusal(spec))}
         legal = tuple(spec for spec in specs if spec not in refused)
-        records = carry_out(dataclasses.replace(order, platforms=legal), means) if legal else []
+        records = execute(dataclasses.replace(request, platforms=legal), context) if legal else []
         by_spec = {record["platform"]: record for record in records}
         return [
-            Outcome("illegal", reason=refused[spec])
+            AblationOutcome("illegal", reason=refused[spec])
             if spec in refused
             else outcome(whole, by_spec[spec])
             for spec in specs
@@ -145,7 +147,7 @@ def _refusal(spec: str) -> str:
     return ""
 
 
-def outcome(whole: Record, changed: Record) -> Outcome:
+def outcome(whole: Record, changed: Record) -> AblationOutcome:
     """Return how a run differs from that on the whole processor.
 
     Where outputs come from emulated operators that are not faithful, only other tensors count.
@@ -153,24 +155,24 @@ def outcome(whole: Record, changed: Record) -> Outcome:
     seen = differences(whole["hardware"], changed["hardware"])
     if changed["status"] != "ok":
         reason = str(changed["error"]["message"])
-        return Outcome("illegal", reason=reason, differences=seen)
+        return AblationOutcome("illegal", reason=reason, differences=seen)
     runs = read_run(whole), read_run(changed)
     if any(map(is_unsafe, runs)):
         found = _by_tap(whole, parting(*runs), operators_of(runs))
     elif _digests(whole, "outputs") == _digests(changed, "outputs"):
-        found = Outcome("same")
+        found = AblationOutcome("same")
     elif whole["taps_neutral"] is False or changed["taps_neutral"] is False:
-        found = Outcome("changed", neutral=False)
+        found = AblationOutcome("changed", neutral=False)
     else:
-        found = Outcome("changed", first_layer=_first_layer(whole, changed))
+        found = AblationOutcome("changed", first_layer=_first_layer(whole, changed))
     return dataclasses.replace(found, differences=seen)
 
 
-def _by_tap(whole: Record, tap: str | None, emulated: tuple[str, ...]) -> Outcome:
+def _by_tap(whole: Record, tap: str | None, emulated: tuple[str, ...]) -> AblationOutcome:
     """Return a change at a tensor, none without one."""
     if tap is None:
-        return Outcome("same", emulated=emulated)
-    return Outcome("changed", first_layer=_place_of(whole, {tap}), emulated=emulated)
+        return AblationOutcome("same", emulated=emulated)
+    return AblationOutcome("changed", first_layer=_first_layer_of(whole, {tap}), emulated=emulated)
 
 
 def _digests(record: Record, kind: str) -> list[tuple[str, str]]:
@@ -185,17 +187,17 @@ def _first_layer(whole: Record, changed: Record) -> Record | None:
         here = {row["name"]: row["digest"] for row in [*one["taps"], *one["outputs"]]}
         there = {row["name"]: row["digest"] for row in [*other["taps"], *other["outputs"]]}
         differing |= {name for name in here.keys() & there.keys() if here[name] != there[name]}
-    return _place_of(whole, differing)
+    return _first_layer_of(whole, differing)
 
 
-def _place_of(whole: Record, taps: Container[str]) -> Record | None:
+def _first_layer_of(whole: Record, taps: Container[str]) -> Record | None:
     """Return the first of some tensors in graph order: `tap`, `layer`, `operator`."""
     keys = ("tap", "layer", "operator")
     layers = ({key: row[key] for key in keys} for row in whole["layers"] if row["tap"] in taps)
     return next(layers, None)
 
 
-def verdict_text(backend: str, start: str, verdict: Verdict) -> str:
+def verdict_text(backend: str, start: str, verdict: AblationResult) -> str:
     """Return a table of what was switched, and a sentence that names the causes."""
     from tabulate import tabulate
 
@@ -205,7 +207,7 @@ def verdict_text(backend: str, start: str, verdict: Verdict) -> str:
     ]
     headers = [f"{backend} on {start}", "bits", "first at, or why not"]
     table = tabulate(rows, headers, maxcolwidths=[44, None, 64])
-    notes = [judged(verdict.emulated)] if verdict.emulated else []
+    notes = [emulation_note(verdict.emulated)] if verdict.emulated else []
     if not all(trial.outcome.neutral for trial in verdict.trials):
         table += "\n* recording the layers changed the bits of the outputs, so theirs tell nothing"
     return "\n".join([*notes, table, "", _sentence(backend, start, verdict), ""])
@@ -224,19 +226,19 @@ def switched(switches: Sequence[str]) -> str:
     )
 
 
-def _detail(outcome: Outcome) -> str:
+def _detail(outcome: AblationOutcome) -> str:
     place = _place(outcome)
     return "; ".join([*([place] if place else []), *outcome.differences]) or outcome.reason
 
 
-def _place(outcome: Outcome) -> str:
+def _place(outcome: AblationOutcome) -> str:
     layer = outcome.first_layer
     if layer is None:
         return "" if outcome.neutral else UNKNOWN
     return f"layer {layer['layer']} ({layer['operator']}, {layer['tap']})"
 
 
-def _sentence(backend: str, start: str, verdict: Verdict) -> str:
+def _sentence(backend: str, start: str, verdict: AblationResult) -> str:
     """Name the smallest sets that change the bits, and where each begins to."""
     if not verdict.causes:
         ran = [trial for trial in verdict.trials if trial.outcome.status != "illegal"]
@@ -249,7 +251,7 @@ def _sentence(backend: str, start: str, verdict: Verdict) -> str:
     return f"{backend}: the bits of {start} change with each of these alone:\n{listed}."
 
 
-def _cause(cause: Trial) -> str:
+def _cause(cause: AblationTrial) -> str:
     seen = "; ".join(cause.outcome.differences)
     place = _place(cause.outcome) if cause.outcome.neutral else ""
     return (

@@ -17,23 +17,23 @@ from xbackend.store.store import Store, open_store
 
 if TYPE_CHECKING:
     from xbackend.comparison.comparison import Comparison
-    from xbackend.execution.execute import Means
-    from xbackend.execution.progress import Lines
-    from xbackend.execution.request import Order
-    from xbackend.preparation.conversion import Made, Workshop
+    from xbackend.execution.execute import ExecutionContext
+    from xbackend.execution.progress import ProgressLines
+    from xbackend.execution.request import RunRequest
+    from xbackend.preparation.conversion import ArtifactBuilder, ConvertedModel
 
 Record = dict[str, Any]
 
 
 def run(options: argparse.Namespace) -> int:
     """Run a model; exit status 3 if a run failed."""
-    from xbackend.execution.execute import carry_out
+    from xbackend.execution.execute import execute
     from xbackend.execution.progress import progress
 
-    order, store = _order(options), open_store(options.store)
+    request, store = _run_request(options), open_store(options.store)
     with progress(sys.stderr) as display:
-        records = carry_out(order, means(options, store, display))
-    print(json.dumps(records) if options.json else summary(records, store))
+        records = execute(request, execution_context(options, store, display))
+    print(json.dumps(records) if options.json else run_summary(records, store))
     return 3 if any(record["status"] == "failed" for record in records) else 0
 
 
@@ -41,22 +41,22 @@ def flags(options: argparse.Namespace) -> int:
     """Print which properties of platforms go with the classes, or which of them make them."""
     from xbackend.commands import blame, causes
     from xbackend.execution.progress import progress
-    from xbackend.execution.request import Order
+    from xbackend.execution.request import RunRequest
 
     store = open_store(options.store)
     if not options.ablate:
         _refuse_without_ablation(options)
         return blame.correlate(options, store)
     with progress(sys.stderr) as display:
-        order = Order(
-            model=options.model or Order.model,
-            backends=words(options.backends),
+        request = RunRequest(
+            model=options.model or RunRequest.model,
+            backends=comma_separated(options.backends),
             platforms=(options.start,),
             precisions=(options.precision,) if options.precision else (),
-            threads=(positive("--threads", options.threads),),
+            threads=(positive_integer("--threads", options.threads),),
             settings=tuple(options.set or ()),
         )
-        return causes.ablation(options, order, means(options, store, display))
+        return causes.run_ablation(options, request, execution_context(options, store, display))
 
 
 def _refuse_without_ablation(options: argparse.Namespace) -> None:
@@ -69,49 +69,54 @@ def _refuse_without_ablation(options: argparse.Namespace) -> None:
             )
 
 
-def means(options: argparse.Namespace, store: Store, display: Lines) -> Means:
-    """Return what the options of `add_means` say. Raises UsageError for what cannot be."""
-    from xbackend.execution.execute import Means
+def execution_context(
+    options: argparse.Namespace, store: Store, display: ProgressLines
+) -> ExecutionContext:
+    """Return what `add_execution_options` read. Raises UsageError for what cannot be."""
+    from xbackend.execution.execute import ExecutionContext
 
     if not options.timeout > 0:
         raise UsageError(f"'--timeout {options.timeout:g}' must be more than 0 seconds.")
     cores = len(os.sched_getaffinity(0))
-    jobs = positive("--jobs", cores if options.jobs is None else options.jobs)
-    return Means(store, jobs, options.timeout, display)
+    jobs = positive_integer("--jobs", cores if options.jobs is None else options.jobs)
+    return ExecutionContext(store, jobs, options.timeout, display)
 
 
-def ordered(options: argparse.Namespace) -> Order:
+def request_from_options(options: argparse.Namespace) -> RunRequest:
     """Return what every command orders that runs a model: which, by whom, where, and how."""
-    from xbackend.execution.request import Order
+    from xbackend.execution.request import RunRequest
 
-    return Order(
-        model=Order.model if options.model is None else options.model,
-        backends=words(options.backends),
-        platforms=tuple(options.platform or Order.platforms),
+    return RunRequest(
+        model=RunRequest.model if options.model is None else options.model,
+        backends=comma_separated(options.backends),
+        platforms=tuple(options.platform or RunRequest.platforms),
         inputs=Path(options.inputs) if options.inputs else None,
-        threads=tuple(positive("--threads", word) for word in words(options.threads) or ("",)),
+        threads=tuple(
+            positive_integer("--threads", word)
+            for word in comma_separated(options.threads) or ("",)
+        ),
         settings=tuple(options.set or ()),
     )
 
 
-def _order(options: argparse.Namespace) -> Order:
+def _run_request(options: argparse.Namespace) -> RunRequest:
     return dataclasses.replace(
-        ordered(options),
-        precisions=words(options.precision),
+        request_from_options(options),
+        precisions=comma_separated(options.precision),
         taps=options.taps,
         options=tuple(options.option or ()),
-        repeats=positive("--repeats", options.repeats),
+        repeats=positive_integer("--repeats", options.repeats),
         fresh=options.fresh,
         allow_nonfinite=options.allow_nonfinite,
     )
 
 
-def words(text: str | None) -> tuple[str, ...]:
+def comma_separated(text: str | None) -> tuple[str, ...]:
     """Return the words of a list with commas, each once."""
     return tuple(dict.fromkeys(word.strip() for word in (text or "").split(",") if word.strip()))
 
 
-def positive(option: str, value: int | str) -> int:
+def positive_integer(option: str, value: int | str) -> int:
     """Return the number that an option takes. Raises UsageError for any below 1."""
     try:
         number = int(value)
@@ -122,7 +127,7 @@ def positive(option: str, value: int | str) -> int:
     return number
 
 
-def summary(records: Sequence[Record], store: Store) -> str:
+def run_summary(records: Sequence[Record], store: Store) -> str:
     """Return one line for each run: what ran where, how it ended, which bits came out.
 
     The bits are the first eight digits of the SHA-256 of each sample's first output.
@@ -163,48 +168,48 @@ def compare(options: argparse.Namespace) -> int:
     """Compare the runs of a store; exit status 1 if a threshold is missed."""
     from xbackend.comparison import comparison
 
-    lay_out = layout(options.format, options.output)
+    write_result = report_writer(options.format, options.output)
     store = open_store(options.store)
     result = comparison.compare(
         store,
         model=options.model,
         where=options.where or (),
-        group_by=words(options.group_by),
+        group_by=comma_separated(options.group_by),
     )
-    lay_out(_enriched(result, options, store))
-    missed = comparison.missed(result, options.fail_under, options.max_eqcs)
-    for sentence in missed:
+    write_result(_with_diagnosis(result, options, store))
+    failures = comparison.threshold_failures(result, options.fail_under, options.max_eqcs)
+    for sentence in failures:
         print(f"xbackend: {sentence}", file=sys.stderr)
-    return 1 if missed else 0
+    return 1 if failures else 0
 
 
-def _enriched(result: Comparison, options: argparse.Namespace, store: Store) -> Comparison:
+def _with_diagnosis(result: Comparison, options: argparse.Namespace, store: Store) -> Comparison:
     """Add to a comparison what workers have to be started for, if that is asked for."""
     if options.reference is None and options.isolate is None:
         return result
-    from xbackend.diagnosis.against_reference import judge
-    from xbackend.diagnosis.pairs import isolate_all
+    from xbackend.diagnosis.isolation_pairs import isolate_all
     from xbackend.diagnosis.reference import parse_reference
+    from xbackend.diagnosis.reference_comparison import compare_with_reference
     from xbackend.execution.progress import progress
 
     truth = options.reference is not None
     backends = parse_reference(options.reference) if truth else ()
     with progress(sys.stderr) as display:
-        given = means(options, store, display)
-        result = judge(result, given, backends) if truth else result
+        given = execution_context(options, store, display)
+        result = compare_with_reference(result, given, backends) if truth else result
         if options.isolate is None:
             return result
         return isolate_all(result, options.isolate, given, truth, backends)
 
 
-def layout(name: str, output: str | None) -> Callable[[Comparison], None]:
+def report_writer(name: str, output: str | None) -> Callable[[Comparison], None]:
     """Return what writes a report, or draws it where the file's suffix is a plot's."""
     from xbackend.commands.cores import SUFFIXES
     from xbackend.plugins import registry
 
     render = registry.report(name)
     if output is None or not output.lower().endswith(SUFFIXES):
-        return lambda result: write(output, render(result))
+        return lambda result: write_report(output, render(result))
     drawn = sorted(set(registry.report_formats()) & set(registry.plots()))
     if name not in drawn:
         raise UsageError(
@@ -215,7 +220,7 @@ def layout(name: str, output: str | None) -> Callable[[Comparison], None]:
     return lambda result: draw(result, path)
 
 
-def write(output: str | None, text: str) -> None:
+def write_report(output: str | None, text: str) -> None:
     """Write a report to a file, or to standard output. Raises UsageError."""
     text = text if text.endswith("\n") else text + "\n"
     if output is None:
@@ -230,55 +235,55 @@ def write(output: str | None, text: str) -> None:
 def convert(options: argparse.Namespace) -> int:
     """Convert a model into files, and print which weights kept their bits."""
     from xbackend.execution.progress import progress
-    from xbackend.execution.request import Order
-    from xbackend.execution.source import workshop_for
-    from xbackend.preparation.options import parse_options, refuse_unused
+    from xbackend.execution.request import RunRequest
+    from xbackend.execution.source import conversion_builder
+    from xbackend.preparation.converter_options import parse_options, reject_unused_options
 
-    targets = words(options.to)
+    targets = comma_separated(options.to)
     if not targets:
         raise UsageError("'--to' needs a format, such as --to onnx,tflite.")
     _check_formats(targets)
     store = open_store(options.store)
     folder = Path(options.output)
     with progress(sys.stderr) as display:
-        order = Order(options.model, inputs=Path(options.inputs) if options.inputs else None)
+        request = RunRequest(options.model, inputs=Path(options.inputs) if options.inputs else None)
         chosen = parse_options(options.option or ())
-        workshop: Workshop = workshop_for(order, store, display.tell, chosen)
-        made = [(target, workshop.make(target)) for target in targets]
-        refuse_unused(chosen, _steps(each for _, each in made))
+        builder: ArtifactBuilder = conversion_builder(request, store, display.log, chosen)
+        made = [(target, builder.build(target)) for target in targets]
+        reject_unused_options(chosen, _steps(each for _, each in made))
         for target in targets:
-            _warn(workshop, target, display.tell)
+            _warn_of_saturation(builder, target, display.log)
     for target, artifact in made:
-        name = _file_name(workshop.model.name, target, artifact.model)
+        name = _file_name(builder.model.name, target, artifact.model)
         path = _copy(artifact.model, folder / name, options.force)
-        print(f"{path}: {_kept(artifact.folder)}")
+        print(f"{path}: {_weights_text(artifact.folder)}")
     return 0
 
 
-def _steps(made: Iterable[Made]) -> list[Record]:
+def _steps(made: Iterable[ConvertedModel]) -> list[Record]:
     """Return everything that was converted."""
     folders = [each.folder for each in made if (each.folder / "artifact.json").is_file()]
-    return [step for folder in folders for step in read_steps(folder)]
+    return [step for folder in folders for step in read_conversion_steps(folder)]
 
 
-def read_steps(folder: Path) -> list[Record]:
+def read_conversion_steps(folder: Path) -> list[Record]:
     """Read what an artifact went through from the source to its format."""
     manifest = json.loads((folder / "artifact.json").read_text(encoding="utf-8"))
     steps: list[Record] = manifest["steps"]
     return steps
 
 
-def _warn(workshop: Workshop, target: str, tell: Callable[[str], None]) -> None:
+def _warn_of_saturation(builder: ArtifactBuilder, target: str, log: Callable[[str], None]) -> None:
     """Say which layers of an ONNX file in int8 saturating kernels overflow in."""
     from xbackend.plugins import registry
-    from xbackend.preparation.saturation import of_artifact, warning
+    from xbackend.preparation.saturation import artifact_saturation_risks, saturation_warning
 
     spec = next((s for s in registry.backends() if s.saturating), None)
     if target != "onnx-int8" or spec is None:
         return
-    exposed = of_artifact(workshop.make(spec.formats["int8"]).folder)
+    exposed = artifact_saturation_risks(builder.build(spec.formats["int8"]).folder)
     if exposed:
-        tell(warning(workshop.model.name, spec.saturating, exposed))
+        log(saturation_warning(builder.model.name, spec.saturating, exposed))
 
 
 def _check_formats(targets: Sequence[str]) -> None:
@@ -314,13 +319,13 @@ def _copy(source: Path, target: Path, force: bool) -> Path:
     return target
 
 
-def _kept(folder: Path) -> str:
+def _weights_text(folder: Path) -> str:
     """Return a sentence on the weights that kept their bits in all steps."""
     manifest = folder / "artifact.json"
     if not manifest.is_file():
         return "shipped with the model, or the source itself"
     parts = []
-    for step in read_steps(folder):
+    for step in read_conversion_steps(folder):
         same, changed = step["weights"]["identical"], step["weights"]["changed"]
         text = f"{step['converter']} kept the bits of {len(same)} of {len(same) + len(changed)}"
         shown = ", ".join(changed[:3]) + (", …" if len(changed) > 3 else "")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from xbackend.comparison.threads import Cell, Row, ThreadTable, thread_tables
+from xbackend.comparison.threads import ThreadCell, ThreadRow, ThreadTable, thread_tables
 from xbackend.errors import UsageError
 from xbackend.plugins import registry
 from xbackend.store.cohort import number_format
@@ -16,9 +16,9 @@ from xbackend.store.store import open_store
 
 SUFFIXES = (".png", ".svg", ".pdf")
 """Of files that a plot can be written to."""
-MARK = "*"
+OVERSUBSCRIBED_MARK = "*"
 """Behind the class of runs with more threads than cores."""
-DOUBT = "?"
+UNSAFE_MARK = "?"
 """Behind a class that rests on what an emulator may compute unlike a real processor."""
 
 
@@ -35,7 +35,7 @@ def cores(options: argparse.Namespace) -> int:
     if draw is not None:
         draw(tables, output)
     if options.json:
-        print(json.dumps({"schema_version": 1, "tables": [t.document() for t in tables]}))
+        print(json.dumps({"schema_version": 1, "tables": [t.to_dict() for t in tables]}))
         return 0
     print("\n\n".join(map(table_text, tables)))
     return 0
@@ -66,26 +66,24 @@ def sentences(table: ThreadTable) -> list[str]:
     said = ["Columns are numbers of threads. The same number in two cells is the same bits."]
     cells = [cell for row in table.rows for cell in row.cells]
     if any(cell.oversubscribed for cell in cells):
-        said.append(f"{MARK} more threads than cores")
+        said.append(f"{OVERSUBSCRIBED_MARK} more threads than cores")
     if any(cell.unsafe for cell in cells):
         said.append(
-            f"{DOUBT} computed by an emulator, perhaps unlike a real processor: class a layer "
-            "before it with --tap; 'xbackend compare' names the operators"
+            f"{UNSAFE_MARK} computed by an emulator, perhaps unlike a real processor: class a "
+            "layer before it with --tap; 'xbackend compare' names the operators"
         )
     if len(table.threads) > 1:
-        rows = len(table.rows)
-        said.append(
-            f"The number of threads changes the class in {table.by_threads} of {rows} rows."
-        )
+        rows, varying = len(table.rows), table.rows_varying_with_threads
+        said.append(f"The number of threads changes the class in {varying} of {rows} rows.")
     if any(len(cell.classes) > 1 for cell in cells):
         said.append("Two numbers in one cell: repeats gave other bits, so it is not deterministic.")
     return said
 
 
-def cell_text(cell: Cell | None) -> str:
+def cell_text(cell: ThreadCell | None) -> str:
     """Return the class in a cell, what went wrong instead, or a dash where nothing was run.
 
-    >>> cell_text(Cell(4, (2,), ("run",), (), True))
+    >>> cell_text(ThreadCell(4, (2,), ("run",), (), True))
     '2*'
     """
     if cell is None:
@@ -93,20 +91,20 @@ def cell_text(cell: Cell | None) -> str:
     shown = ", ".join([*map(str, cell.classes), *cell.symptoms]) or "–"
     if not cell.classes:
         return shown
-    return shown + DOUBT * cell.unsafe + MARK * cell.oversubscribed
+    return shown + UNSAFE_MARK * cell.unsafe + OVERSUBSCRIBED_MARK * cell.oversubscribed
 
 
-def _backend(row: Row) -> str:
+def _backend(row: ThreadRow) -> str:
     settings = [f"{key}={value}" for key, value in row.settings.items()]
     return ", ".join([f"{row.backend} {row.version or ''}".rstrip(), *settings])
 
 
-def _crowded(rows: Sequence[Row]) -> bool:
+def _crowded(rows: Sequence[ThreadRow]) -> bool:
     """Tell whether two rows differ in nothing but the machine, which must then be named."""
     return len({(_backend(row), row.platform) for row in rows}) < len(rows)
 
 
-def _platform(row: Row, crowded: bool) -> str:
+def _platform(row: ThreadRow, crowded: bool) -> str:
     return f"{row.platform} ({row.device})" if crowded and row.device else row.platform
 
 
@@ -114,7 +112,7 @@ def _number(cores: int | None) -> str:
     return "–" if cores is None else str(cores)
 
 
-def names(rows: Sequence[Row]) -> list[str]:
+def row_labels(rows: Sequence[ThreadRow]) -> list[str]:
     """Return a short name for each row, with what all rows share left out."""
     backends = {_backend(row) for row in rows}
     crowded = _crowded(rows)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xbackend.comparison.machines import order
+from xbackend.comparison.machines import sort_key
 from xbackend.errors import UsageError, XbackendError
 from xbackend.plugins import registry
 from xbackend.plugins.importer import ForeignRun, Found, ImporterSpec, Refusal, Sample
@@ -22,12 +22,12 @@ from xbackend.worker.version import VERSION
 
 Record = dict[str, Any]
 
-WORD = 40
+MAX_WORD_LENGTH = 40
 """The longest part of an id that is a name of the files' own."""
 
 
 @dataclass(frozen=True)
-class Intake:
+class ImportResult:
     """How an import ended."""
 
     added: int
@@ -45,7 +45,7 @@ def command(options: argparse.Namespace) -> int:
         raise UsageError(f"There is nothing at {path}. Name a folder that has {spec.title}.")
     store = open_store(options.store)
     store.create()
-    done = take_in(store, spec.name, _read(spec, path))
+    done = import_runs(store, spec.name, _read(spec, path))
     if not done.added + done.known:
         raise UsageError(
             f"Nothing in {path} could be imported as '{spec.name}'. It reads {spec.title}."
@@ -71,14 +71,14 @@ def _read(spec: ImporterSpec, path: Path) -> Found:
         ) from error
 
 
-def _sentence(done: Intake, store: Store) -> str:
+def _sentence(done: ImportResult, store: Store) -> str:
     parts = [f"{done.added} runs imported"]
     parts += [f"{done.known} were there already"] if done.known else []
     parts += [f"{done.refusals} remarks are above"] if done.refusals else []
     return f"{', '.join(parts)}; they are in {store.folder}; next: xbackend compare"
 
 
-def take_in(store: Store, name: str, found: Found) -> Intake:
+def import_runs(store: Store, name: str, found: Found) -> ImportResult:
     """Keep the runs of an importer; each refusal is one line on standard error."""
     added: set[str] = set()
     known: set[str] = set()
@@ -88,10 +88,10 @@ def take_in(store: Store, name: str, found: Found) -> Intake:
             refusals += 1
             print(f"xbackend: {_one_line(each.sentence)}", file=sys.stderr)
             continue
-        record = record_of(store, name, each)
+        record = imported_record(store, name, each)
         if record["id"] not in added:
-            (known if _is_kept(store, record) else added).add(record["id"])
-    return Intake(len(added), len(known), refusals)
+            (known if _store_if_new(store, record) else added).add(record["id"])
+    return ImportResult(len(added), len(known), refusals)
 
 
 def _one_line(text: str) -> str:
@@ -99,7 +99,7 @@ def _one_line(text: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
-def _is_kept(store: Store, record: Record) -> bool:
+def _store_if_new(store: Store, record: Record) -> bool:
     """Keep a record; tell whether it was there already."""
     if (store.folder / "runs" / f"{record['id']}.json").exists():
         return True
@@ -107,7 +107,7 @@ def _is_kept(store: Store, record: Record) -> bool:
     return False
 
 
-def record_of(store: Store, name: str, run: ForeignRun) -> Record:
+def imported_record(store: Store, name: str, run: ForeignRun) -> Record:
     """Keep a run's tensors and return its record, whose id comes from all that it holds.
 
     Ids sort as `comparison.machines.order` does, so that classes are numbered in that order.
@@ -161,7 +161,7 @@ def _digest(value: Any) -> str:
 
 
 def _name(name: str, told: Record) -> str:
-    vendor, age, _, cores = order(told["hardware"])
+    vendor, age, _, cores = sort_key(told["hardware"])
     words = (
         _slug(name),
         _slug(vendor),
@@ -181,4 +181,4 @@ def _slug(text: str) -> str:
     >>> _slug("aws:t2.xlarge")
     'aws_t2.xlarge'
     """
-    return re.sub(r"[^a-z0-9.]+", "_", text.lower())[:WORD]
+    return re.sub(r"[^a-z0-9.]+", "_", text.lower())[:MAX_WORD_LENGTH]

@@ -133,7 +133,7 @@ def _platforms_text(found: dict[str, Any]) -> str:
     return "\n".join([*lines, _arm_text(found["arm"])])
 
 
-SHOWN = (
+SHOWN_FLAGS = (
     "sse4_2",
     "avx",
     "avx2",
@@ -150,7 +150,7 @@ SHOWN = (
 def _machine_lines(machine: dict[str, Any], system: dict[str, Any]) -> list[str]:
     """Return what a worker sees of this machine, as far as it may decide bits."""
     caches = [f"{level} {size >> 10} KiB" for level, size in machine["caches"].items()]
-    flags = [flag for flag in SHOWN if flag in machine["flags"]]
+    flags = [flag for flag in SHOWN_FLAGS if flag in machine["flags"]]
     driver = f" (driver {machine['gpu_driver']})" if machine["gpu_driver"] else ""
     about = {
         "This machine": f"{machine['device']}, {machine['microarchitecture']}",
@@ -205,7 +205,7 @@ def _set_up(options: argparse.Namespace) -> int:
     return 0
 
 
-def models(options: argparse.Namespace) -> int:
+def print_models(options: argparse.Namespace) -> int:
     """List or show the built-in models."""
     from xbackend.models import catalogue
 
@@ -222,14 +222,14 @@ def models(options: argparse.Namespace) -> int:
 def train(options: argparse.Namespace) -> int:
     """Train a network from its official files."""
     from xbackend.training.fit import Recipe
-    from xbackend.training.train import Source, split_name, train
+    from xbackend.training.train import DatasetSource, split_name, train
 
     network, variant = split_name(options.name, options.variant)
     words = ("epochs", "batch", "seed", "threads")
     given = {word: value for word in words if (value := getattr(options, word)) is not None}
     recipe = Recipe(network, variant=variant, **given)
     data = Path(options.data) if options.data else None
-    source = Source(data, options.fold, options.limit)
+    source = DatasetSource(data, options.fold, options.limit)
     folder = train(recipe, source, Path(options.output), _told)
     print(f"{folder}: run it with 'xbackend run {folder}'")
     return 0

@@ -35,15 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from xbackend.errors import XbackendError
 
     _prepare_streams()
-    options = parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     if options.command is None:
-        parser().print_help()
+        build_parser().print_help()
         return 0
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup wants it
             signal.signal(number, _terminate)
     try:
-        status: int = _act(options.act)(options)
+        status: int = _load_handler(options.handler)(options)
         sys.stdout.flush()
         return status
     except XbackendError as error:
@@ -87,14 +87,14 @@ def _terminate(number: int, frame: object) -> None:
     raise SystemExit(128 + number)
 
 
-def _act(path: str) -> Callable[[argparse.Namespace], int]:
+def _load_handler(path: str) -> Callable[[argparse.Namespace], int]:
     """Return the function that carries out a command; only now is its module imported."""
     module, _, name = path.partition(":")
     function: Callable[[argparse.Namespace], int] = getattr(import_module(module), name)
     return function
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     whole = argparse.ArgumentParser(
         prog="xbackend",

@@ -8,15 +8,22 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from xbackend.commands.commands import layout, means, ordered, positive, words, write
+from xbackend.commands.commands import (
+    comma_separated,
+    execution_context,
+    positive_integer,
+    report_writer,
+    request_from_options,
+    write_report,
+)
 from xbackend.errors import UsageError
 from xbackend.plugins.registry import backend, float_backends
 from xbackend.store.store import open_store
 
 if TYPE_CHECKING:
-    from xbackend.execution.execute import Means
-    from xbackend.execution.request import Order
-    from xbackend.mitigation.search import Found
+    from xbackend.execution.execute import ExecutionContext
+    from xbackend.execution.request import RunRequest
+    from xbackend.mitigation.search import SearchResult
     from xbackend.mitigation.trials import Trial
     from xbackend.plugins.mitigation import Mitigation
 
@@ -28,76 +35,78 @@ def mitigate(options: argparse.Namespace) -> int:
     from xbackend.commands.remedy_table import render
     from xbackend.diagnosis.reference import parse_reference
     from xbackend.execution.progress import progress
-    from xbackend.mitigation.nearness import compare_trials
-    from xbackend.mitigation.results import Scales, rows
-    from xbackend.mitigation.trials import all_mitigations, in_float64, try_all
-    from xbackend.preparation.labelled import read_labels
+    from xbackend.mitigation.compare_trials import compare_trials
+    from xbackend.mitigation.results import Evaluator, evaluate_trials
+    from xbackend.mitigation.trials import all_mitigations, run_float64_reference, run_mitigations
+    from xbackend.preparation.labelled_samples import read_labels
 
     kind = "json" if options.json else options.format
     if kind not in FORMATS:
         raise UsageError(f"There is no format '{kind}'. Formats: {', '.join(FORMATS)}.")
-    draw = layout("dendrogram", options.dendrogram) if options.dendrogram else None
+    draw = report_writer("dendrogram", options.dendrogram) if options.dendrogram else None
     store = open_store(options.store)
-    order = order_of(options)
-    inputs, labels = read_labels(order.model, order.inputs, options.labels, options.labelled, store)
-    order = dataclasses.replace(order, inputs=inputs)
-    backends = backends_of(order)
+    request = baseline_request(options)
+    inputs, labels = read_labels(
+        request.model, request.inputs, options.labels, options.labelled, store
+    )
+    request = dataclasses.replace(request, inputs=inputs)
+    backends = backends_of(request)
     if options.mitigations == "list":
-        print(listing(all_mitigations(order, backends), backends))
+        print(format_mitigations(all_mitigations(request, backends), backends))
         return 0
-    wanted = words(options.mitigations)
+    wanted = comma_separated(options.mitigations)
     judges = () if options.reference == "none" else parse_reference(options.reference)
     with progress(sys.stderr) as display:
-        carrier = means(options, store, display)
-        trials = try_all(order, backends, wanted, carrier)
-        truth = in_float64(order, judges, carrier)
-        sets = _searched(order, trials, wanted, carrier) if options.search else []
-        found = rows(trials, Scales.of(store, truth, labels))
+        context = execution_context(options, store, display)
+        trials = run_mitigations(request, backends, wanted, context)
+        reference = run_float64_reference(request, judges, context)
+        sets = _search_sets(request, trials, wanted, context) if options.search else []
+        found = evaluate_trials(trials, Evaluator.of(store, reference, labels))
     if draw is not None:
         draw(compare_trials(trials, store))
-    write(options.output, render(kind, order, found, sets))
+    write_report(options.output, render(kind, request, found, sets))
     broken = any(trial.failed for trial in trials if not trial.mitigation)
     return 3 if broken or any(row.dishonoured for row in found) else 0
 
 
-def _searched(
-    order: Order, trials: Sequence[Trial], wanted: Sequence[str], carrier: Means
-) -> list[Found]:
+def _search_sets(
+    request: RunRequest, trials: Sequence[Trial], wanted: Sequence[str], context: ExecutionContext
+) -> list[SearchResult]:
     """Search for the cheapest sets of the mitigations that are wanted."""
     from xbackend.comparison.measurement import Measurer
-    from xbackend.mitigation.search import search
-    from xbackend.mitigation.trials import all_mitigations, chosen, run_trials
+    from xbackend.mitigation.search import find_smallest_sets
+    from xbackend.mitigation.trials import all_mitigations, run_trials, select_mitigations
 
     plain = [trial for trial in trials if not trial.mitigation]
     backends = [trial.backend for trial in plain]
-    known = chosen(wanted, all_mitigations(order, backends, plain), backends)
+    known = select_mitigations(wanted, all_mitigations(request, backends, plain), backends)
 
     def run(several: Sequence[Trial]) -> list[Trial]:
-        return run_trials(order, several, carrier)
+        return run_trials(request, several, context)
 
-    return search(plain, known, run, Measurer(carrier.store))
+    return find_smallest_sets(plain, known, run, Measurer(context.store))
 
 
-def order_of(options: argparse.Namespace) -> Order:
-    """Return the order of the model as it is."""
+def baseline_request(options: argparse.Namespace) -> RunRequest:
+    """Return the request for the model as it is."""
     if options.emulated_samples < 0:
         raise UsageError(f"'--emulated-samples {options.emulated_samples}' must not be negative.")
-    order = ordered(options)
+    request = request_from_options(options)
     return dataclasses.replace(
-        order,
+        request,
         taps="outputs",
-        repeats=positive("--repeats", options.repeats),
+        repeats=positive_integer("--repeats", options.repeats),
         emulated_samples=options.emulated_samples,
-        vouched=order.backends or tuple(float_backends()),
+        faithful_taps_for=request.backends or tuple(float_backends()),
     )
 
 
-def backends_of(order: Order) -> list[str]:
+def backends_of(request: RunRequest) -> list[str]:
     """Return the words of the backends that run, checked."""
-    return [backend(word).word for word in order.backends or float_backends()]
+    return [backend(word).word for word in request.backends or float_backends()]
 
 
-def listing(mitigations: list[Mitigation], backends: list[str]) -> str:
+def format_mitigations(mitigations: list[Mitigation], backends: list[str]) -> str:
     """Return one line for each mitigation; those of a family that differ in a number together."""
     from tabulate import tabulate
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from xbackend.errors import UsageError
 from xbackend.plugins import registry
-from xbackend.preparation.saturation import Exposure, reached
+from xbackend.preparation.saturation import SaturationRisk, measure_saturation
 from xbackend.store.store import Store, open_store
 from xbackend.worker.graph import read_graph
 
@@ -22,30 +22,30 @@ Record = dict[str, Any]
 
 def saturation(options: argparse.Namespace) -> int:
     """Run the model in exact integers and print its exposed layers; 3 if nothing could be run."""
-    from xbackend.commands.commands import means
-    from xbackend.execution.execute import carry_out
+    from xbackend.commands.commands import execution_context
+    from xbackend.execution.execute import execute
     from xbackend.execution.progress import progress
-    from xbackend.execution.request import Order
+    from xbackend.execution.request import RunRequest
 
     store = open_store(options.store)
-    order = Order(
-        model=options.model or Order.model,
-        backends=(_judge(),),
+    request = RunRequest(
+        model=options.model or RunRequest.model,
+        backends=(_exact_backend(),),
         inputs=Path(options.inputs) if options.inputs else None,
         precisions=("int8",),
         options=tuple(options.option or ()),
     )
     with progress(sys.stderr) as display:
-        (record,) = carry_out(order, means(options, store, display))
+        (record,) = execute(request, execution_context(options, store, display))
     if record["artifact"] is None:
         print(f"xbackend: {record['error']['message']}", file=sys.stderr)
         return 3
-    found = reached_in(store, record)
-    print(json.dumps([each.document() for each in found]) if options.json else _text(found, record))
+    found = exposed_layers(store, record)
+    print(json.dumps([each.to_dict() for each in found]) if options.json else _text(found, record))
     return 0
 
 
-def _judge() -> str:
+def _exact_backend() -> str:
     """Return the word of a backend whose integers are exact."""
     word = next((spec.word for spec in registry.backends() if spec.exact), None)
     if word is None:
@@ -53,7 +53,7 @@ def _judge() -> str:
     return word
 
 
-def reached_in(store: Store, record: Mapping[str, Any]) -> tuple[Exposure, ...]:
+def exposed_layers(store: Store, record: Mapping[str, Any]) -> tuple[SaturationRisk, ...]:
     """Return the exposed layers of a run's model, with what its samples reach.
 
     That is known of a run in exact integers that kept its layers; of others only what any input
@@ -65,10 +65,10 @@ def reached_in(store: Store, record: Mapping[str, Any]) -> tuple[Exposure, ...]:
         return (store.tensor(row).array for row in rows if row["name"] == name)
 
     folder = store.folder / "artifacts" / record["artifact"]["digest"]
-    return reached(read_graph(folder), activations)
+    return measure_saturation(read_graph(folder), activations)
 
 
-def _text(found: Sequence[Exposure], record: Mapping[str, Any]) -> str:
+def _text(found: Sequence[SaturationRisk], record: Mapping[str, Any]) -> str:
     from tabulate import tabulate
 
     name = f"{record['model']['name']}, int8"
@@ -81,13 +81,13 @@ def _text(found: Sequence[Exposure], record: Mapping[str, Any]) -> str:
     return f"{name}: 16 bits hold -32768 to 32767.\n\n{table}\n\n{_verdict(found, record)}"
 
 
-def _seen(exposure: Exposure) -> tuple[str, str]:
+def _seen(exposure: SaturationRisk) -> tuple[str, str]:
     if exposure.reached is None or exposure.share is None:
         return "?", "?"
     return str(exposure.reached), f"{exposure.share:.3%}" if exposure.share else "none"
 
 
-def _verdict(found: Sequence[Exposure], record: Mapping[str, Any]) -> str:
+def _verdict(found: Sequence[SaturationRisk], record: Mapping[str, Any]) -> str:
     if record["status"] != "ok":
         return f"What the inputs reach is not known: {record['error']['message']}"
     over = [each.tap for each in found if each.share]

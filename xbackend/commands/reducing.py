@@ -7,11 +7,16 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from xbackend.commands.commands import means, ordered, positive, words
+from xbackend.commands.commands import (
+    comma_separated,
+    execution_context,
+    positive_integer,
+    request_from_options,
+)
 from xbackend.comparison.comparison import Comparison
-from xbackend.diagnosis.pairs import find_run
+from xbackend.diagnosis.isolation_pairs import find_run
 from xbackend.errors import UsageError, XbackendError
-from xbackend.execution.execute import Means, carry_out
+from xbackend.execution.execute import ExecutionContext, execute
 from xbackend.execution.progress import progress
 from xbackend.reduction.reduction import reduce_pair
 from xbackend.reduction.shrink import Budget
@@ -28,12 +33,12 @@ def command(options: argparse.Namespace) -> int:
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"The folder {folder} is not empty. Name another with --output.")
     with progress(sys.stderr) as display:
-        given = means(options, open_store(options.store), display)
-        trials = positive("--trials", options.trials)
+        given = execution_context(options, open_store(options.store), display)
+        trials = positive_integer("--trials", options.trials)
         reference, run = _pair(options, given)
-        budget = Budget(trials, options.limit, tell=display.tell)
+        budget = Budget(trials, options.limit, log=display.log)
         found = reduce_pair(reference, run, given, budget)
-        files = bug_report.write(found, folder, str(run.row["model"]))
+        files = bug_report.write_bug_report(found, folder, str(run.row["model"]))
     if options.json:
         print((folder / "difference.json").read_text(encoding="utf-8"), end="")
         return 0
@@ -47,17 +52,19 @@ def command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _pair(options: argparse.Namespace, given: Means) -> tuple[Run, Run]:
+def _pair(options: argparse.Namespace, given: ExecutionContext) -> tuple[Run, Run]:
     """Return the two runs: those that are named, or those that the options make."""
     if options.runs is not None:
         return _named(options, given)
-    order = dataclasses.replace(ordered(options), precisions=words(options.precision))
-    if not order.backends:
+    request = dataclasses.replace(
+        request_from_options(options), precisions=comma_separated(options.precision)
+    )
+    if not request.backends:
         raise UsageError(
             "Name what to compare: two runs with --runs A,B, or --backends with one or two, such "
             "as --backends ort --platform native --platform qemu:Haswell."
         )
-    runs = [read_run(record) for record in carry_out(order, given)]
+    runs = [read_run(record) for record in execute(request, given)]
     if len(runs) != 2:
         raise UsageError(
             f"These options make {len(runs)} runs, and two are compared. Name two backends, or one "
@@ -69,8 +76,8 @@ def _pair(options: argparse.Namespace, given: Means) -> tuple[Run, Run]:
     return runs[0], runs[1]
 
 
-def _named(options: argparse.Namespace, given: Means) -> tuple[Run, Run]:
-    names = words(options.runs)
+def _named(options: argparse.Namespace, given: ExecutionContext) -> tuple[Run, Run]:
+    names = comma_separated(options.runs)
     if len(names) != 2:
         raise UsageError(f"'--runs {options.runs}' must name two runs, such as 0000-ort,0001-tf.")
     runs = tuple(select(given.store, Query(options.model)))

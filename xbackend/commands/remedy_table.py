@@ -7,11 +7,11 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 
-from xbackend.execution.request import Order
-from xbackend.mitigation.advice import advice
-from xbackend.mitigation.consistency import Standing
-from xbackend.mitigation.results import Row
-from xbackend.mitigation.search import Found, in_words
+from xbackend.execution.request import RunRequest
+from xbackend.mitigation.consistency import Consistency
+from xbackend.mitigation.recommend import recommend
+from xbackend.mitigation.results import MitigationResult
+from xbackend.mitigation.search import SearchResult, describe_result
 from xbackend.platforms.evidence import in_words as enumerated
 
 HEADERS = (
@@ -30,28 +30,35 @@ LEGEND = (
 )
 
 
-def render(kind: str, order: Order, rows: Sequence[Row], sets: Sequence[Found] = ()) -> str:
+def render(
+    kind: str,
+    request: RunRequest,
+    rows: Sequence[MitigationResult],
+    sets: Sequence[SearchResult] = (),
+) -> str:
     """Return the report in a format: table, markdown, csv or json."""
     if kind == "json":
-        return json.dumps(document(order, rows, sets))
+        return json.dumps(document(request, rows, sets))
     if kind == "csv":
         return _csv(rows)
-    return _table(kind, order, rows, sets)
+    return _table(kind, request, rows, sets)
 
 
-def document(order: Order, rows: Sequence[Row], sets: Sequence[Found] = ()) -> dict[str, object]:
+def document(
+    request: RunRequest, rows: Sequence[MitigationResult], sets: Sequence[SearchResult] = ()
+) -> dict[str, object]:
     """Return one object, JSON values only."""
     return {
         "schema_version": 1,
-        "model": order.model,
-        "platforms": list(order.platforms),
-        "rows": [row.document() for row in rows],
-        "search": [found.document() for found in sets],
-        "advice": advice(rows, order.model),
+        "model": request.model,
+        "platforms": list(request.platforms),
+        "rows": [row.to_dict() for row in rows],
+        "search": [found.to_dict() for found in sets],
+        "advice": recommend(rows, request.model),
     }
 
 
-def _csv(rows: Sequence[Row]) -> str:
+def _csv(rows: Sequence[MitigationResult]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(HEADERS)
@@ -59,7 +66,9 @@ def _csv(rows: Sequence[Row]) -> str:
     return stream.getvalue()
 
 
-def _table(kind: str, order: Order, rows: Sequence[Row], sets: Sequence[Found]) -> str:
+def _table(
+    kind: str, request: RunRequest, rows: Sequence[MitigationResult], sets: Sequence[SearchResult]
+) -> str:
     from tabulate import SEPARATING_LINE, tabulate
 
     ruled = kind == "table"
@@ -75,17 +84,19 @@ def _table(kind: str, order: Order, rows: Sequence[Row], sets: Sequence[Found]) 
         disable_numparse=True,
         colalign=("left", "left", "right", "right", "right", "right", "right", "right", "right"),
     )
-    searched = [text for found in sets for text in (in_words(found, order.model), "")]
-    legend = [*_legend(order, rows), ""]
-    return "\n".join([_title(order), "", table, "", *legend, *searched, advice(rows, order.model)])
+    searched = [text for found in sets for text in (describe_result(found, request.model), "")]
+    legend = [*_legend(request, rows), ""]
+    return "\n".join(
+        [_title(request), "", table, "", *legend, *searched, recommend(rows, request.model)]
+    )
 
 
-def _title(order: Order) -> str:
-    threads = ",".join(map(str, order.threads))
-    return f"{order.model} on {', '.join(order.platforms)}; threads {threads}"
+def _title(request: RunRequest) -> str:
+    threads = ",".join(map(str, request.threads))
+    return f"{request.model} on {', '.join(request.platforms)}; threads {threads}"
 
 
-def _cells(row: Row, longest: int | None) -> tuple[str, ...]:
+def _cells(row: MitigationResult, longest: int | None) -> tuple[str, ...]:
     note = "; ".join(row.notes)
     if longest is not None and len(note) > longest:
         note = note[: longest - 1] + "…"
@@ -108,7 +119,7 @@ def _cells(row: Row, longest: int | None) -> tuple[str, ...]:
     )
 
 
-def _change(before: Standing | None, after: Standing, mitigation: str) -> str:
+def _change(before: Consistency | None, after: Consistency, mitigation: str) -> str:
     mark = DAGGER if after.without else ""
     if not mitigation:
         return f"{after.classes}{mark}"
@@ -116,18 +127,18 @@ def _change(before: Standing | None, after: Standing, mitigation: str) -> str:
     return f"{was} → {after.classes}{mark}"
 
 
-def _bits(before: Standing | None, after: Standing, mitigation: str) -> str:
+def _bits(before: Consistency | None, after: Consistency, mitigation: str) -> str:
     now = _shared(after)
     return f"{'–' if before is None else _shared(before)} → {now}" if mitigation else now
 
 
-def _shared(standing: Standing) -> str:
-    if standing.classes == 1:
+def _shared(consistency: Consistency) -> str:
+    if consistency.classes == 1:
         return "all"
-    return "–" if standing.bits is None else str(standing.bits)
+    return "–" if consistency.bits is None else str(consistency.bits)
 
 
-def _flips(before: Standing | None, after: Standing, mitigation: str) -> str:
+def _flips(before: Consistency | None, after: Consistency, mitigation: str) -> str:
     if not mitigation:
         return str(after.flips)
     return f"{'–' if before is None else before.flips} → {after.flips}"
@@ -138,12 +149,12 @@ def _percent(accuracy: tuple[float, float]) -> str:
     return low if low == high else f"{low}–{high}"
 
 
-def _legend(order: Order, rows: Sequence[Row]) -> Iterator[str]:
+def _legend(request: RunRequest, rows: Sequence[MitigationResult]) -> Iterator[str]:
     """Yield what the columns mean, as far as this table needs it."""
     yield from LEGEND
     if any(row.accuracy is not None for row in rows):
         yield "Accuracy: right labels of the labelled samples, over the runs."
-    once = " of one run each on a machine that may be busy" if order.repeats == 1 else ""
+    once = " of one run each on a machine that may be busy" if request.repeats == 1 else ""
     yield f"Time: an inference, as a ratio to the model as it is: a rough one{once}."
     operators = [n for row in rows if row.after is not None for n in row.after.without]
     if operators:

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from xbackend.commands.commands import means, positive, words
+from xbackend.commands.commands import comma_separated, execution_context, positive_integer
 from xbackend.commands.cores import SUFFIXES, table_text
 from xbackend.errors import UsageError
 from xbackend.execution.progress import progress
@@ -16,7 +16,7 @@ from xbackend.plugins.installed import importable
 from xbackend.store.store import open_store
 from xbackend.studies.catalogue import find, studies
 from xbackend.studies.configuration import Configuration, read, shipped
-from xbackend.studies.study import Outcome, Study, Task
+from xbackend.studies.study import Study, StudyContext, StudyResult
 from xbackend.studies.table import csv_text
 
 TEXTS = (".csv", ".json")
@@ -36,8 +36,8 @@ def study(options: argparse.Namespace) -> int:
     store = open_store(options.store)
     store.create()
     with progress(sys.stderr) as display:
-        task = Task(configuration, means(options, store, display))
-        outcome = chosen.carry_out(task)
+        task = StudyContext(configuration, execution_context(options, store, display))
+        outcome = chosen.run(task)
     document = describe(chosen, task, outcome)
     for path in outputs:
         _put(path, outcome, document)
@@ -71,9 +71,11 @@ def configure(chosen: Study, options: argparse.Namespace) -> Configuration:
     if options.config:
         configuration.update(read(Path(options.config), chosen.keys))
     said = {
-        "backends": list(words(options.backends)),
+        "backends": list(comma_separated(options.backends)),
         "platforms": list(options.platform or ()),
-        "threads": [positive("--threads", word) for word in words(options.threads)],
+        "threads": [
+            positive_integer("--threads", word) for word in comma_separated(options.threads)
+        ],
         "settings": list(options.set or ()),
     }
     configuration.update({key: value for key, value in said.items() if value})
@@ -97,12 +99,12 @@ def _check_output(path: Path) -> Path:
     return path
 
 
-def _put(path: Path, outcome: Outcome, document: dict[str, object]) -> None:
+def _put(path: Path, outcome: StudyResult, document: dict[str, object]) -> None:
     if path.suffix.lower() in SUFFIXES:
-        if not outcome.drawn:
+        if not outcome.plot_data:
             print(f"xbackend: Nothing was computed, so {path} is not drawn.", file=sys.stderr)
             return
-        registry.plot(outcome.plot)(outcome.drawn, path)
+        registry.plot(outcome.plot)(outcome.plot_data, path)
         return
     is_csv = path.suffix.lower() == ".csv"
     text = csv_text(outcome.records) if is_csv else json.dumps(document, indent=1) + "\n"
@@ -112,7 +114,7 @@ def _put(path: Path, outcome: Outcome, document: dict[str, object]) -> None:
         raise UsageError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
-def describe(chosen: Study, task: Task, outcome: Outcome) -> dict[str, object]:
+def describe(chosen: Study, task: StudyContext, outcome: StudyResult) -> dict[str, object]:
     """Return the object that `--json` prints."""
     return {
         "schema_version": 1,
@@ -132,7 +134,7 @@ def describe(chosen: Study, task: Task, outcome: Outcome) -> dict[str, object]:
     }
 
 
-def text_of(chosen: Study, outcome: Outcome) -> str:
+def text_of(chosen: Study, outcome: StudyResult) -> str:
     """Return what a terminal shows: tables, notes, the criterion, and the sentence last."""
     import textwrap
 

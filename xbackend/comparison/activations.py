@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from xbackend.comparison.comparison import Comparison, SampleComparison, TapComparison
-from xbackend.comparison.layers import worst
+from xbackend.comparison.layers import worst_metrics
 from xbackend.comparison.measurement import Measurer
 from xbackend.numerics.metrics import Metrics, identical
 
@@ -18,28 +18,28 @@ INCREASES, KEEPS, DECREASES = "increases", "keeps", "decreases"
 
 
 @dataclass(frozen=True)
-class Side:
+class TensorState:
     """The tensor before, or that after, over the runs that are held against each other."""
 
     tap: str
     eqc_count: int
     metrics: Metrics
 
-    def document(self, when: str) -> Record:
+    def to_dict(self, when: str) -> Record:
         """Return JSON values, each key with `_before` or `_after` at its end."""
         values = {"tap": self.tap, "eqc_count": self.eqc_count, **vars(self.metrics)}
         return {f"{key}_{when}": value for key, value in values.items()}
 
 
 @dataclass(frozen=True)
-class Passage:
+class ActivationComparison:
     """One activation or pooling layer on one sample."""
 
-    after_all: TapComparison
+    tap: TapComparison
     """Its tensor over all runs, those that are left out here among them."""
-    before: Side | None
+    before: TensorState | None
     """None where no run recorded what the layer reads."""
-    after: Side | None
+    after: TensorState | None
     runs: tuple[str, ...]
     """Ids of the runs that recorded both tensors."""
     left_out: tuple[str, ...]
@@ -63,12 +63,12 @@ class Passage:
         """Whether bits differ before or after."""
         return any(each is not None and each.eqc_count > 1 for each in (self.before, self.after))
 
-    def document(self) -> Record:
+    def to_dict(self) -> Record:
         """Return JSON values: an entry of `activations`."""
-        tap = self.after_all
+        tap = self.tap
         sides = {
-            **(self.before or UNKNOWN).document("before"),
-            **(self.after or UNKNOWN).document("after"),
+            **(self.before or UNKNOWN_STATE).to_dict("before"),
+            **(self.after or UNKNOWN_STATE).to_dict("after"),
         }
         return {
             "group": tap.section.group,
@@ -88,11 +88,11 @@ class Passage:
         }
 
 
-UNKNOWN = Side("", 0, Metrics(None, None, None, None))
+UNKNOWN_STATE = TensorState("", 0, Metrics(None, None, None, None))
 
 
 @dataclass(frozen=True)
-class LayerChange:
+class ActivationSummary:
     """One activation or pooling layer over all samples of a section."""
 
     tap: TapComparison
@@ -114,7 +114,7 @@ class LayerChange:
 
 
 @dataclass(frozen=True)
-class Total:
+class ActivationTotal:
     """How many layers of one operator do what to the remaining precision."""
 
     model: str
@@ -133,12 +133,12 @@ class Total:
     unknown: float
     """Layers of which no two runs recorded both tensors, or that have no mantissa."""
 
-    def document(self) -> Record:
+    def to_dict(self) -> Record:
         """Return JSON values: an entry of `activation_totals`."""
         return dict(vars(self))
 
 
-def activations(comparison: Comparison) -> tuple[Passage, ...]:
+def activations(comparison: Comparison) -> tuple[ActivationComparison, ...]:
     """Return every activation and pooling layer of every sample, in graph order.
 
     Tensors are read again only where some runs did not record both. Raises StoreError for a
@@ -150,37 +150,39 @@ def activations(comparison: Comparison) -> tuple[Passage, ...]:
     )
 
 
-def activation_totals(passages: Sequence[Passage]) -> tuple[Total, ...]:
+def activation_totals(passages: Sequence[ActivationComparison]) -> tuple[ActivationTotal, ...]:
     """Count the layers by what they do, for each operator of each section."""
-    found: dict[tuple[str, str], list[Passage]] = {}
+    found: dict[tuple[str, str], list[ActivationComparison]] = {}
     for passage in passages:
-        tap = passage.after_all
+        tap = passage.tap
         found.setdefault((tap.section.key, str(tap.operator)), []).append(passage)
     return tuple(map(_total, found.values()))
 
 
-def layer_changes(passages: Sequence[Passage]) -> tuple[LayerChange, ...]:
+def summarise_activations(
+    passages: Sequence[ActivationComparison],
+) -> tuple[ActivationSummary, ...]:
     """Return what each layer does over all samples of its section, in graph order."""
-    found: dict[tuple[str, str], list[Passage]] = {}
+    found: dict[tuple[str, str], list[ActivationComparison]] = {}
     for passage in passages:
-        tap = passage.after_all
+        tap = passage.tap
         found.setdefault((tap.section.key, tap.tap), []).append(passage)
-    return tuple(map(_layer_change, found.values()))
+    return tuple(map(_summarise, found.values()))
 
 
-def _layer_change(passages: Sequence[Passage]) -> LayerChange:
+def _summarise(passages: Sequence[ActivationComparison]) -> ActivationSummary:
     known = [p for p in passages if p.before is not None and p.after is not None]
     changes = [passage.change for passage in passages]
-    documents = [passage.document() for passage in passages]
+    documents = [passage.to_dict() for passage in passages]
 
     def union(key: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for each in documents for name in each[key]))
 
-    return LayerChange(
-        tap=passages[0].after_all,
+    return ActivationSummary(
+        tap=passages[0].tap,
         tap_before=next((p.before.tap for p in known if p.before is not None), None),
-        before=worst([p.before.metrics for p in known if p.before]) if known else None,
-        after=worst([p.after.metrics for p in known if p.after]) if known else None,
+        before=worst_metrics([p.before.metrics for p in known if p.before]) if known else None,
+        after=worst_metrics([p.after.metrics for p in known if p.after]) if known else None,
         increases=changes.count(INCREASES),
         keeps=changes.count(KEEPS),
         decreases=changes.count(DECREASES),
@@ -191,21 +193,21 @@ def _layer_change(passages: Sequence[Passage]) -> LayerChange:
     )
 
 
-def _total(passages: Sequence[Passage]) -> Total:
-    tap = passages[0].after_all
-    samples = len({passage.after_all.input for passage in passages})
+def _total(passages: Sequence[ActivationComparison]) -> ActivationTotal:
+    tap = passages[0].tap
+    samples = len({passage.tap.input for passage in passages})
     changes = [passage.change for passage in passages]
 
     def mean(number: int) -> float:
         return number / samples
 
-    return Total(
+    return ActivationTotal(
         model=tap.section.model,
         group=tap.section.group,
         inputs_digest=tap.section.inputs_digest,
         operator=str(tap.operator),
         kind=str(tap.kind),
-        layers=len({passage.after_all.tap for passage in passages}),
+        layers=len({passage.tap.tap for passage in passages}),
         samples=samples,
         increases=mean(changes.count(INCREASES)),
         keeps=mean(changes.count(KEEPS)),
@@ -225,21 +227,21 @@ class _Reader:
         self.taps = {tap.tap: tap for tap in sample.taps}
         self.edges: dict[int, Mapping[str, Any]] = {}
 
-    def passages(self) -> Iterator[Passage]:
+    def passages(self) -> Iterator[ActivationComparison]:
         """Yield every activation and pooling layer, in graph order."""
         return (self._passage(tap) for tap in self.sample.taps if tap.kind is not None)
 
-    def _passage(self, tap: TapComparison) -> Passage:
+    def _passage(self, tap: TapComparison) -> ActivationComparison:
         everyone = tuple(chain(*tap.eqcs))
         if not tap.reads:
-            return Passage(tap, None, None, (), everyone)
+            return ActivationComparison(tap, None, None, (), everyone)
         both = self._with_both(tap, tap.reads[0], everyone)
         left_out = tuple(name for name in everyone if name not in both)
         if not both:
-            return Passage(tap, None, None, (), left_out)
+            return ActivationComparison(tap, None, None, (), left_out)
         shared = tuple(name for name in self.runs if name in both)
         sides = self._before(tap.reads[0], shared), self._side(tap, shared)
-        return Passage(tap, *sides, shared, left_out)
+        return ActivationComparison(tap, *sides, shared, left_out)
 
     def _with_both(self, tap: TapComparison, source: str, everyone: Iterable[str]) -> set[str]:
         """Return the runs that recorded a layer's tensor, and by their own graph what it reads.
@@ -265,20 +267,20 @@ class _Reader:
         reads = self.edges[id(layers)].get(tap)
         return None if reads is None else tuple(reads)
 
-    def _before(self, source: str, shared: Sequence[str]) -> Side:
+    def _before(self, source: str, shared: Sequence[str]) -> TensorState:
         if source in self.taps:
             return self._side(self.taps[source], shared)
         row = self._input(shared[0], source) or {"dtype": ""}
-        return Side(source, 1, identical(row["dtype"]))
+        return TensorState(source, 1, identical(row["dtype"]))
 
-    def _side(self, tap: TapComparison, shared: Sequence[str]) -> Side:
+    def _side(self, tap: TapComparison, shared: Sequence[str]) -> TensorState:
         """Return a tensor over some runs; it is read again only if others have it too."""
         if len(shared) == sum(map(len, tap.eqcs)):
-            return Side(tap.tap, tap.eqc_count, tap.metrics)
+            return TensorState(tap.tap, tap.eqc_count, tap.metrics)
         chosen = set(shared)
         heads = [next((name for name in ids if name in chosen), None) for ids in tap.eqcs]
         rows = [self._row(name, tap) for name in heads if name is not None]
-        return Side(tap.tap, len(rows), self.measurer.tap(rows).metrics)
+        return TensorState(tap.tap, len(rows), self.measurer.measure_tap(rows).metrics)
 
     def _row(self, name: str, tap: TapComparison) -> Record:
         rows = self._result(name)["outputs" if tap.is_output else "taps"]

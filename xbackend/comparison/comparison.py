@@ -9,11 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.comparison.births import Origin, Origins
-from xbackend.comparison.classes import Array, Digests, Ids, Sample, combine, members
-from xbackend.comparison.findings import Isolation, SectionAccuracy
+from xbackend.comparison.class_changes import ClassChange, ClassChanges
+from xbackend.comparison.equivalence import (
+    Array,
+    Digests,
+    RunIdClasses,
+    SampleDigests,
+    combine_labels,
+    members,
+)
+from xbackend.comparison.findings import Isolation, ReferenceComparison
 from xbackend.comparison.measurement import Measurer
-from xbackend.comparison.operator_kinds import kind_of
+from xbackend.comparison.operator_kinds import operator_kind
 from xbackend.errors import UsageError
 from xbackend.numerics.metrics import Metrics
 from xbackend.platforms.evidence import Reliance, rely
@@ -61,20 +68,20 @@ class TapComparison:
     """Ids of runs that computed it from what an emulator computes unlike a real processor."""
     reads: tuple[str, ...] | None
     """Names of what its layer reads, constants left out; None where that is not known."""
-    origin: Origin
+    origin: ClassChange
     """Whether its layer made new classes, or joined those of its inputs."""
 
     @property
     def kind(self) -> str | None:
         """`activation` or `pooling`, None for other operators."""
-        return kind_of(self.operator)
+        return operator_kind(self.operator)
 
     @property
     def eqc_count(self) -> int:
         """The number of classes."""
         return len(self.eqcs)
 
-    def document(self) -> Record:
+    def to_dict(self) -> Record:
         """Return the keys of the contract, and more."""
         return {
             "group": self.section.group,
@@ -97,7 +104,7 @@ class TapComparison:
             "emulation_unsafe": list(self.emulation_unsafe),
             "kind": self.kind,
             "reads": None if self.reads is None else list(self.reads),
-            **self.origin.document(),
+            **self.origin.to_dict(),
         }
 
 
@@ -135,7 +142,7 @@ class SampleComparison:
         trusted = (tap for tap in reversed(self.taps) if needed and not tap.emulation_unsafe)
         return next((tap for tap in trusted if needed.issubset(chain(*tap.eqcs))), None)
 
-    def document(self) -> Record:
+    def to_dict(self) -> Record:
         """Return the entry of `divergence`."""
         first, safe = self.first_divergence, self.last_safe
         return {
@@ -168,7 +175,7 @@ class Comparison:
     """Section by section, sample by sample."""
     store: Store
     """Where the tensors are, for what is only computed if it is shown."""
-    accuracy: tuple[SectionAccuracy, ...] = ()
+    reference_comparisons: tuple[ReferenceComparison, ...] = ()
     """The sections that were held against a float64 reference, if that was asked for."""
     isolations: tuple[Isolation, ...] = ()
     """Runs of which each layer's own error was told from what it inherits, likewise."""
@@ -182,17 +189,17 @@ class Comparison:
         return {key: tuple(samples) for key, samples in found.items()}
 
     @property
-    def stopped(self) -> tuple[Run, ...]:
+    def unsuccessful(self) -> tuple[Run, ...]:
         """Runs that gave nothing to compare: failed and skipped ones."""
         return tuple(run for run in self.runs if not run.ok)
 
-    def document(self) -> Record:
+    def to_dict(self) -> Record:
         """Return the object that `xbackend compare --format json` prints."""
         return {
             "schema_version": SCHEMA_VERSION,
             "runs": [run.row for run in self.runs],
-            "comparisons": [tap.document() for each in self.samples for tap in each.taps],
-            "divergence": [sample.document() for sample in self.samples],
+            "comparisons": [tap.to_dict() for each in self.samples for tap in each.taps],
+            "divergence": [sample.to_dict() for sample in self.samples],
         }
 
 
@@ -212,12 +219,12 @@ def compare(
 def compare_runs(store: Store, runs: Sequence[Run], group_by: Sequence[str] = ()) -> Comparison:
     """Compare some runs of a store. Raises StoreError for a damaged tensor."""
     measurer = Measurer(store)
-    found = [_Reader(section, measurer) for section in sections(runs, group_by)]
+    found = [_SectionComparer(section, measurer) for section in sections(runs, group_by)]
     samples = (each.sample(name) for each in found for name in sample_names(each.section.runs))
     return Comparison(tuple(runs), tuple(samples), store)
 
 
-def missed(
+def threshold_failures(
     comparison: Comparison, fail_under: int | None = None, max_eqcs: int | None = None
 ) -> list[str]:
     """Return a sentence for each output that misses a threshold, empty if none does.
@@ -249,21 +256,21 @@ def _name_output(tap: TapComparison) -> str:
     return f"Output '{tap.tap}' of {tap.section.model} ({precision}) on input '{tap.input}'"
 
 
-class _Reader:
+class _SectionComparer:
     """Compares the samples of a section."""
 
     def __init__(self, section: Section, measurer: Measurer) -> None:
         self.section = section
         self.measurer = measurer
         self.digests = Digests(section.runs)
-        self.ids = Ids(section.runs)
+        self.ids = RunIdClasses(section.runs)
         self.unsafe = {place: run.unsafe for place, run in enumerate(section.runs) if run.unsafe}
 
     def sample(self, name: str) -> SampleComparison:
         """Compare one sample over the runs that computed it."""
         sample = self.digests.sample(name)
         runs = [self.section.runs[place] for place in np.flatnonzero(sample.computed).tolist()]
-        origins = Origins(sample, self.section.runs, sample.not_neutral, self.ids)
+        origins = ClassChanges(sample, self.section.runs, sample.not_neutral, self.ids)
         taps = tuple(
             self._tap(sample, tap, layer, origins)
             for tap, layer in _in_graph_order(sample, self.section.runs)
@@ -275,15 +282,19 @@ class _Reader:
             taps=taps,
             eqcs=eqcs,
             label_flips=_count_flips(taps),
-            taps_not_neutral=self.ids.chosen(np.flatnonzero(sample.not_neutral)),
+            taps_not_neutral=self.ids.at(np.flatnonzero(sample.not_neutral)),
             reliance=rely(eqcs, runs, [name]),
         )
 
-    def _tap(self, sample: Sample, tap: str, layer: Record, origins: Origins) -> TapComparison:
+    def _tap(
+        self, sample: SampleDigests, tap: str, layer: Record, origins: ClassChanges
+    ) -> TapComparison:
         labels, is_output = sample.labels(tap), tap in sample.outputs
         heads = [places[0] for places in members(labels)]
         rows = [sample.record(tap, place) for place in heads]
-        measured = self.measurer.outputs(rows) if is_output else self.measurer.tap(rows)
+        measured = (
+            self.measurer.measure_outputs(rows) if is_output else self.measurer.measure_tap(rows)
+        )
         having = labels >= 0
         unsafe = [place for place, names in self.unsafe.items() if having[place] and tap in names]
         not_neutral = having & sample.not_neutral & (not is_output)
@@ -301,15 +312,15 @@ class _Reader:
             remaining_to_first=measured.remaining_to_first,
             flips=measured.flips,
             is_output=is_output,
-            missing=self.ids.chosen(np.flatnonzero(sample.computed & ~having)),
-            taps_not_neutral=self.ids.chosen(np.flatnonzero(not_neutral)),
-            emulation_unsafe=self.ids.chosen(np.array(unsafe, int)),
+            missing=self.ids.at(np.flatnonzero(sample.computed & ~having)),
+            taps_not_neutral=self.ids.at(np.flatnonzero(not_neutral)),
+            emulation_unsafe=self.ids.at(np.array(unsafe, int)),
             reads=None if reads is None else tuple(reads),
             origin=origins.of(tap),
         )
 
 
-def _in_graph_order(sample: Sample, runs: Sequence[Run]) -> list[tuple[str, Record]]:
+def _in_graph_order(sample: SampleDigests, runs: Sequence[Run]) -> list[tuple[str, Record]]:
     """Return every tensor that was recorded, with its layer: by layer, then as runs list them.
 
     Tensors that no graph knows stand after all others, outputs last.
@@ -328,11 +339,11 @@ def _in_graph_order(sample: Sample, runs: Sequence[Run]) -> list[tuple[str, Reco
     return [(name, layers.get(name, {})) for name in names]
 
 
-def _output_labels(sample: Sample) -> Array:
+def _output_labels(sample: SampleDigests) -> Array:
     """Return the classes of all outputs together; -1 for runs that did not compute the sample."""
     computed = sample.computed
     labels = np.full(len(computed), -1)
-    labels[computed] = combine(
+    labels[computed] = combine_labels(
         [
             np.zeros(int(computed.sum()), int),
             *(sample.labels(n)[computed] + 1 for n in sample.outputs),

@@ -46,7 +46,7 @@ def output_tree(store: Store, output: TapComparison) -> Node | None:
         for other in range(one):
             bits = remaining_precision([tensors[one], tensors[other]]) or 0
             shared[one][other] = shared[other][one] = bits
-    return tree(shared, tuple(range(len(tensors))), whole)
+    return build_tree(shared, tuple(range(len(tensors))), whole)
 
 
 def _open(store: Store, output: TapComparison, name: str) -> FileBlocks:
@@ -56,10 +56,10 @@ def _open(store: Store, output: TapComparison, name: str) -> FileBlocks:
     return of_file(store.verify_object(row["digest"]), row["dtype"], tuple(row["shape"]))
 
 
-def tree(shared: Bits, classes: tuple[int, ...], whole: int) -> Node:
+def build_tree(shared: Bits, classes: tuple[int, ...], whole: int) -> Node:
     """Return the tree of some classes, by the bits that each pair of them shares.
 
-    >>> node = tree([[23, 9, 9], [9, 23, 17], [9, 17, 23]], (0, 1, 2), 23)
+    >>> node = build_tree([[23, 9, 9], [9, 23, 17], [9, 17, 23]], (0, 1, 2), 23)
     >>> node.bits, [(child.bits, child.classes) for child in node.children]
     (9, [(23, (0,)), (17, (1, 2))])
     """
@@ -73,4 +73,4 @@ def tree(shared: Bits, classes: tuple[int, ...], whole: int) -> Node:
             parts.append([each])
         else:
             near.append(each)
-    return Node(bits, classes, tuple(tree(shared, tuple(part), whole) for part in parts))
+    return Node(bits, classes, tuple(build_tree(shared, tuple(part), whole) for part in parts))

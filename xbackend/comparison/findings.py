@@ -40,7 +40,7 @@ class LayerVerdict:
         """Whether its own arithmetic differs."""
         return self.verdict in (OWN, BOTH)
 
-    def document(self) -> Record:
+    def to_dict(self) -> Record:
         """Return JSON values."""
         kinds = {"total": self.total, "own": self.own, "inherited": self.inherited}
         metrics = {kind: None if of is None else vars(of) for kind, of in kinds.items()}
@@ -72,7 +72,7 @@ class Isolation:
         return tuple(each for each in self.layers if each.verdict == UNKNOWN)
 
     @property
-    def cure(self) -> str:
+    def no_fusion_options(self) -> str:
         """Return the settings that keep both frameworks from fusing nodes, as options."""
         wanted = {}
         for run in (self.reference, self.run):
@@ -82,7 +82,7 @@ class Isolation:
             wanted.update({f"{spec.word}.{key}": value for key, value in missing.items()})
         return " ".join(f"--set {key}={value}" for key, value in wanted.items())
 
-    def document(self) -> Record:
+    def to_dict(self) -> Record:
         """Return the entry of `isolations` in the JSON report."""
         first = self.own[0] if self.own else None
         return {
@@ -94,12 +94,12 @@ class Isolation:
             "own_taps": [each.tap for each in self.own],
             "not_isolable": [each.tap for each in self.unknown],
             "notes": list(self.notes),
-            "layers": [each.document() for each in self.layers],
+            "layers": [each.to_dict() for each in self.layers],
         }
 
 
 @dataclass(frozen=True)
-class Judged:
+class ReferenceComparisonRow:
     """Runs that recorded the same bits, and how near these are to the reference."""
 
     ids: tuple[str, ...]
@@ -116,12 +116,12 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class SectionAccuracy:
+class ReferenceComparison:
     """The runs of a section, the nearest first, held against one reference."""
 
     section: Section
     reference: Run
-    rows: tuple[Judged, ...]
+    rows: tuple[ReferenceComparisonRow, ...]
     by_class: Mapping[tuple[str, str], tuple[Accuracy | None, ...]]
     """By sample and tensor: the accuracy of each of its classes."""
 
@@ -131,7 +131,7 @@ class SectionAccuracy:
         names = {name for row in self.rows for name in row.taps}
         return tuple(layer for layer in self.reference.layers if layer["tap"] in names)
 
-    def document(self) -> Record:
+    def to_dict(self) -> Record:
         """Return the entry of `accuracy` in the JSON report."""
         return {
             "group": self.section.group,

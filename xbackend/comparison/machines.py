@@ -34,10 +34,10 @@ CHRONOLOGY = (
 Key = tuple[str, int, str, int]
 
 
-def order(hardware: Mapping[str, Any]) -> Key:
+def sort_key(hardware: Mapping[str, Any]) -> Key:
     """Return what machines are sorted by; what is not known comes last.
 
-    >>> order({"vendor": "AMD", "microarchitecture": "Zen 2", "cores": 4})
+    >>> sort_key({"vendor": "AMD", "microarchitecture": "Zen 2", "cores": 4})
     ('amd', 23, 'Zen 2', 4)
     """
     name = str(hardware.get("microarchitecture") or "unknown")
@@ -57,7 +57,7 @@ def _age(name: str) -> int:
 
 
 @dataclass(frozen=True)
-class Column:
+class SampleColumn:
     """One sample of one model in one precision."""
 
     model: str
@@ -74,7 +74,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Cell:
+class MachineCell:
     """What a machine gave for one sample."""
 
     number: int
@@ -88,22 +88,22 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Curve:
+class CumulativeCurve:
     """How many classes have been seen from the first machine on: the paper's Figure 1."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[SampleColumn, ...]
     """Samples of one section whose counts are the same at every machine."""
     counts: tuple[int | None, ...]
     """One for each row; None for a machine that did not run the sample."""
 
 
 @dataclass(frozen=True)
-class Machine:
+class MachineRow:
     """What one backend with one set of settings gave on one machine."""
 
     run: Run
     """The first of its runs."""
-    cells: tuple[Cell | None, ...]
+    cells: tuple[MachineCell | None, ...]
     """One for each column, None where it did not run."""
 
 
@@ -111,23 +111,25 @@ class Machine:
 class MachineTable:
     """All machines of a comparison."""
 
-    columns: tuple[Column, ...]
-    rows: tuple[Machine, ...]
+    columns: tuple[SampleColumn, ...]
+    rows: tuple[MachineRow, ...]
 
     def class_count(self, column: int) -> int:
         """Count the classes of a column."""
         return sum(cell is not None and cell.new for cell in self.cells(column))
 
-    def cells(self, column: int) -> tuple[Cell | None, ...]:
+    def cells(self, column: int) -> tuple[MachineCell | None, ...]:
         """Return the cells of a column."""
         return tuple(row.cells[column] for row in self.rows)
 
-    def curves(self) -> tuple[Curve, ...]:
+    def curves(self) -> tuple[CumulativeCurve, ...]:
         """Return the cumulative number of classes for each section, more where samples differ."""
-        found: dict[tuple[Any, ...], list[Column]] = {}
+        found: dict[tuple[Any, ...], list[SampleColumn]] = {}
         for at, column in enumerate(self.columns):
             found.setdefault((column.section, self._counts(at)), []).append(column)
-        return tuple(Curve(tuple(columns), counts) for (_, counts), columns in found.items())
+        return tuple(
+            CumulativeCurve(tuple(columns), counts) for (_, counts), columns in found.items()
+        )
 
     def _counts(self, column: int) -> tuple[int | None, ...]:
         seen = accumulate(cell is not None and cell.new for cell in self.cells(column))
@@ -145,14 +147,16 @@ def machine_table(comparison: Comparison) -> MachineTable:
     groups = sorted(machines.values(), key=_rank)
     by_column = [_column_cells(column.sample, groups) for column in columns]
     cells = list(zip(*by_column, strict=True)) or [() for _ in groups]
-    rows = tuple(Machine(_told(runs), mine) for runs, mine in zip(groups, cells, strict=True))
+    rows = tuple(
+        MachineRow(_representative(runs), mine) for runs, mine in zip(groups, cells, strict=True)
+    )
     return MachineTable(columns, rows)
 
 
-def _column(sample: SampleComparison) -> Column:
+def _column(sample: SampleComparison) -> SampleColumn:
     group = sample.section.group
     keys = {key: group[key] for key in group if key not in ("model_digest", "precision")}
-    return Column(sample.section.model, str(group["precision"]), keys, sample.input, sample)
+    return SampleColumn(sample.section.model, str(group["precision"]), keys, sample.input, sample)
 
 
 def _identity(run: Run) -> str:
@@ -165,20 +169,22 @@ def _identity(run: Run) -> str:
 
 def _rank(runs: Sequence[Run]) -> tuple[Any, ...]:
     first = runs[0].row
-    return (*order(first["hardware"]), str(first["platform"]), _identity(runs[0]))
+    return (*sort_key(first["hardware"]), str(first["platform"]), _identity(runs[0]))
 
 
-def _told(runs: Sequence[Run]) -> Run:
+def _representative(runs: Sequence[Run]) -> Run:
     """Return the run that tells most of the machine: some files lack the memory."""
     return next((run for run in runs if run.row["hardware"]["memory_bytes"]), runs[0])
 
 
-def _column_cells(sample: SampleComparison, groups: Sequence[Sequence[Run]]) -> list[Cell | None]:
+def _column_cells(
+    sample: SampleComparison, groups: Sequence[Sequence[Run]]
+) -> list[MachineCell | None]:
     """Return the cells of a sample, its classes numbered in the order of the rows."""
     place = {name: at for at, ids in enumerate(sample.eqcs) for name in ids}
     doubtful = resting(sample.eqcs, sample.reliance)
     numbers: dict[int, int] = {}
-    cells: list[Cell | None] = []
+    cells: list[MachineCell | None] = []
     for runs in groups:
         mine = [run for run in runs if run.id in place]
         if not mine:
@@ -188,5 +194,5 @@ def _column_cells(sample: SampleComparison, groups: Sequence[Sequence[Run]]) -> 
         first, rests = place[told], told in doubtful
         new = first not in numbers
         number = numbers.setdefault(first, len(numbers) + 1)
-        cells.append(Cell(number, len({place[run.id] for run in mine}) == 1, new, rests))
+        cells.append(MachineCell(number, len({place[run.id] for run in mine}) == 1, new, rests))
     return cells

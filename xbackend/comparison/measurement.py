@@ -36,11 +36,11 @@ class Measurer:
     metrics: dict[Key, Metrics] = field(default_factory=dict)
     measured: dict[Key, Measurement] = field(default_factory=dict)
 
-    def tap(self, rows: Sequence[Record]) -> Measurement:
+    def measure_tap(self, rows: Sequence[Record]) -> Measurement:
         """Measure one tensor of each class, given by dtype, shape and digest."""
         return Measurement(self._metrics(rows))
 
-    def outputs(self, rows: Sequence[Record]) -> Measurement:
+    def measure_outputs(self, rows: Sequence[Record]) -> Measurement:
         """Measure one output of each class, with what each shares with class 1."""
         key = _key(rows)
         if key not in self.measured:

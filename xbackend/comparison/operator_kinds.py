@@ -18,10 +18,10 @@ POOLING = frozenset(
 )
 
 
-def kind_of(operator: str | None) -> str | None:
+def operator_kind(operator: str | None) -> str | None:
     """Return `activation` or `pooling`, None for other operators.
 
-    >>> kind_of("Relu"), kind_of("MaxPool"), kind_of("Conv")
+    >>> operator_kind("Relu"), operator_kind("MaxPool"), operator_kind("Conv")
     ('activation', 'pooling', None)
     """
     if operator in ACTIVATIONS:

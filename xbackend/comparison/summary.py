@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xbackend.comparison.comparison import Classes, Comparison, SampleComparison, TapComparison
-from xbackend.comparison.layers import TapSummary, extreme, summarise_taps, worst
+from xbackend.comparison.layers import TapSummary, extreme_or_none, summarise_taps, worst_metrics
 from xbackend.numerics.metrics import Metrics, classes, identical
 from xbackend.platforms.evidence import Reliance, rely, resting
 from xbackend.store.cohort import Section
@@ -23,13 +23,13 @@ IMPLIED = frozenset({"processor", "python"})
 
 
 @dataclass(frozen=True)
-class Agreement:
+class RunGroup:
     """Runs that differ in nothing but when they ran, and gave the same bits."""
 
     backend: str
     version: str
     platform: str
-    particulars: tuple[str, ...]
+    distinguishing: tuple[str, ...]
     """What else tells these runs from others of the section, such as `threads=2`."""
     ids: tuple[str, ...]
     classes: tuple[int | None, ...]
@@ -49,20 +49,20 @@ class Summary:
     section: Section
     inputs: tuple[str, ...]
     """The samples' names."""
-    rows: tuple[Agreement, ...]
+    rows: tuple[RunGroup, ...]
     eqcs: Classes
     """Runs with the same bits in all outputs of all samples."""
     metrics: Metrics
     """The worst over all outputs and samples."""
     mantissa_bits: int | None
     """Of the outputs' format; None for integers."""
-    first: TapComparison | None
+    first_divergence: TapComparison | None
     """The earliest tensor in graph order that differs on any sample."""
     flipped: tuple[str, ...]
     """Ids of runs of which a label is not the first run's, on any sample."""
     taps: tuple[TapSummary, ...]
     """In graph order, outputs among them."""
-    unsteady: tuple[Agreement, ...]
+    nondeterministic: tuple[RunGroup, ...]
     """Rows of runs that gave other bits than a repeat of themselves."""
     reliance: Reliance
     """What of the classes rests on emulated operators alone."""
@@ -84,7 +84,7 @@ class Summary:
         """Ids of runs whose taps changed the bits of their outputs."""
         return tuple(name for row in self.rows if row.taps_neutral is False for name in row.ids)
 
-    def document(self) -> Record:
+    def to_dict(self) -> Record:
         """Return JSON values: an entry of `sections`."""
         return {
             "group": self.section.group,
@@ -95,10 +95,10 @@ class Summary:
             "eqcs": [list(ids) for ids in self.eqcs],
             "eqc_count": len(self.eqcs),
             **vars(self.metrics),
-            "first_tap": None if self.first is None else self.first.tap,
+            "first_tap": None if self.first_divergence is None else self.first_divergence.tap,
             "label_flips": len(self.flipped),
             "taps_not_neutral": list(self.taps_not_neutral),
-            "not_deterministic": [list(row.ids) for row in self.unsteady],
+            "not_deterministic": [list(row.ids) for row in self.nondeterministic],
             "emulation_unsafe": list(self.reliance.unsafe),
             "emulation_operators": list(self.reliance.operators),
             "eqcs_by_emulation": [list(self.eqcs[n - 1]) for n in self.reliance.classes],
@@ -123,12 +123,12 @@ def _summarise(samples: Sequence[SampleComparison]) -> Summary:
         inputs=names,
         rows=rows,
         eqcs=eqcs,
-        metrics=worst([output.metrics for output in outputs]),
+        metrics=worst_metrics([output.metrics for output in outputs]),
         mantissa_bits=identical(dtype).remaining_precision,
-        first=_earliest(samples),
+        first_divergence=_earliest(samples),
         flipped=_flipped(section, outputs),
         taps=taps,
-        unsteady=_unsteady(section, rows),
+        nondeterministic=_nondeterministic(section, rows),
         reliance=rely(eqcs, section.runs, names),
         last_safe=_last_safe(samples, taps),
     )
@@ -172,7 +172,7 @@ def _flipped(section: Section, outputs: Iterable[TapComparison]) -> tuple[str, .
     return tuple(run.id for run in section.runs if run.id in flipped)
 
 
-def _rows(section: Section, samples: Sequence[SampleComparison]) -> tuple[Agreement, ...]:
+def _rows(section: Section, samples: Sequence[SampleComparison]) -> tuple[RunGroup, ...]:
     """Fold runs that differ in nothing but when they ran into one row."""
     numbers = [_numbers(sample.eqcs) for sample in samples]
     bits = _bits_to_first(samples)
@@ -190,7 +190,7 @@ def _rows(section: Section, samples: Sequence[SampleComparison]) -> tuple[Agreem
             tuple(of.get(runs[0].id) for of in numbers),
             tuple(runs[0].id in resting(each.eqcs, each.reliance) for each in samples),
             bits,
-            _told(runs[0], varying, baseline),
+            _distinguishing(runs[0], varying, baseline),
         )
         for runs in found.values()
     )
@@ -201,14 +201,14 @@ def _row(
     places: tuple[int | None, ...],
     by_emulation: tuple[bool, ...],
     bits: Mapping[str, int | None],
-    particulars: tuple[str, ...],
-) -> Agreement:
+    distinguishing: tuple[str, ...],
+) -> RunGroup:
     first = runs[0].row
-    return Agreement(
+    return RunGroup(
         backend=str(first["backend"]),
         version=str(first["backend_version"] or "?"),
         platform=str(first["platform"]),
-        particulars=particulars,
+        distinguishing=distinguishing,
         ids=tuple(run.id for run in runs),
         classes=places,
         by_emulation=by_emulation,
@@ -224,10 +224,10 @@ def _bits_to_first(samples: Iterable[SampleComparison]) -> dict[str, int | None]
         for ids, bits in zip(output.eqcs, output.remaining_to_first, strict=True):
             for name in ids:
                 shared.setdefault(name, []).append(bits)
-    return {name: extreme(min, bits) for name, bits in shared.items()}
+    return {name: extreme_or_none(min, bits) for name, bits in shared.items()}
 
 
-def _unsteady(section: Section, rows: Sequence[Agreement]) -> tuple[Agreement, ...]:
+def _nondeterministic(section: Section, rows: Sequence[RunGroup]) -> tuple[RunGroup, ...]:
     """Return the rows that a repeat of the same run contradicts."""
     runs = {run.id: run for run in section.runs}
     heads = [json.dumps(_identity(runs[row.ids[0]]), sort_keys=True) for row in rows]
@@ -244,7 +244,7 @@ def _identity(run: Run) -> Record:
     return {**{key: run.row[key] for key in keys}, **extra}
 
 
-def _particulars(run: Run) -> Record:
+def _properties(run: Run) -> Record:
     """Return what may tell a run from another of its backend, under the names to show."""
     artifact, software = run.row.get("artifact") or {}, run.row.get("software") or {}
     return {
@@ -255,7 +255,7 @@ def _particulars(run: Run) -> Record:
     }
 
 
-def _told(
+def _distinguishing(
     run: Run, varying: Mapping[str, set[tuple[str, str]]], baseline: Mapping[str, Mapping[str, str]]
 ) -> tuple[str, ...]:
     """Return what to show: what varies, or where that is much, what differs from the first run."""
@@ -268,7 +268,7 @@ def _told(
 
 
 def _shown(run: Run) -> dict[str, str]:
-    return {key: _text(value) for key, value in _particulars(run).items()}
+    return {key: _text(value) for key, value in _properties(run).items()}
 
 
 def _varying(runs: Iterable[Run]) -> dict[str, set[tuple[str, str]]]:

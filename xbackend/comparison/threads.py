@@ -18,7 +18,7 @@ Bits = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Cell:
+class ThreadCell:
     """The runs of one platform with one number of threads."""
 
     threads: int
@@ -35,7 +35,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class ThreadRow:
     """The runs of one backend on one platform."""
 
     backend: str
@@ -47,10 +47,10 @@ class Row:
     """How many cores the worker could use."""
     settings: Record
     """Those but threads that differ between the rows of the table."""
-    cells: tuple[Cell, ...]
+    cells: tuple[ThreadCell, ...]
     """One for each number of threads that was run, ascending."""
 
-    def cell(self, threads: int) -> Cell | None:
+    def cell(self, threads: int) -> ThreadCell | None:
         """Return what was run with that number of threads, None if nothing was."""
         return next((cell for cell in self.cells if cell.threads == threads), None)
 
@@ -73,14 +73,14 @@ class ThreadTable:
     """Run ids by class of all outputs of all samples, in order of first appearance."""
     threads: tuple[int, ...]
     """All numbers of threads, ascending."""
-    rows: tuple[Row, ...]
+    rows: tuple[ThreadRow, ...]
 
     @property
-    def by_threads(self) -> int:
+    def rows_varying_with_threads(self) -> int:
         """In how many rows the number of threads changes the class."""
         return sum(len(row.classes) > 1 for row in self.rows)
 
-    def document(self) -> Record:
+    def to_dict(self) -> Record:
         """Return JSON values."""
         return {
             "group": self.group,
@@ -186,13 +186,13 @@ def _varying(runs: Sequence[Run]) -> dict[str, set[str]]:
 
 def _row(
     runs: Sequence[Run], number: dict[str, int], varying: dict[str, set[str]], tap: str | None
-) -> Row:
+) -> ThreadRow:
     row, hardware = runs[0].row, runs[0].row["hardware"]
     shown = varying.get(row["backend"], set())
     by_threads: dict[int, list[Run]] = {}
     for run in runs:
         by_threads.setdefault(_threads(run), []).append(run)
-    return Row(
+    return ThreadRow(
         backend=row["backend"],
         version=row["backend_version"],
         platform=row["platform"],
@@ -203,10 +203,10 @@ def _row(
     )
 
 
-def _cell(threads: int, runs: Sequence[Run], number: dict[str, int], tap: str | None) -> Cell:
+def _cell(threads: int, runs: Sequence[Run], number: dict[str, int], tap: str | None) -> ThreadCell:
     failed = [run.row["error"] or {} for run in runs if not run.ok]
     cores = runs[0].row["hardware"].get("cores")
-    return Cell(
+    return ThreadCell(
         threads=threads,
         classes=tuple(sorted({number[run.id] for run in runs if run.id in number})),
         runs=tuple(run.id for run in runs),

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx
 
-SHAPES = ("Shape", "Size")
+SHAPE_OPERATORS = ("Shape", "Size")
 """Operators whose results depend on extents only; what is computed from these is never cut."""
-MOVES = frozenset(
+DATA_MOVEMENT = frozenset(
     (
         "Expand",
         "Flatten",
@@ -27,7 +27,7 @@ MOVES = frozenset(
 )
 """Operators that only move numbers. They stay tied to what reads them, as how they leave a tensor
 in memory may decide which kernel a framework takes for it."""
-TURN = (0, 2, 3, 1)
+NHWC_PERMUTATION = (0, 2, 3, 1)
 """The axes of a tensor with the channels last."""
 IR_VERSION = 4
 """The first in which an initializer need not be an input."""
@@ -43,7 +43,7 @@ class TensorType:
 
 
 @dataclass(frozen=True)
-class Cut:
+class CutModel:
     """A model in which every node stands alone."""
 
     model: onnx.ModelProto
@@ -53,13 +53,13 @@ class Cut:
     """Values that are computed from what is given, as outputs of the same names, in graph order."""
     left_out: Mapping[str, str]
     """Values that are not, to the reason."""
-    turned: frozenset[str] | None = None
+    channels_last: frozenset[str] | None = None
     """Inputs that are given with the channels last; None where that was not asked for."""
 
     @property
-    def worth_it(self) -> bool:
+    def is_worth_running(self) -> bool:
         """Whether anything is turned where that was asked for."""
-        return self.turned is None or bool(self.turned)
+        return self.channels_last is None or bool(self.channels_last)
 
 
 def load_model(path: Path) -> onnx.ModelProto:
@@ -69,12 +69,12 @@ def load_model(path: Path) -> onnx.ModelProto:
     return onnx.load(path)
 
 
-def cut(
+def cut_graph(
     whole: onnx.ModelProto,
     known: Mapping[str, TensorType],
     only: Collection[str] | None = None,
     channels_last: bool = False,
-) -> Cut:
+) -> CutModel:
     """Make every value that a node reads an input of the model, and all that it computes outputs.
 
     Only constants stay where they are, extents of tensors with what is computed from them, and
@@ -84,44 +84,46 @@ def cut(
     """
     graph = whole.graph
     constants = constants_of(graph)
-    hanging = tied(graph.node, constants)
+    hanging = shape_computed(graph.node, constants)
     usable = {*constants, *known}
     alone: list[onnx.NodeProto] = []
     reasons: dict[str, str] = {}
     nodes = list(graph.node)
     for node in nodes:
         if hanging.issuperset(node.output):
-            usable |= set(node.output) if reads(node) <= usable else set()
+            usable |= set(node.output) if node_inputs(node) <= usable else set()
         elif only is not None and not set(only) & set(node.output):
             continue
         elif why := _why_not(node, usable, known):
             reasons.update((name, why) for name in node.output if name)
         else:
             alone.append(node)
-    kept = _with_ties(nodes, alone, hanging)
-    moved = {name for node in alone if node.op_type in MOVES for name in node.output}
+    kept = _with_constant_nodes(nodes, alone, hanging)
+    moved = {name for node in alone if node.op_type in DATA_MOVEMENT for name in node.output}
     names = _given_names(graph, _read(kept) - hanging - constants - moved)
-    turned = [v for v in names if channels_last and len(known[v].shape) == len(TURN)]
+    turned = [v for v in names if channels_last and len(known[v].shape) == len(NHWC_PERMUTATION)]
     model = empty_like(whole)
     model.graph.initializer.extend(t for t in graph.initializer if t.name in _read(kept))
     model.graph.sparse_initializer.extend(graph.sparse_initializer)
     for value, name in names.items():
         model.graph.input.append(value_info(name, _given(known[value], value in turned)))
-    model.graph.node.extend(_turning(names[value]) for value in turned)
+    model.graph.node.extend(_transpose_back(names[value]) for value in turned)
     renamed = {value: _back(name) if value in turned else name for value, name in names.items()}
     model.graph.node.extend(_renamed(node, renamed) for node in kept)
     taps = [name for node in alone for name in node.output if name in known]
     model.graph.output.extend(value_info(name, known[name]) for name in taps)
     given = {name: value for value, name in names.items()}
     ways = frozenset(names[value] for value in turned) if channels_last else None
-    return Cut(model, given, tuple(taps), reasons, ways)
+    return CutModel(model, given, tuple(taps), reasons, ways)
 
 
 def _given(of: TensorType, turned: bool) -> TensorType:
-    return TensorType(of.dtype, tuple(of.shape[axis] for axis in TURN)) if turned else of
+    return (
+        TensorType(of.dtype, tuple(of.shape[axis] for axis in NHWC_PERMUTATION)) if turned else of
+    )
 
 
-def _turning(name: str) -> onnx.NodeProto:
+def _transpose_back(name: str) -> onnx.NodeProto:
     from onnx import helper
 
     return helper.make_node("Transpose", [name], [_back(name)], perm=[0, 3, 1, 2])
@@ -137,11 +139,11 @@ def constants_of(graph: onnx.GraphProto) -> set[str]:
     return sparse | {tensor.name for tensor in graph.initializer}
 
 
-def tied(nodes: Iterable[onnx.NodeProto], constants: Collection[str]) -> set[str]:
+def shape_computed(nodes: Iterable[onnx.NodeProto], constants: Collection[str]) -> set[str]:
     """Return the values that nodes compute from constants and extents alone."""
     found = {"", *constants}
     for node in nodes:
-        if node.op_type in SHAPES or found.issuperset(reads(node)):
+        if node.op_type in SHAPE_OPERATORS or found.issuperset(node_inputs(node)):
             found |= set(node.output)
     return found - set(constants)
 
@@ -150,13 +152,13 @@ def _why_not(node: onnx.NodeProto, usable: Collection[str], known: Mapping[str, 
     """Return why a node cannot stand alone; empty if it can."""
     if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
         return "it holds a graph of its own"
-    missing = sorted(reads(node) - set(usable))
+    missing = sorted(node_inputs(node) - set(usable))
     if missing:
         return f"'{missing[0]}', which it reads, was not recorded"
     return "" if any(name in known for name in node.output) else "it was not recorded"
 
 
-def _with_ties(
+def _with_constant_nodes(
     nodes: Sequence[onnx.NodeProto], alone: Iterable[onnx.NodeProto], hanging: Collection[str]
 ) -> list[onnx.NodeProto]:
     """Return nodes, and before them those that make what they read of constants and extents."""
@@ -167,18 +169,18 @@ def _with_ties(
         needed = bool(wanted & set(node.output)) and set(hanging).issuperset(node.output)
         if id(node) in ids or needed:
             kept.append(node)
-            wanted |= reads(node) & set(hanging)
+            wanted |= node_inputs(node) & set(hanging)
     return kept[::-1]
 
 
-def reads(node: onnx.NodeProto) -> set[str]:
+def node_inputs(node: onnx.NodeProto) -> set[str]:
     """Return the values that a node reads, those that its subgraphs capture among them."""
     found = {name for name in node.input if name}
     for attribute in node.attribute:
         for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
             inner = {v.name for v in graph.input} | {t.name for t in graph.initializer}
             inner |= {name for inside in graph.node for name in inside.output}
-            found |= {name for inside in graph.node for name in reads(inside)} - inner
+            found |= {name for inside in graph.node for name in node_inputs(inside)} - inner
     return found
 
 
@@ -196,7 +198,7 @@ def _given_names(graph: onnx.GraphProto, wanted: Collection[str]) -> dict[str, s
 
 
 def _read(nodes: Iterable[onnx.NodeProto]) -> set[str]:
-    return {name for node in nodes for name in reads(node)}
+    return {name for node in nodes for name in node_inputs(node)}
 
 
 def _renamed(node: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:

@@ -20,13 +20,13 @@ from xbackend.comparison.findings import (
     Isolation,
     LayerVerdict,
 )
-from xbackend.comparison.layers import worst
+from xbackend.comparison.layers import worst_metrics
 from xbackend.comparison.measurement import Measurer
-from xbackend.diagnosis.cut_graph import TURN, Cut, cut, load_model
+from xbackend.diagnosis.cut_graph import NHWC_PERMUTATION, CutModel, cut_graph, load_model
 from xbackend.diagnosis.reference import tensors_by_sample
-from xbackend.diagnosis.rerun import Replay, Sample, hub, known_types, replay
+from xbackend.diagnosis.rerun import InputRecords, RerunRequest, onnx_path, recorded_types, rerun
 from xbackend.errors import UsageError, XbackendError
-from xbackend.execution.execute import Means
+from xbackend.execution.execute import ExecutionContext
 from xbackend.numerics.metrics import Metrics
 from xbackend.store.records import Record, Run
 from xbackend.worker.objects import write_tensor
@@ -37,7 +37,7 @@ Tensors = Mapping[str, Mapping[str, Record]]
 """What was recorded, by sample and name."""
 
 
-def isolate(reference: Run, run: Run, means: Means, exact: bool = False) -> Isolation:
+def isolate(reference: Run, run: Run, context: ExecutionContext, exact: bool = False) -> Isolation:
     """Isolate every layer of a run against a reference of the same structure.
 
     `exact` says that the reference is rounded from another precision, so there is nothing to check
@@ -46,23 +46,23 @@ def isolate(reference: Run, run: Run, means: Means, exact: bool = False) -> Isol
     """
     _check(reference, run)
     here, there = _in_common(run, reference)
-    sides = [_Side(run, reference, (there, here), means)]
-    sides += [] if exact else [_Side(reference, reference, (there,), means)]
-    _compute(sides, [{}, {}], means)
-    _compute(sides, [{"only": side.failing, "channels_last": True} for side in sides], means)
-    measurer = Measurer(means.store)
+    sides = [_Side(run, reference, (there, here), context)]
+    sides += [] if exact else [_Side(reference, reference, (there,), context)]
+    _compute(sides, [{}, {}], context)
+    _compute(sides, [{"only": side.failing, "channels_last": True} for side in sides], context)
+    measurer = Measurer(context.store)
     rows = [one for row in run.layers if (one := _layer(row, there, here, sides, measurer))]
     notes = tuple(note for side in sides for note in side.notes())
     return Isolation(reference, run, tuple(there), tuple(rows), notes)
 
 
-def _compute(sides: Sequence[_Side], options: Sequence[Record], means: Means) -> None:
+def _compute(sides: Sequence[_Side], options: Sequence[Record], context: ExecutionContext) -> None:
     """Compute layers alone, on both sides at once; each keeps those that give their own bits."""
     orders = [(side, side.cut(**more)) for side, more in zip(sides, options, strict=False)]
-    wanted = [(side, made) for side, made in orders if made.taps and made.worth_it]
-    runs = replay([side.order(made) for side, made in wanted], means)
+    wanted = [(side, made) for side, made in orders if made.taps and made.is_worth_running]
+    runs = rerun([side.rerun_request(made) for side, made in wanted], context)
     for (side, made), found in zip(wanted, runs, strict=True):
-        side.take(made, found)
+        side.record_results(made, found)
 
 
 def _check(reference: Run, run: Run) -> None:
@@ -108,11 +108,13 @@ def _inputs(result: Record) -> str:
 class _Side:
     """One of the two runs, and what its layers gave alone."""
 
-    def __init__(self, run: Run, other: Run, sources: Sequence[Tensors], means: Means) -> None:
-        self.run, self.sources, self.store = run, sources, means.store
-        theirs = known_types(other)
-        self.known = {n: of for n, of in known_types(run).items() if theirs.get(n) == of}
-        self.whole = load_model(hub(run, means.store))
+    def __init__(
+        self, run: Run, other: Run, sources: Sequence[Tensors], context: ExecutionContext
+    ) -> None:
+        self.run, self.sources, self.store = run, sources, context.store
+        theirs = recorded_types(other)
+        self.known = {n: of for n, of in recorded_types(run).items() if theirs.get(n) == of}
+        self.whole = load_model(onnx_path(run, context.store))
         self.alone: list[dict[str, Record]] = []
         """What layers gave, by name: for each sample of each source."""
         self.refused: dict[str, str] = {}
@@ -122,27 +124,29 @@ class _Side:
         self.unsafe: set[str] = set()
         self.version = run.row["backend_version"]
 
-    def cut(self, only: Collection[str] | None = None, channels_last: bool = False) -> Cut:
+    def cut(self, only: Collection[str] | None = None, channels_last: bool = False) -> CutModel:
         """Cut the graph at what both runs recorded alike."""
-        return cut(self.whole, self.known, only, channels_last)
+        return cut_graph(self.whole, self.known, only, channels_last)
 
-    def order(self, made: Cut) -> Replay:
+    def rerun_request(self, made: CutModel) -> RerunRequest:
         """Return what to run: a cut graph on every sample of every source."""
         samples = [self._given(made, rows) for of in self.sources for rows in of.values()]
-        return Replay(self.run, made.model, samples)
+        return RerunRequest(self.run, made.model, samples)
 
-    def _given(self, made: Cut, recorded: Mapping[str, Record]) -> Sample:
+    def _given(self, made: CutModel, recorded: Mapping[str, Record]) -> InputRecords:
         return {
-            name: self._turned(recorded[value]) if name in (made.turned or ()) else recorded[value]
+            name: self._transposed(recorded[value])
+            if name in (made.channels_last or ())
+            else recorded[value]
             for name, value in made.given.items()
         }
 
-    def _turned(self, row: Record) -> Record:
+    def _transposed(self, row: Record) -> Record:
         tensor = self.store.tensor(row)
-        turned = Tensor(tensor.dtype, tensor.array.transpose(TURN))
+        turned = Tensor(tensor.dtype, tensor.array.transpose(NHWC_PERMUTATION))
         return write_tensor(str(self.store.folder), turned)
 
-    def take(self, made: Cut, found: Run) -> None:
+    def record_results(self, made: CutModel, found: Run) -> None:
         """Keep the layers that gave their own bits when fed with their own inputs."""
         _refuse_failure(found)
         rows = [{str(row["name"]): row for row in result["outputs"]} for result in found.results]
@@ -151,7 +155,7 @@ class _Side:
         pairs = [*zip(own, self.sources[-1].values(), strict=True)]
         sound = [t for t in made.taps if all(_same(t, one, had) for one, had in pairs)]
         self.failing = set(made.taps) - set(sound)
-        if not made.turned:
+        if not made.channels_last:
             self.refused = {**made.left_out, **dict.fromkeys(self.failing, OTHER_BITS)}
         for tap in sound:
             self.refused.pop(tap, None)
@@ -209,7 +213,7 @@ def _layer(
 def _worst(tap: str, one: Tensors, other: Tensors, measurer: Measurer) -> Metrics:
     pairs = ((one[name][tap], other[name][tap]) for name in one)
     rows = ([a] if a["digest"] == b["digest"] else [a, b] for a, b in pairs)
-    return worst([measurer.tap(each).metrics for each in rows])
+    return worst_metrics([measurer.measure_tap(each).metrics for each in rows])
 
 
 def _refuse_failure(found: Run) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from xbackend.errors import ModelError, UsageError, XbackendError
-from xbackend.execution.execute import Means, carry_out
-from xbackend.execution.request import Order
+from xbackend.execution.execute import ExecutionContext, execute
+from xbackend.execution.request import RunRequest
 from xbackend.numerics.blocks import FileBlocks, of_file
 from xbackend.numerics.error import REFERENCE, Accuracy, accuracy, worst
 from xbackend.plugins import registry
@@ -19,7 +19,7 @@ BACKENDS = ("torch", "tf")
 
 
 @dataclass(frozen=True)
-class Subject:
+class ReferenceTarget:
     """What a reference is wanted for."""
 
     model: str
@@ -28,7 +28,7 @@ class Subject:
     inputs_digest: str
 
     @classmethod
-    def of(cls, run: Run) -> Subject:
+    def from_run(cls, run: Run) -> ReferenceTarget:
         """Return what a run was of. Raises UsageError where its record does not say."""
         source = run.row["model_source"]
         if not source or "inputs_digest" not in run.row:
@@ -40,7 +40,7 @@ class Subject:
 
 
 @dataclass
-class Judge:
+class ReferenceMeasurer:
     """Measures tensors of a store against those of a reference, each pair once."""
 
     store: Store
@@ -113,14 +113,16 @@ def parse_reference(text: str) -> tuple[str, ...]:
     return (word,)
 
 
-def reference_run(subject: Subject, means: Means, backends: Sequence[str] = BACKENDS) -> Run:
+def reference_run(
+    subject: ReferenceTarget, context: ExecutionContext, backends: Sequence[str] = BACKENDS
+) -> Run:
     """Return the float64 run of a model on its inputs; one that the store lacks is made.
 
     The first of the backends that can is taken; it runs natively, in one thread, with its default
     settings. Raises XbackendError where the model's file is gone or changed, or none of them can.
     """
     for word in backends:
-        found = _known(subject, means.store, word)
+        found = _known(subject, context.store, word)
         if found is not None:
             return found
     reasons = []
@@ -128,14 +130,14 @@ def reference_run(subject: Subject, means: Means, backends: Sequence[str] = BACK
         if len(backends) > 1 and not registry.is_available(registry.backend(word)):
             reasons.append(registry.install_hint(registry.backend(word)))
             continue
-        run = _make(subject, means, word)
+        run = _make(subject, context, word)
         if run.ok:
             return run
         reasons.append(str((run.row["error"] or {}).get("message", "it gave no output.")))
     raise XbackendError(f"There is no {REFERENCE} run of {subject.model}: {' '.join(reasons)}")
 
 
-def _known(subject: Subject, store: Store, backend: str) -> Run | None:
+def _known(subject: ReferenceTarget, store: Store, backend: str) -> Run | None:
     """Return the last sound run of the store that will do."""
     wanted = (subject.model_digest, subject.inputs_digest, REFERENCE, backend)
     for record in reversed(list(store.runs())):
@@ -147,8 +149,8 @@ def _known(subject: Subject, store: Store, backend: str) -> Run | None:
     return None
 
 
-def _make(subject: Subject, means: Means, backend: str) -> Run:
-    order = Order(
+def _make(subject: ReferenceTarget, context: ExecutionContext, backend: str) -> Run:
+    request = RunRequest(
         model=subject.model,
         backends=(backend,),
         precisions=(REFERENCE,),
@@ -156,7 +158,7 @@ def _make(subject: Subject, means: Means, backend: str) -> Run:
         inputs_digest=subject.inputs_digest,
     )
     try:
-        (record,) = carry_out(order, means)
+        (record,) = execute(request, context)
     except ModelError as error:
         raise XbackendError(
             f"{subject.model} cannot be computed in {REFERENCE}: {error}"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from xbackend.execution.transport import Errand, Unreachable, carry
+from xbackend.execution.staging import StagedJob, Unreachable, stage_job
 from xbackend.platforms.emulation_marks import marked
 from xbackend.platforms.platform import Platform
 from xbackend.store.store import Store
@@ -24,7 +24,7 @@ from xbackend.worker.job import Job
 
 Record = dict[str, Any]
 
-EXPLANATIONS = {
+SIGNAL_EXPLANATIONS = {
     "SIGILL": "the framework used an instruction that this processor does not have",
     "SIGSEGV": "the framework crashed on a bad memory access",
     "SIGKILL": "it was killed from outside, often for want of memory",
@@ -35,10 +35,10 @@ EXPLANATIONS = {
 }
 """What a signal that ended a worker means."""
 
-FAREWELL = 20.0
+CLEANUP_TIMEOUT = 20.0
 """Seconds that an interrupted command waits for other machines to be left as they were."""
 
-TOLD: dict[str, tuple[type, ...]] = {
+WORKER_FIELDS: dict[str, tuple[type, ...]] = {
     "status": (str,),
     "error": (dict, type(None)),
     "taps_neutral": (bool, type(None)),
@@ -73,7 +73,7 @@ class _Stopped(Exception):
 
 
 @dataclass
-class _Answer:
+class _WorkerOutput:
     """What a worker has said."""
 
     stage: str = "start"
@@ -81,23 +81,23 @@ class _Answer:
     result: Record | None = None
 
 
-def run_all(
+def run_workers(
     launches: Sequence[Launch],
     store: Store,
     jobs: int,
     timeout: float,
-    begun: Callable[[Launch], None],
-    ended: Callable[[Record], None],
+    on_start: Callable[[Launch], None],
+    on_end: Callable[[Record], None],
 ) -> list[Record]:
     """Run workers, `jobs` at once, and keep each record as soon as its worker ends.
 
-    `begun` and `ended` are called from several threads, one at a time. On KeyboardInterrupt or
+    `on_start` and `on_end` are called from several threads, one at a time. On KeyboardInterrupt or
     SystemExit the workers are killed; what has ended is kept.
     """
     waiting: queue.SimpleQueue[Launch] = queue.SimpleQueue()
     for launch in launches:
         waiting.put(launch)
-    pool = _Pool(store, timeout, begun, ended)
+    pool = _WorkerPool(store, timeout, on_start, on_end)
     over = [threading.Event() for _ in range(max(1, min(jobs, len(launches))))]
     for each in over:
         threading.Thread(target=pool.work, args=(waiting, each), daemon=True).start()
@@ -119,22 +119,22 @@ def _wait_for(over: Sequence[threading.Event]) -> None:
 
     A thread whose `join` was interrupted counts as ended before it is (bpo-45274): hence events.
     """
-    until = time.monotonic() + FAREWELL
+    until = time.monotonic() + CLEANUP_TIMEOUT
     for each in over:
         each.wait(max(0.0, until - time.monotonic()))
 
 
-class _Pool:
+class _WorkerPool:
     """The threads' shared state."""
 
     def __init__(
         self,
         store: Store,
         timeout: float,
-        begun: Callable[[Launch], None],
-        ended: Callable[[Record], None],
+        on_start: Callable[[Launch], None],
+        on_end: Callable[[Record], None],
     ) -> None:
-        self.store, self.timeout, self.begun, self.ended = store, timeout, begun, ended
+        self.store, self.timeout, self.on_start, self.on_end = store, timeout, on_start, on_end
         self.lock = threading.Lock()
         self.stopped = False
         self.processes: set[subprocess.Popen[str]] = set()
@@ -164,7 +164,7 @@ class _Pool:
 
     def _one(self, launch: Launch) -> None:
         with self.lock:
-            self.begun(launch)
+            self.on_start(launch)
         record = self._launch(launch)
         if self.stopped:
             raise _Stopped
@@ -173,7 +173,7 @@ class _Pool:
             self.store.remember(launch.key, record["id"])
         with self.lock:
             self.records.append(record)
-            self.ended(record)
+            self.on_end(record)
 
     def stop(self) -> None:
         """Kill all workers; no record is written for them."""
@@ -188,9 +188,9 @@ class _Pool:
         try:
             with (
                 log.open("w", encoding="utf-8") as stream,
-                carry(launch.platform, launch.worker, launch.job) as errand,
+                stage_job(launch.platform, launch.worker, launch.job) as staged,
             ):
-                process, answer, timed_out = self._converse(errand, stream)
+                process, answer, timed_out = self._communicate(staged, stream)
                 if self.stopped:
                     raise _Stopped
         except (OSError, Unreachable) as error:
@@ -198,11 +198,13 @@ class _Pool:
         seconds = time.perf_counter() - started
         if not log.stat().st_size:
             log.unlink()
-        return finish(launch, answer, process.returncode, timed_out, self.timeout, seconds)
+        return final_record(launch, answer, process.returncode, timed_out, self.timeout, seconds)
 
-    def _converse(self, errand: Errand, log: TextIO) -> tuple[subprocess.Popen[str], _Answer, bool]:
+    def _communicate(
+        self, staged: StagedJob, log: TextIO
+    ) -> tuple[subprocess.Popen[str], _WorkerOutput, bool]:
         process = subprocess.Popen(
-            errand.command,
+            staged.command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -214,15 +216,17 @@ class _Pool:
             self.processes.add(process)
             if self.stopped:
                 _kill(process)
-        answer, timed_out = _converse(process, errand.job.to_json(), self.timeout)
+        answer, timed_out = _communicate(process, staged.job.to_json(), self.timeout)
         with self.lock:
             self.processes.discard(process)
         return process, answer, timed_out
 
 
-def _converse(process: subprocess.Popen[str], job: str, timeout: float) -> tuple[_Answer, bool]:
+def _communicate(
+    process: subprocess.Popen[str], job: str, timeout: float
+) -> tuple[_WorkerOutput, bool]:
     """Hand over the job and listen until the worker ends; tell whether it had to be killed."""
-    answer = _Answer()
+    answer = _WorkerOutput()
     late = threading.Event()
 
     def kill() -> None:
@@ -241,7 +245,7 @@ def _converse(process: subprocess.Popen[str], job: str, timeout: float) -> tuple
         except OSError:
             pass  # It died before it read its job; its exit status tells.
         for line in process.stdout:
-            _listen(answer, line)
+            _read_message(answer, line)
         process.wait()
     finally:
         timer.cancel()
@@ -257,7 +261,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _listen(answer: _Answer, line: str) -> None:
+def _read_message(answer: _WorkerOutput, line: str) -> None:
     """Take in one line; one cut off by a crash, or said by another program, is passed over."""
     try:
         message = json.loads(line)
@@ -266,22 +270,26 @@ def _listen(answer: _Answer, line: str) -> None:
     if not isinstance(message, dict):
         return
     answer.stage = str(message.get("stage", answer.stage))
-    answer.known.update(_told(message.get("partial")))
-    result = _told(message.get("result"))
+    answer.known.update(_worker_fields(message.get("partial")))
+    result = _worker_fields(message.get("result"))
     if "status" in result:
         answer.result = result
 
 
-def _told(said: Any) -> Record:
+def _worker_fields(said: Any) -> Record:
     """Return what a worker says that is its to say: it may be a stranger's, on another machine."""
     if not isinstance(said, dict):
         return {}
-    return {key: said[key] for key, types in TOLD.items() if isinstance(said.get(key, ...), types)}
+    return {
+        key: said[key]
+        for key, types in WORKER_FIELDS.items()
+        if isinstance(said.get(key, ...), types)
+    }
 
 
-def finish(
+def final_record(
     launch: Launch,
-    answer: _Answer,
+    answer: _WorkerOutput,
     status: int,
     timed_out: bool,
     timeout: float,
@@ -292,7 +300,7 @@ def finish(
     if answer.result is not None:
         record.update(answer.result)
     else:
-        symptom, message = _end(launch, answer, status, timed_out, timeout)
+        symptom, message = _failure(launch, answer, status, timed_out, timeout)
         error = {"stage": answer.stage, "symptom": symptom, "message": message}
         record.update(status="failed", error=error)
     resolved = record.get("facts", {}).get("settings", {})
@@ -300,8 +308,8 @@ def finish(
     return marked(record, launch.spec.unfaithful if launch.spec else ())
 
 
-def _end(
-    launch: Launch, answer: _Answer, status: int, timed_out: bool, timeout: float
+def _failure(
+    launch: Launch, answer: _WorkerOutput, status: int, timed_out: bool, timeout: float
 ) -> tuple[str, str]:
     """Return the symptom and the sentence for a worker that ended without a result."""
     stage = answer.stage
@@ -312,7 +320,7 @@ def _end(
     number = -status if status < 0 else status - 128
     if status < 0 or number in {s.value for s in signal.Signals}:
         name = signal.Signals(number).name
-        why = EXPLANATIONS.get(name, "a signal ended it")
+        why = SIGNAL_EXPLANATIONS.get(name, "a signal ended it")
         if name == "SIGILL":
             why = _lacking(launch, answer.known.get("hardware", {}).get("flags", ())) or why
         return name, f"{who} died with {name} at the stage '{stage}': {why}."

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from xbackend.execution.estimates import kind
+from xbackend.execution.durations import duration_key
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -19,11 +19,11 @@ Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningWorker:
     """A worker that is at work."""
 
-    who: str
-    began: float
+    label: str
+    started: float
     """By the monotonic clock."""
     past: float | None
     """Seconds that the same run took last time, None for the first."""
@@ -31,14 +31,14 @@ class Running:
     def text(self, now: float) -> str:
         """Return what is running, for how long, and how long it took last time.
 
-        >>> Running("ort float32", 100.0, 16.3).text(104.2)
+        >>> RunningWorker("ort float32", 100.0, 16.3).text(104.2)
         'ort float32 4 s (last time 16 s)'
         """
         last = "" if self.past is None else f" (last time {_seconds(self.past)})"
-        return f"{self.who} {_seconds(now - self.began)}{last}"
+        return f"{self.label} {_seconds(now - self.started)}{last}"
 
 
-class Lines:
+class ProgressLines:
     """One line for each conversion and for each run that has ended."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -47,7 +47,7 @@ class Lines:
         self.done = 0
         self.past: Mapping[str, float] = {}
 
-    def tell(self, message: str) -> None:
+    def log(self, message: str) -> None:
         """Say what is being done before workers start."""
         self._print(message)
 
@@ -56,10 +56,10 @@ class Lines:
         self.total += total
         self.past = past
 
-    def begun(self, launch: Launch) -> None:
+    def on_start(self, launch: Launch) -> None:
         """Take note of a worker that starts."""
 
-    def ended(self, record: Record) -> None:
+    def on_end(self, record: Record) -> None:
         """Say how a run ended."""
         self._print(self.line(record))
 
@@ -69,35 +69,37 @@ class Lines:
         took = "" if record["seconds"] is None else f" in {record['seconds']:.2f} s"
         count = f"[{self.done}/{self.total}] " if record["seconds"] is not None else ""
         why = f": {record['error']['message']}" if record["error"] else ""
-        return f"{count}{_who(record)}: {record['status']}{took}{why}"
+        return f"{count}{_label(record)}: {record['status']}{took}{why}"
 
     def _print(self, text: str) -> None:
         print(text, file=self.stream, flush=True)
 
 
-class Live(Lines):
+class LiveProgress(ProgressLines):
     """The same lines above one that shows what is running, for how long, and how long last time."""
 
     def __init__(self, stream: TextIO, status: Status) -> None:
         super().__init__(stream)
         self.status = status
-        self.running: dict[str, Running] = {}
+        self.running: dict[str, RunningWorker] = {}
 
-    def tell(self, message: str) -> None:
+    def log(self, message: str) -> None:
         """Show what is being done before workers start."""
         self.status.update(_plain(message))
 
-    def begun(self, launch: Launch) -> None:
+    def on_start(self, launch: Launch) -> None:
         """Show a worker that starts."""
         record = launch.record
-        running = Running(_who(record), time.monotonic(), self.past.get(kind(record)))
+        running = RunningWorker(
+            _label(record), time.monotonic(), self.past.get(duration_key(record))
+        )
         self.running = {**self.running, record["id"]: running}
         self.status.update(self)
 
-    def ended(self, record: Record) -> None:
+    def on_end(self, record: Record) -> None:
         """Print how a run ended and show the others."""
         self.running = {name: one for name, one in self.running.items() if name != record["id"]}
-        super().ended(record)
+        super().on_end(record)
         self.status.update(self)
 
     def __rich__(self) -> str:
@@ -126,7 +128,7 @@ def _plain(text: str) -> str:
     return text.replace("[", r"\[")
 
 
-def _who(record: Record) -> str:
+def _label(record: Record) -> str:
     threads = record["settings"]["threads"]
     repeat = f" repeat {record['repeat'] + 1}" if record["repeat"] else ""
     where = "" if record["platform"] == "native" else f" on {record['platform']}"
@@ -135,13 +137,13 @@ def _who(record: Record) -> str:
 
 
 @contextmanager
-def progress(stream: TextIO) -> Iterator[Lines]:
+def progress(stream: TextIO) -> Iterator[ProgressLines]:
     """Give what shows progress on a stream; rich is imported only for a terminal."""
     if not stream.isatty():
-        yield Lines(stream)
+        yield ProgressLines(stream)
         return
     from rich.console import Console
 
     console = Console(file=stream)
     with console.status("planning") as status:
-        yield Live(stream, status)
+        yield LiveProgress(stream, status)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from xbackend.preparation.model import DEFAULT
-from xbackend.preparation.rewrite import NOTHING, Treatment
+from xbackend.preparation.model import DEFAULT_MODEL
+from xbackend.preparation.rewrite import NO_REWRITE, Rewrite
 
 
 @dataclass(frozen=True)
-class Order:
+class RunRequest:
     """What `xbackend run` is asked for."""
 
-    model: str = DEFAULT
+    model: str = DEFAULT_MODEL
     backends: tuple[str, ...] = ()
     """Words; empty for every installed backend."""
     platforms: tuple[str, ...] = ("native",)
@@ -36,7 +36,7 @@ class Order:
     """Digest of inputs that a run had before, to take instead of a file."""
     emulated_samples: int = 0
     """How many samples run on emulated platforms, the first ones; 0 for all."""
-    treatment: Treatment = NOTHING
-    vouched: tuple[str, ...] = ()
+    rewrite: Rewrite = NO_REWRITE
+    faithful_taps_for: tuple[str, ...] = ()
     """Words of backends for whose outputs, where emulation may spoil them, other tensors vouch:
     all runs record the last safe ones, instead of `taps`."""

@@ -23,7 +23,7 @@ Tensors = Mapping[Key, Record]
 
 
 @dataclass(frozen=True)
-class Standing:
+class Consistency:
     """How some runs stand to one another on the samples that all of them have."""
 
     runs: int
@@ -36,14 +36,14 @@ class Standing:
     """Operators whose emulation is not faithful, and which therefore do not count."""
 
 
-def stand(runs: Sequence[Run], measurer: Measurer) -> Standing:
+def measure_consistency(runs: Sequence[Run], measurer: Measurer) -> Consistency:
     """Compare runs that gave outputs, one or more."""
     samples = _shared_samples(runs)
     tables = [_safe(run, samples) for run in runs]
     found = _classes(tables)
     pairs = _pairs([tables[members[0]] for members in found])
     bits = [shared for one, other in pairs for shared in _shared_bits(one, other, measurer)]
-    return Standing(
+    return Consistency(
         runs=len(runs),
         classes=len(found),
         bits=min(bits, default=None),
@@ -120,7 +120,7 @@ def _shared_bits(one: Tensors, other: Tensors, measurer: Measurer) -> list[int]:
     """Return the bits that two runs share in each tensor that differs."""
     pairs = [(one[key], other[key]) for key in _judged_by(one, other)]
     kept = (
-        measurer.tap(pair).metrics.remaining_precision
+        measurer.measure_tap(pair).metrics.remaining_precision
         for pair in pairs
         if pair[0]["digest"] != pair[1]["digest"]
     )
@@ -133,6 +133,8 @@ def _count_flips(tables: Sequence[Tensors], measurer: Measurer) -> int:
     for key in tables[0]:
         column = {place: table[key] for place, table in enumerate(tables) if key in table}
         distinct = {row["digest"]: row for row in column.values()}
-        turned = dict(zip(distinct, measurer.outputs(list(distinct.values())).flips, strict=True))
+        turned = dict(
+            zip(distinct, measurer.measure_outputs(list(distinct.values())).flips, strict=True)
+        )
         flipped |= {place for place, row in column.items() if turned[row["digest"]]}
     return len(flipped)

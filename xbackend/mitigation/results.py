@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from xbackend.comparison.measurement import Measurer
-from xbackend.diagnosis.reference import Judge
-from xbackend.mitigation.consistency import Standing, stand
+from xbackend.diagnosis.reference import ReferenceMeasurer
+from xbackend.mitigation.consistency import Consistency, measure_consistency
 from xbackend.mitigation.trials import Trial
 from xbackend.numerics.error import Accuracy, worst
 from xbackend.numerics.labels import label
@@ -19,20 +19,20 @@ from xbackend.store.records import Run
 from xbackend.store.store import Store
 
 Record = dict[str, Any]
-ACROSS = "all together"
+ALL_BACKENDS = "all together"
 """Stands where a row's backend does, for all backends."""
 
 
 @dataclass(frozen=True)
-class Row:
+class MitigationResult:
     """One mitigation of one backend, or across backends."""
 
     backend: str
     mitigation: str
     """Empty for the model as it is."""
-    before: Standing | None
+    before: Consistency | None
     """The same runs without it; None where that gave nothing to compare with."""
-    after: Standing | None
+    after: Consistency | None
     """None where nothing ran."""
     unchanged: bool = False
     """Whether every output of every run has the bits that it has without."""
@@ -59,57 +59,57 @@ class Row:
         """Whether fewer runs gave an output than without it."""
         return bool(self.before and self.after and self.after.runs < self.before.runs)
 
-    def document(self) -> Record:
+    def to_dict(self) -> Record:
         """Return JSON values."""
         return {**asdict(self), "notes": list(self.notes), "incomplete": self.incomplete}
 
 
 @dataclass
-class Scales:
+class Evaluator:
     """What rows are measured with."""
 
     measurer: Measurer
-    judge: Judge
-    truth: Run | None
+    reference_measurer: ReferenceMeasurer
+    reference: Run | None
     """The model in float64."""
     labels: Mapping[str, int]
     """Sample's name to its right class."""
 
     @classmethod
-    def of(cls, store: Store, truth: Run | None, labels: Mapping[str, int]) -> Scales:
+    def of(cls, store: Store, reference: Run | None, labels: Mapping[str, int]) -> Evaluator:
         """Begin with nothing measured."""
-        return cls(Measurer(store), Judge(store), truth, labels)
+        return cls(Measurer(store), ReferenceMeasurer(store), reference, labels)
 
     def correctness(self, runs: Sequence[Run]) -> Accuracy | None:
         """Judge the outputs of runs by the model in float64, each by its place."""
-        if self.truth is None:
+        if self.reference is None:
             return None
-        truths = {str(each["input"]): each["outputs"] for each in self.truth.results}
+        truths = {str(each["input"]): each["outputs"] for each in self.reference.results}
         return worst(
-            self.judge.tensor(row, truth)
+            self.reference_measurer.tensor(row, truth)
             for run in runs
             for result in run.results
             for row, truth in zip(result["outputs"], truths.get(str(result["input"]), ()))  # noqa: B905 (fewer samples are emulated)
         )
 
 
-def rows(trials: Sequence[Trial], scales: Scales) -> list[Row]:
+def evaluate_trials(trials: Sequence[Trial], scales: Evaluator) -> list[MitigationResult]:
     """Return a row for each trial, and one for each mitigation that several backends have."""
     plain = {trial.backend: trial for trial in trials if not trial.mitigation}
     found = [_row(trial, plain[trial.backend], scales) for trial in trials]
     for name in dict.fromkeys(trial.mitigation for trial in trials):
         several = [trial for trial in trials if trial.mitigation == name and trial.runs]
         found += _across(several, plain, scales.measurer)
-    return sorted(found, key=_order)
+    return sorted(found, key=_sort_key)
 
 
-def _row(trial: Trial, plain: Trial, scales: Scales) -> Row:
+def _row(trial: Trial, plain: Trial, scales: Evaluator) -> MitigationResult:
     measurer = scales.measurer
-    notes = [*trial.problems, *_emulated_types(trial), *_exposed(trial)]
-    row = Row(trial.backend, trial.mitigation, None, None, notes=tuple(notes))
+    notes = [*trial.problems, *_substituted_precisions(trial), *_saturation_warnings(trial)]
+    row = MitigationResult(trial.backend, trial.mitigation, None, None, notes=tuple(notes))
     if not trial.runs:
         return row
-    betrayed = _betrayed(trial, measurer.store)
+    betrayed = _not_honoured(trial, measurer.store)
     if betrayed:
         return replace(row, notes=(betrayed,), dishonoured=True)
     pairs = _pairs(trial.runs, plain.runs)
@@ -117,8 +117,8 @@ def _row(trial: Trial, plain: Trial, scales: Scales) -> Row:
     dtype = str(trial.runs[0].results[0]["outputs"][0]["dtype"])
     return replace(
         row,
-        before=stand(plain.runs, measurer) if plain.runs else None,
-        after=stand(trial.runs, measurer),
+        before=measure_consistency(plain.runs, measurer) if plain.runs else None,
+        after=measure_consistency(trial.runs, measurer),
         unchanged=bool(trial.mitigation) and bool(pairs) and all(_same(*pair) for pair in pairs),
         time=_ratio(pairs) if trial.mitigation else None,
         correctness=correctness,
@@ -127,7 +127,9 @@ def _row(trial: Trial, plain: Trial, scales: Scales) -> Row:
     )
 
 
-def _across(trials: Sequence[Trial], plain: Mapping[str, Trial], measurer: Measurer) -> list[Row]:
+def _across(
+    trials: Sequence[Trial], plain: Mapping[str, Trial], measurer: Measurer
+) -> list[MitigationResult]:
     """Return the row of all backends that have a mitigation, none for fewer than two."""
     if len(trials) < 2:
         return []
@@ -135,11 +137,11 @@ def _across(trials: Sequence[Trial], plain: Mapping[str, Trial], measurer: Measu
     after = [run for trial in trials for run in trial.runs]
     pairs = [p for t in trials for p in _pairs(t.runs, plain[t.backend].runs)]
     name = trials[0].mitigation
-    row = Row(
-        backend=ACROSS,
+    row = MitigationResult(
+        backend=ALL_BACKENDS,
         mitigation=name,
-        before=stand(before, measurer) if before else None,
-        after=stand(after, measurer),
+        before=measure_consistency(before, measurer) if before else None,
+        after=measure_consistency(after, measurer),
         unchanged=bool(name) and bool(pairs) and all(_same(*pair) for pair in pairs),
         time=_ratio(pairs) if name else None,
         notes=(", ".join(trial.backend for trial in trials),),
@@ -147,13 +149,13 @@ def _across(trials: Sequence[Trial], plain: Mapping[str, Trial], measurer: Measu
     return [row]
 
 
-def _emulated_types(trial: Trial) -> list[str]:
+def _substituted_precisions(trial: Trial) -> list[str]:
     """Return what adapters say of a precision that is computed in another one."""
     said = (run.row.get("facts", {}).get(run.row["precision"]) for run in trial.runs)
     return list(dict.fromkeys(text for text in said if isinstance(text, str)))
 
 
-def _exposed(trial: Trial) -> list[str]:
+def _saturation_warnings(trial: Trial) -> list[str]:
     """Return a warning where kernels that add products in 16 bits may saturate, with the layers."""
     found = {row["tap"]: row["possible"] for run in trial.runs for row in _saturation(run)}
     if not found:
@@ -168,7 +170,7 @@ def _saturation(run: Run) -> Sequence[Record]:
     return run.row.get("saturation") or ()
 
 
-def _betrayed(trial: Trial, store: Store) -> str:
+def _not_honoured(trial: Trial, store: Store) -> str:
     """Say where a mitigation that zeroes bits of outputs has not done so; empty if nowhere."""
     bits = trial.change.zeroed
     for run in trial.runs if bits else ():
@@ -241,14 +243,14 @@ def _share(rows: Sequence[Record], labels: Mapping[str, int], store: Store) -> f
     return sum(found) / len(found)
 
 
-def _order(row: Row) -> tuple[Any, ...]:
+def _sort_key(row: MitigationResult) -> tuple[Any, ...]:
     """Return what puts rows in order: by backend, the model as it is, then what works best."""
     after = row.after
     if after is None:
-        return (row.backend == ACROSS, row.backend, 2, 0, 0, 0.0, row.mitigation)
+        return (row.backend == ALL_BACKENDS, row.backend, 2, 0, 0, 0.0, row.mitigation)
     bits = math.inf if after.bits is None else after.bits
     return (
-        row.backend == ACROSS,
+        row.backend == ALL_BACKENDS,
         row.backend,
         1 if row.mitigation else 0,
         row.unchanged,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xbackend.comparison.measurement import Measurer
-from xbackend.mitigation.consistency import stand
+from xbackend.mitigation.consistency import measure_consistency
 from xbackend.mitigation.trials import Trial
 from xbackend.plugins.mitigation import Change, Mitigation
 from xbackend.reduction.ddmin import ddmin
@@ -24,7 +24,7 @@ class Conflict(Exception):
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search came to for some backends."""
 
     backends: tuple[str, ...]
@@ -37,7 +37,7 @@ class Found:
     changes: Mapping[str, Change] = field(default_factory=dict)
     """What the set comes to for each backend."""
 
-    def document(self) -> Record:
+    def to_dict(self) -> Record:
         """Return JSON values."""
         paste = {word: list(change.paste) for word, change in self.changes.items()}
         return {
@@ -49,7 +49,7 @@ class Found:
         }
 
 
-def combined(names: Iterable[str], known: Mapping[str, Mitigation], word: str) -> Change:
+def combine_changes(names: Iterable[str], known: Mapping[str, Mitigation], word: str) -> Change:
     """Return what a set of mitigations comes to for one backend. Raises Conflict."""
     chosen = [known[name] for name in names]
     merged = _merged(each.changes[word] for each in chosen if word in each.changes)
@@ -107,7 +107,7 @@ class Search:
     known: Mapping[str, Mitigation]
     run: Callable[[Sequence[Trial]], Sequence[Trial]]
     measurer: Measurer
-    wanted: int
+    expected_runs: int
     """How many runs there are as it is: a set that gives fewer does not count."""
     backends: tuple[str, ...]
     counts: dict[frozenset[str], int | None] = field(default_factory=dict)
@@ -121,19 +121,23 @@ class Search:
 
     def _try(self, names: Names) -> int | None:
         try:
-            changes = {word: combined(names, self.known, word) for word in self.backends}
+            changes = {word: combine_changes(names, self.known, word) for word in self.backends}
         except Conflict:
             return None
         label = "+".join(names)
         trials = self.run([Trial(word, label, change) for word, change in changes.items()])
         runs = [run for trial in trials for run in trial.runs]
-        return stand(runs, self.measurer).classes if len(runs) == self.wanted else None
+        return (
+            measure_consistency(runs, self.measurer).classes
+            if len(runs) == self.expected_runs
+            else None
+        )
 
     def works(self, names: Names) -> bool:
         """Tell whether a set gives one class."""
         return self.classes(names) == 1
 
-    def find(self) -> Found:
+    def find(self) -> SearchResult:
         """Try none, each alone, then all that go together, tier by tier, and what suffices."""
         if self.works(()):
             return self._found(())
@@ -165,36 +169,36 @@ class Search:
     def _fits(self, names: Sequence[str]) -> bool:
         try:
             for word in self.backends:
-                combined(names, self.known, word)
+                combine_changes(names, self.known, word)
         except Conflict:
             return False
         return True
 
-    def _found(self, names: Names | None, everything: Names = ()) -> Found:
-        return Found(
+    def _found(self, names: Names | None, everything: Names = ()) -> SearchResult:
+        return SearchResult(
             backends=self.backends,
             names=names,
             classes=self.classes(everything if names is None else names),
             tried=len(self.counts),
-            changes={w: combined(names or (), self.known, w) for w in self.backends},
+            changes={w: combine_changes(names or (), self.known, w) for w in self.backends},
         )
 
 
-def search(
+def find_smallest_sets(
     plain: Sequence[Trial],
     mitigations: Sequence[Mitigation],
     run: Callable[[Sequence[Trial]], Sequence[Trial]],
     measurer: Measurer,
-) -> list[Found]:
+) -> list[SearchResult]:
     """Search for all backends together, and for each alone where there are several."""
     ran = [trial for trial in plain if trial.runs]
     groups = [ran, *([trial] for trial in ran)] if len(ran) > 1 else [ran]
     return [
         Search(
-            known=_for(mitigations, {trial.backend for trial in group}),
+            known=_applicable(mitigations, {trial.backend for trial in group}),
             run=run,
             measurer=measurer,
-            wanted=sum(len(trial.runs) for trial in group),
+            expected_runs=sum(len(trial.runs) for trial in group),
             backends=tuple(trial.backend for trial in group),
         ).find()
         for group in groups
@@ -202,14 +206,14 @@ def search(
     ]
 
 
-def _for(mitigations: Sequence[Mitigation], words: set[str]) -> dict[str, Mitigation]:
+def _applicable(mitigations: Sequence[Mitigation], words: set[str]) -> dict[str, Mitigation]:
     """Return what concerns some backends, or those that may run instead of them, by name."""
     changes = [each.changes[word] for each in mitigations for word in words & each.changes.keys()]
     reached = words | {change.instead for change in changes}
     return {each.name: each for each in mitigations if reached & each.changes.keys()}
 
 
-def in_words(found: Found, model: str) -> str:
+def describe_result(found: SearchResult, model: str) -> str:
     """Return a sentence on what was found, and the lines to paste."""
     who = ", ".join(found.backends)
     if found.names is None:
@@ -220,13 +224,13 @@ def in_words(found: Found, model: str) -> str:
     lines = [f"{who}: one class with {' + '.join(found.names)} ({found.tried} sets tried)."]
     for word, change in found.changes.items():
         if change != Change():
-            again = () if change.rewrite else (_again(word, change, model),)
+            again = () if change.rewrite else (_rerun_command(word, change, model),)
             told = (line for line in change.paste if not line.startswith("xbackend run "))
             lines += [f"  {word}:", *(f"    {line}" for line in (*told, *again))]
     return "\n".join(lines)
 
 
-def _again(word: str, change: Change, model: str) -> str:
+def _rerun_command(word: str, change: Change, model: str) -> str:
     """Return the command that runs a backend so here, as far as a command can."""
     target = change.instead or word
     sets = [f"--set {target}.{key}={_text(value)}" for key, value in change.settings.items()]

@@ -10,13 +10,13 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from xbackend.errors import ConversionError, InputError, ModelError, UsageError
-from xbackend.execution.execute import Means, carry_out_all
-from xbackend.execution.request import Order
+from xbackend.execution.execute import ExecutionContext, execute_all
+from xbackend.execution.request import RunRequest
 from xbackend.numerics.error import REFERENCE
 from xbackend.plugins import registry
 from xbackend.plugins.mitigation import EVERY, Change, Circumstances, Mitigation
 from xbackend.preparation.model import find_model
-from xbackend.preparation.rewrite import Treatment
+from xbackend.preparation.rewrite import Rewrite
 from xbackend.store.records import Run, read_run
 from xbackend.worker.contract import SettingValue
 
@@ -40,7 +40,7 @@ class Trial:
     """How many runs failed, others than those that were skipped."""
 
 
-def chosen(
+def select_mitigations(
     words: Sequence[str], everything: Sequence[Mitigation], backends: Sequence[str]
 ) -> list[Mitigation]:
     """Return the mitigations that are named by name, family or pattern; without words the usual.
@@ -73,22 +73,22 @@ def _unknown(word: str, everything: Sequence[Mitigation]) -> str:
     )
 
 
-def changed(order: Order, word: str, name: str, change: Change) -> Order:
-    """Return the order of one backend under a change. Raises UsageError where it has no meaning."""
-    _require(order, word, change.needs)
+def apply_change(request: RunRequest, word: str, name: str, change: Change) -> RunRequest:
+    """Return a backend's request under a change. Raises UsageError where it has no meaning."""
+    _require(request, word, change.needs)
     target = change.instead or word
-    own = [text for text in order.settings if text.startswith(f"{target}.")]
+    own = [text for text in request.settings if text.startswith(f"{target}.")]
     more = [f"{target}.{key}={_text(value)}" for key, value in change.settings.items()]
     return dataclasses.replace(
-        order,
+        request,
         backends=(target,),
         settings=(*own, *more),
-        precisions=(change.precision,) if change.precision else order.precisions,
-        threads=(change.threads,) if change.threads else order.threads,
-        options=(*order.options, *map(_option, _flat(change.options))),
-        treatment=Treatment(
+        precisions=(change.precision,) if change.precision else request.precisions,
+        threads=(change.threads,) if change.threads else request.threads,
+        options=(*request.options, *map(_option, _flat(change.options))),
+        rewrite=Rewrite(
             name=name,
-            rewrite=change.rewrite,
+            target_format=change.rewrite,
             zero_inputs=change.zero_inputs,
             rounding=change.rounding,
         ),
@@ -108,56 +108,62 @@ def _text(value: SettingValue) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _require(order: Order, word: str, needs: Mapping[str, SettingValue]) -> None:
+def _require(request: RunRequest, word: str, needs: Mapping[str, SettingValue]) -> None:
     for key, value in needs.items():
         text = f"{word}.{key}={_text(value)}"
-        if text not in order.settings:
+        if text not in request.settings:
             raise UsageError(f"It has a meaning with --set {text} only.")
 
 
-def try_all(
-    order: Order, backends: Sequence[str], wanted: Sequence[str], means: Means
+def run_mitigations(
+    request: RunRequest, backends: Sequence[str], wanted: Sequence[str], context: ExecutionContext
 ) -> list[Trial]:
     """Run every backend as it is, then with each mitigation that is wanted; cheap runs first.
 
     Raises UsageError, before anything runs, for a word that names none.
     """
-    chosen(wanted, all_mitigations(order, backends), backends)
+    select_mitigations(wanted, all_mitigations(request, backends), backends)
     plain = [Trial(word, "", Change()) for word in backends]
-    base = run_trials(order, plain, means)
+    base = run_trials(request, plain, context)
     trials, idle = [], []
-    for mitigation in chosen(wanted, all_mitigations(order, backends, base), backends):
+    for mitigation in select_mitigations(
+        wanted, all_mitigations(request, backends, base), backends
+    ):
         for word in backends:
             lack = mitigation.lacks.get(word, mitigation.lacks.get(EVERY))
             if word in mitigation.changes:
                 trials.append(Trial(word, mitigation.name, mitigation.changes[word]))
             elif lack is not None:
                 idle.append(Trial(word, mitigation.name, Change(), problems=(lack,)))
-    return [*base, *run_trials(order, trials, means), *idle]
+    return [*base, *run_trials(request, trials, context), *idle]
 
 
-def run_trials(order: Order, trials: Sequence[Trial], means: Means) -> list[Trial]:
-    """Carry out trials together; one whose order is refused says why."""
-    orders: list[Order | None] = []
+def run_trials(
+    request: RunRequest, trials: Sequence[Trial], context: ExecutionContext
+) -> list[Trial]:
+    """Carry out trials together; one whose request is refused says why."""
+    requests: list[RunRequest | None] = []
     refusals: dict[int, str] = {}
     for place, trial in enumerate(trials):
         try:
-            orders.append(changed(order, trial.backend, trial.mitigation, trial.change))
+            requests.append(apply_change(request, trial.backend, trial.mitigation, trial.change))
         except UsageError as error:
-            orders.append(None)
+            requests.append(None)
             refusals[place] = str(error)
-    wanted = [each for each in orders if each is not None]
+    wanted = [each for each in requests if each is not None]
     lenient = (UsageError, ModelError, ConversionError, InputError) if _mitigated(trials) else ()
-    done = iter(carry_out_all(wanted, means, lenient))
+    done = iter(execute_all(wanted, context, lenient))
     return [
         dataclasses.replace(trial, problems=(refusals[place],))
-        if orders[place] is None
-        else _ended(trial, next(done))
+        if requests[place] is None
+        else _with_outcome(trial, next(done))
         for place, trial in enumerate(trials)
     ]
 
 
-def in_float64(order: Order, backends: Sequence[str], means: Means) -> Run | None:
+def run_float64_reference(
+    request: RunRequest, backends: Sequence[str], context: ExecutionContext
+) -> Run | None:
     """Return the run that others are judged by: float64 in the first backend that can, natively.
 
     None where none is installed, or none can.
@@ -166,16 +172,16 @@ def in_float64(order: Order, backends: Sequence[str], means: Means) -> Run | Non
         if not registry.is_available(registry.backend(word)):
             continue
         alone = dataclasses.replace(
-            order,
+            request,
             backends=(word,),
             platforms=("native",),
             precisions=(REFERENCE,),
             threads=(1,),
             settings=(),
             repeats=1,
-            vouched=(),
+            faithful_taps_for=(),
         )
-        (records,) = carry_out_all([alone], means, (ModelError, ConversionError))
+        (records,) = execute_all([alone], context, (ModelError, ConversionError))
         runs = [] if isinstance(records, Exception) else [read_run(row) for row in records]
         if runs and runs[0].ok:
             return runs[0]
@@ -186,7 +192,7 @@ def _mitigated(trials: Sequence[Trial]) -> bool:
     return any(trial.mitigation for trial in trials)
 
 
-def _ended(trial: Trial, answer: list[Record] | Exception) -> Trial:
+def _with_outcome(trial: Trial, answer: list[Record] | Exception) -> Trial:
     """Return a trial with its runs, and what went wrong."""
     if isinstance(answer, Exception):
         return dataclasses.replace(trial, problems=(str(answer),))
@@ -210,13 +216,15 @@ def _failure(said: str, places: Sequence[str], some: bool) -> str:
 
 
 def all_mitigations(
-    order: Order, backends: Sequence[str], plain: Sequence[Trial] = ()
+    request: RunRequest, backends: Sequence[str], plain: Sequence[Trial] = ()
 ) -> list[Mitigation]:
     """Return every mitigation that the entry points name, for what was seen of the platforms."""
     seen = [run.row["hardware"] for trial in plain for run in trial.runs]
-    formats = frozenset(find_model(order.model).files)
+    formats = frozenset(find_model(request.model).files)
     return registry.mitigations(
-        Circumstances(tuple(backends), order.platforms, _shared_flags(seen), order.threads, formats)
+        Circumstances(
+            tuple(backends), request.platforms, _shared_flags(seen), request.threads, formats
+        )
     )
 
 

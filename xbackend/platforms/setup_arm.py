@@ -70,10 +70,10 @@ Dir::Log "{folder}/log";
 APT_CURE = "Check that this machine is online and that APT's sources have the architecture arm64"
 PIP_CURE = "Check that this machine is online and that pip's index has wheels for aarch64"
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-def set_up(tell: Tell) -> Sysroot:
+def set_up(log: Log) -> Sysroot:
     """Fetch and unpack all that emulated ARM needs, unless it is there already.
 
     Raises UsageError where a command is missing, XbackendError where something cannot be fetched
@@ -84,9 +84,9 @@ def set_up(tell: Tell) -> Sysroot:
     with _locked(sysroots_folder()):
         found = find_sysroot()
         if found is not None and found.asked == asked:
-            tell(f"ARM is set up already; delete {sysroots_folder()} to begin anew")
+            log(f"ARM is set up already; delete {sysroots_folder()} to begin anew")
             return found
-        return _build(asked, commands, tell)
+        return _build(asked, commands, log)
 
 
 def _version(sources: Sequence[str]) -> str | None:
@@ -126,24 +126,24 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _build(asked: dict[str, str | None], commands: Mapping[str, str], tell: Tell) -> Sysroot:
+def _build(asked: dict[str, str | None], commands: Mapping[str, str], log: Log) -> Sysroot:
     base, fetched = sysroots_folder(), sysroots_folder() / "fetched"
     for leftover in base.glob("new-*"):
         shutil.rmtree(leftover)
     new = Path(tempfile.mkdtemp(prefix="new-", dir=base))
-    debs = fetch_debs(fetched / "apt", commands["apt-get"], tell)
-    tell(f"unpacking {len(debs)} of Debian's packages")
+    debs = fetch_debs(fetched / "apt", commands["apt-get"], log)
+    log(f"unpacking {len(debs)} of Debian's packages")
     for deb in debs:
         call([commands["dpkg-deb"], "-x", str(deb), str(new / "root")], f"unpack {deb.name}")
     _merge_lib(new / "root")
     debian = dict(_deb_name(deb) for deb in debs)
     python = find_python(new / "root")
-    wheels = fetch_wheels(fetched / "wheels", asked, python, glibc_minor(debian), tell)
-    tell(f"unpacking {len(wheels)} wheels")
+    wheels = fetch_wheels(fetched / "wheels", asked, python, glibc_minor(debian), log)
+    log(f"unpacking {len(wheels)} wheels")
     for wheel in wheels:
         unpack_wheel(wheel, new / "site")
     packages = dict(_wheel_name(wheel) for wheel in wheels)
-    tell(f"starting Python {python} for ARM")
+    log(f"starting Python {python} for ARM")
     check(commands["qemu-aarch64"], new, python)
     digest = hashlib.sha256(json.dumps([python, packages, debian]).encode()).hexdigest()[:16]
     return _publish(new, Sysroot(digest, asked, python, packages, debian))
@@ -162,7 +162,7 @@ def _publish(new: Path, made: Sysroot) -> Sysroot:
     return made
 
 
-def fetch_debs(folder: Path, apt: str, tell: Tell) -> list[Path]:
+def fetch_debs(folder: Path, apt: str, log: Log) -> list[Path]:
     """Fetch Debian's packages and all that they need, with APT's sources and own folders here."""
     for name in ("state/lists/partial", "cache/archives/partial", "log"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -173,9 +173,9 @@ def fetch_debs(folder: Path, apt: str, tell: Tell) -> list[Path]:
     config.write_text(APT.format(folder=folder, include=include), encoding="utf-8")
     environment = {**os.environ, "APT_CONFIG": str(config), "LC_ALL": "C"}
     install = ["install", "--yes", "--no-install-recommends", "--download-only", *DEBIAN]
-    tell("asking APT for its lists of arm64 packages")
+    log("asking APT for its lists of arm64 packages")
     subprocess.run([apt, "update"], env=environment, capture_output=True, check=False)
-    tell(f"fetching {', '.join(DEBIAN)} and what they need")
+    log(f"fetching {', '.join(DEBIAN)} and what they need")
     call([apt, *install], "fetch Debian's arm64 packages", APT_CURE, environment)
     call([apt, "autoclean"], "drop old packages", environment=environment)
     return sorted((folder / "cache" / "archives").glob("*.deb"))
@@ -186,7 +186,7 @@ def fetch_wheels(
     asked: Mapping[str, str | None],
     python: str,
     glibc: int,
-    tell: Tell,
+    log: Log,
 ) -> list[Path]:
     """Fetch one wheel for each distribution, in the version that is asked for if it exists."""
     tags = [f"--platform=manylinux_2_{minor}_aarch64" for minor in range(glibc, 16, -1)]
@@ -198,9 +198,9 @@ def fetch_wheels(
     wheels = []
     for name, wanted in asked.items():
         if tuple(map(int, python.split("."))) > LAST_PYTHON.get(name, (99,)):
-            tell(f"there is no {name} for Python {python}: left out")
+            log(f"there is no {name} for Python {python}: left out")
             continue
-        tell(f"fetching {name} {wanted or ''}".rstrip())
+        log(f"fetching {name} {wanted or ''}".rstrip())
         wheels.append(_fetch_wheel(folder, pip, name, wanted, f"{python}-{glibc}"))
     return wheels
 

@@ -36,7 +36,7 @@ class MissingPackages(ConversionError):
 
 
 @dataclass(frozen=True)
-class Step:
+class ConversionStep:
     """One arrow of a way, and which source it starts from."""
 
     converter: ConverterSpec
@@ -45,7 +45,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Made:
+class ConvertedModel:
     """One converted model in the store."""
 
     folder: Path
@@ -55,7 +55,7 @@ class Made:
 
 
 @dataclass
-class Workshop:
+class ArtifactBuilder:
     """Converts one model, once for each format, into a store."""
 
     model: Model
@@ -66,46 +66,46 @@ class Workshop:
     """SHA-256 of the sample inputs."""
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Converter's name to its options."""
-    tell: Callable[[str], None] = lambda message: None
+    log: Callable[[str], None] = lambda message: None
     """Told what is being converted."""
-    made: dict[str, Made] = field(default_factory=dict)
+    built: dict[str, ConvertedModel] = field(default_factory=dict)
 
-    def make(self, target: str) -> Made:
+    def build(self, target: str) -> ConvertedModel:
         """Return the model in a format, converted if it is not in the store yet.
 
         Raises MissingPackages where a package is missing, ModelError or ConversionError where
         the model cannot be converted.
         """
-        if target in self.made:
-            return self.made[target]
-        if target in self.model.files and not self._anew(target):
+        if target in self.built:
+            return self.built[target]
+        if target in self.model.files and not self._must_reconvert(target):
             path = self.model.files[target]
-            return Made(path.parent, self.model.digests[target], path)
-        memo = self._memo(target)
-        self.made[target] = self._remembered(memo) or self._find_and_walk(target, memo)
-        return self.made[target]
+            return ConvertedModel(path.parent, self.model.digests[target], path)
+        memo = self._cache_entry(target)
+        self.built[target] = self._cached(memo) or self._convert_by_path(target, memo)
+        return self.built[target]
 
-    def _find_and_walk(self, target: str, memo: Path) -> Made:
-        step = find_way(set(self.model.files) - {target}, target)[-1]
-        made = self._walk(step, self.make(step.source))
+    def _convert_by_path(self, target: str, memo: Path) -> ConvertedModel:
+        step = find_conversion_path(set(self.model.files) - {target}, target)[-1]
+        made = self._convert(step, self.build(step.source))
         self.store.write_file(memo, made.digest.encode())
         return made
 
-    def _anew(self, target: str) -> bool:
+    def _must_reconvert(self, target: str) -> bool:
         """Tell whether a format that the model ships is to be made again, with options."""
         specs = (spec for spec in registry.converters() if spec.name in self.options)
         reached = (target for spec in specs for _, target in spec.arrows)
         return len(self.model.files) > 1 and target in reached
 
-    def _remembered(self, memo: Path) -> Made | None:
+    def _cached(self, memo: Path) -> ConvertedModel | None:
         """Return what was made under the same circumstances, without importing a converter."""
         try:
             folder = self.store.folder / "artifacts" / memo.read_text(encoding="ascii")
         except (OSError, ValueError):
             return None
-        return _made(folder) if (folder / MANIFEST).is_file() else None
+        return _read_converted(folder) if (folder / MANIFEST).is_file() else None
 
-    def _memo(self, target: str) -> Path:
+    def _cache_entry(self, target: str) -> Path:
         """Return the file that remembers which artifact these circumstances gave."""
         key = {
             "model": self.model.digests,
@@ -117,23 +117,25 @@ class Workshop:
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         return self.store.folder / "artifacts" / "made" / digest
 
-    def hub(self) -> Made | None:
+    def hub(self) -> ConvertedModel | None:
         """Return the model's ONNX graph, None where no installed converter leads to it."""
         try:
-            return self.make(HUB)
+            return self.build(HUB)
         except MissingPackages:
             return None
 
-    def _walk(self, step: Step, source: Made) -> Made:
+    def _convert(self, step: ConversionStep, source: ConvertedModel) -> ConvertedModel:
         hub = self.hub() if step.converter.takes_hub else None
         key = self._key(step, source, hub)
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         folder = self.store.folder / "artifacts" / digest
         if not (folder / MANIFEST).is_file():
             self._run(step, source, hub, key, folder)
-        return _made(folder)
+        return _read_converted(folder)
 
-    def _key(self, step: Step, source: Made, hub: Made | None) -> dict[str, Any]:
+    def _key(
+        self, step: ConversionStep, source: ConvertedModel, hub: ConvertedModel | None
+    ) -> dict[str, Any]:
         """Return all that decides what the step gives."""
         converter = step.converter
         return {
@@ -148,13 +150,13 @@ class Workshop:
             "hub": hub.digest if hub else None,
         }
 
-    def _options(self, step: Step) -> dict[str, Any]:
+    def _options(self, step: ConversionStep) -> dict[str, Any]:
         concerned = step.converter.options_for
         if concerned and step.target not in concerned:
             return {}
         return dict(self.options.get(step.converter.name, {}))
 
-    def settled(self) -> Model:
+    def resolved_model(self) -> Model:
         """Return the model, or for a `module:callable` the ONNX file that it makes now.
 
         What a function makes depends on more than its source: other modules, files of weights, a
@@ -162,22 +164,27 @@ class Workshop:
         """
         if CALLABLE not in self.model.files:
             return self.model
-        (step,) = find_way({CALLABLE}, "onnx")
-        source = self.make(CALLABLE)
-        made = _made(self._run(step, source, None, self._key(step, source, None), None))
-        digest = content(made.model)
+        (step,) = find_conversion_path({CALLABLE}, "onnx")
+        source = self.build(CALLABLE)
+        made = _read_converted(self._run(step, source, None, self._key(step, source, None), None))
+        digest = onnx_digest(made.model)
         return replace(
             self.model, digest=digest, files={"onnx": made.model}, digests={"onnx": digest}
         )
 
     def _run(
-        self, step: Step, source: Made, hub: Made | None, key: dict[str, Any], folder: Path | None
+        self,
+        step: ConversionStep,
+        source: ConvertedModel,
+        hub: ConvertedModel | None,
+        key: dict[str, Any],
+        folder: Path | None,
     ) -> Path:
         """Run a converter in a process of its own and move what it wrote into place.
 
         Without a folder it is named by what came out, too. Returns the folder.
         """
-        self.tell(f"converting {step.source} to {step.target} ({self.model.name})")
+        self.log(f"converting {step.source} to {step.target} ({self.model.name})")
         artifacts = self.store.folder / "artifacts"
         scratch = _scratch(artifacts)
         try:
@@ -192,7 +199,7 @@ class Workshop:
             )
             result = run_converter(step.converter, request)
             if folder is None:
-                text = json.dumps([key, content(scratch / result["model"])], sort_keys=True)
+                text = json.dumps([key, onnx_digest(scratch / result["model"])], sort_keys=True)
                 folder = artifacts / hashlib.sha256(text.encode()).hexdigest()
             manifest = self._manifest(step, source, key, folder.name, result)
             (scratch / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
@@ -204,7 +211,12 @@ class Workshop:
         return folder
 
     def _manifest(
-        self, step: Step, source: Made, key: dict[str, Any], digest: str, result: dict[str, Any]
+        self,
+        step: ConversionStep,
+        source: ConvertedModel,
+        key: dict[str, Any],
+        digest: str,
+        result: dict[str, Any],
     ) -> dict[str, Any]:
         """Return `artifact.json`: the interface, and every step from the source to here."""
         before: list[dict[str, Any]] = []
@@ -225,7 +237,7 @@ class Workshop:
         }
 
 
-def content(path: Path) -> str:
+def onnx_digest(path: Path) -> str:
     """Return the SHA-256 of an ONNX file without its comments, in which exporters name places."""
     import onnx
 
@@ -253,11 +265,11 @@ def _cannot_write(folder: Path, error: OSError) -> StoreError:
     )
 
 
-def _made(folder: Path) -> Made:
+def _read_converted(folder: Path) -> ConvertedModel:
     """Return what an artifact's folder holds. Raises StoreError where that is damaged."""
     try:
         artifact = read_artifact(folder)
-        return Made(folder, folder.name, folder / artifact.manifest["model"])
+        return ConvertedModel(folder, folder.name, folder / artifact.manifest["model"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"{folder / MANIFEST} is damaged. Remove the folder {folder}, and it is made again."
@@ -274,7 +286,7 @@ def _publish(scratch: Path, folder: Path) -> None:
             raise
 
 
-def find_way(sources: set[str], target: str) -> list[Step]:
+def find_conversion_path(sources: set[str], target: str) -> list[ConversionStep]:
     """Return the shortest way of installed converters from any of the formats to the target.
 
     Raises MissingPackages, which names what to install, where a way exists but is not installed;
@@ -297,9 +309,11 @@ def find_way(sources: set[str], target: str) -> list[Step]:
     )
 
 
-def _search(sources: set[str], target: str, specs: list[ConverterSpec]) -> list[Step] | None:
+def _search(
+    sources: set[str], target: str, specs: list[ConverterSpec]
+) -> list[ConversionStep] | None:
     """Search breadth first, in the order of the sources' names."""
-    ways: dict[str, list[Step]] = {source: [] for source in sorted(sources)}
+    ways: dict[str, list[ConversionStep]] = {source: [] for source in sorted(sources)}
     queue = deque(ways)
     while queue:
         here = queue.popleft()
@@ -308,7 +322,7 @@ def _search(sources: set[str], target: str, specs: list[ConverterSpec]) -> list[
         for spec in specs:
             for source, reached in spec.arrows:
                 if source == here and reached not in ways:
-                    ways[reached] = [*ways[here], Step(spec, source, reached)]
+                    ways[reached] = [*ways[here], ConversionStep(spec, source, reached)]
                     queue.append(reached)
     return None
 

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-DAMAGES = (ValueError, EOFError, RuntimeError, OverflowError, MemoryError)
+READ_ERRORS = (ValueError, EOFError, RuntimeError, OverflowError, MemoryError)
 """What NumPy raises for a file that is not whole, besides what zip files raise."""
 
-MADE_SAMPLES = 3
+RANDOM_SAMPLES = 3
 """How many random samples are made where none are given."""
 
-MOST_COMBINATIONS = 200_000
+MAX_COMBINATIONS = 200_000
 """How many ways of putting kept files into a model's inputs are tried."""
 
 
@@ -87,13 +87,13 @@ def _slice(file: InputFile, index: int) -> Slice:
     return Slice(str(file.path), start, start + file.rows, file.drop_axis)
 
 
-def shipped_inputs(path: Path, names: tuple[str, ...], model_digest: str) -> InputSet:
+def builtin_inputs(path: Path, names: tuple[str, ...], model_digest: str) -> InputSet:
     """Return a built-in model's samples, which its tests have checked; NumPy is not imported."""
     digest = hashlib.sha256(f"samples of {model_digest}".encode()).hexdigest()
     return InputSet({"": InputFile(path.resolve(), len(names), 1, False)}, names, digest)
 
 
-def given_inputs(
+def load_inputs(
     path: Path, interface: Sequence[ValueInfo], store: Store, allow_nonfinite: bool = False
 ) -> InputSet:
     """Read, check and keep the inputs in an .npy or .npz file. Raises InputError.
@@ -108,12 +108,12 @@ def given_inputs(
         _check_dtype(path, value, array)
         if not allow_nonfinite:
             _check_finite(path, value, array)
-        files[value.name] = _fit(path, value, array, store)
+        files[value.name] = _store_aligned(path, value, array, store)
     count = _common_count(path, files)
     return InputSet(files, tuple(str(index) for index in range(count)), _set_digest(files))
 
 
-def kept_inputs(digest: str, interface: Sequence[ValueInfo], store: Store) -> InputSet:
+def find_stored_inputs(digest: str, interface: Sequence[ValueInfo], store: Store) -> InputSet:
     """Return inputs that were given in a file once and are kept in the store, by the set's digest.
 
     The store's files are tried in each place that they fit, until the digest is the one wanted.
@@ -121,8 +121,8 @@ def kept_inputs(digest: str, interface: Sequence[ValueInfo], store: Store) -> In
     """
     import itertools
 
-    fitting = [_fitting(value, store) for value in interface]
-    for files in itertools.islice(itertools.product(*fitting), MOST_COMBINATIONS):
+    fitting = [_candidates(value, store) for value in interface]
+    for files in itertools.islice(itertools.product(*fitting), MAX_COMBINATIONS):
         chosen = {value.name: file for value, file in zip(interface, files, strict=True)}
         if _set_digest(chosen) == digest:
             count = min(file.count for file in files)
@@ -133,7 +133,7 @@ def kept_inputs(digest: str, interface: Sequence[ValueInfo], store: Store) -> In
     )
 
 
-def _fitting(value: ValueInfo, store: Store) -> list[InputFile]:
+def _candidates(value: ValueInfo, store: Store) -> list[InputFile]:
     """Return the files of the store that an input can be."""
     import numpy as np
 
@@ -142,8 +142,8 @@ def _fitting(value: ValueInfo, store: Store) -> list[InputFile]:
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
             _check_dtype(path, value, array)
-            found.append(_placed(path, value, array))
-        except (InputError, OSError, *DAMAGES):
+            found.append(_locate_samples(path, value, array))
+        except (InputError, OSError, *READ_ERRORS):
             continue
     return found
 
@@ -155,7 +155,7 @@ def stacked_inputs(arrays: Mapping[str, Array], store: Store) -> InputSet:
     return InputSet(files, tuple(str(index) for index in range(count)), _set_digest(files))
 
 
-def changed_inputs(inputs: InputSet, change: Callable[[Array], Array], store: Store) -> InputSet:
+def map_inputs(inputs: InputSet, change: Callable[[Array], Array], store: Store) -> InputSet:
     """Return the same samples after a change of the numbers of each input, kept in the store."""
     import numpy as np
 
@@ -166,7 +166,7 @@ def changed_inputs(inputs: InputSet, change: Callable[[Array], Array], store: St
     return InputSet(files, inputs.names, _set_digest(files))
 
 
-def made_inputs(interface: Sequence[ValueInfo], store: Store, seed: int = 0) -> InputSet:
+def random_inputs(interface: Sequence[ValueInfo], store: Store, seed: int = 0) -> InputSet:
     """Make random samples from a seed, the same bits on every machine.
 
     Floats are multiples of 2^-24, uniform in [0, 1); integers are uniform in 0..7. Raises
@@ -177,10 +177,10 @@ def made_inputs(interface: Sequence[ValueInfo], store: Store, seed: int = 0) -> 
     files = {}
     for index, value in enumerate(interface):
         generator = np.random.Generator(np.random.PCG64([seed, index]))
-        array = _random(generator, value, _made_shape(value))
-        rows = array.shape[0] // MADE_SAMPLES
+        array = _random(generator, value, _random_shape(value))
+        rows = array.shape[0] // RANDOM_SAMPLES
         files[value.name] = _keep(array, rows, store, drop_axis=value.shape == ())
-    names = tuple(f"random-{index}" for index in range(MADE_SAMPLES))
+    names = tuple(f"random-{index}" for index in range(RANDOM_SAMPLES))
     return InputSet(files, names, _set_digest(files))
 
 
@@ -197,7 +197,7 @@ def _read_arrays(path: Path, interface: Sequence[ValueInfo]) -> dict[str, Array]
         found = {"": loaded} if isinstance(loaded, np.ndarray) else _members(loaded)
     except OSError as error:
         raise InputError(f"Cannot read the inputs {path}: {error.strerror or error}.") from error
-    except (*DAMAGES, tokenize.TokenError, zipfile.BadZipFile, zlib.error) as error:
+    except (*READ_ERRORS, tokenize.TokenError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
             f"{path} is not a whole .npy or .npz file of numbers ({_short(error)}). "
             "Save the inputs with numpy.save."
@@ -231,7 +231,7 @@ def _short(error: BaseException) -> str:
 
 
 def _check_dtype(path: Path, value: ValueInfo, array: Array) -> None:
-    wanted = _held_as(value).name
+    wanted = _storage_dtype(value).name
     if array.dtype.name != wanted:
         raise InputError(
             f"{path} holds {array.dtype.name} for the input '{value.name}', but the model takes "
@@ -239,7 +239,7 @@ def _check_dtype(path: Path, value: ValueInfo, array: Array) -> None:
         )
 
 
-def _held_as(value: ValueInfo) -> np.dtype[Any]:
+def _storage_dtype(value: ValueInfo) -> np.dtype[Any]:
     """Return the dtype in which a file holds an input: bfloat16 is rounded from float32 later."""
     import numpy as np
 
@@ -269,7 +269,7 @@ def _check_finite(path: Path, value: ValueInfo, array: Array) -> None:
         )
 
 
-def _fit(path: Path, value: ValueInfo, array: Array, store: Store) -> InputFile:
+def _store_aligned(path: Path, value: ValueInfo, array: Array, store: Store) -> InputFile:
     """Keep an array with samples along axis 0."""
     shape, want = array.shape, value.shape
     alone = (
@@ -277,11 +277,11 @@ def _fit(path: Path, value: ValueInfo, array: Array, store: Store) -> InputFile:
     )
     if alone or (want == () and array.ndim == 0):
         array = array[None]
-    placed = _placed(path, value, array)
+    placed = _locate_samples(path, value, array)
     return _keep(array, placed.rows, store, placed.drop_axis)
 
 
-def _placed(path: Path, value: ValueInfo, array: Array) -> InputFile:
+def _locate_samples(path: Path, value: ValueInfo, array: Array) -> InputFile:
     """Find out how an array holds samples along axis 0. Raises InputError."""
     shape, want = array.shape, value.shape
     if want is None or (want and array.ndim == len(want) and _agree(shape[1:], want[1:])):
@@ -334,7 +334,7 @@ def _set_digest(files: dict[str, InputFile]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _made_shape(value: ValueInfo) -> tuple[int, ...]:
+def _random_shape(value: ValueInfo) -> tuple[int, ...]:
     """Return the shape of all made samples of an input together."""
     shape = value.shape
     if shape is None or any(extent is None for extent in shape[1:]):
@@ -344,13 +344,13 @@ def _made_shape(value: ValueInfo) -> tuple[int, ...]:
             "Give one with --inputs."
         )
     rest = tuple(extent for extent in shape[1:] if extent is not None)
-    return ((shape[0] if shape and shape[0] else 1) * MADE_SAMPLES, *rest)
+    return ((shape[0] if shape and shape[0] else 1) * RANDOM_SAMPLES, *rest)
 
 
 def _random(generator: np.random.Generator, value: ValueInfo, shape: tuple[int, ...]) -> Array:
     import numpy as np
 
-    held = _held_as(value)
+    held = _storage_dtype(value)
     if held.kind == "f":
         whole = generator.integers(0, 1 << 24, shape, dtype=np.int64)
         return (whole.astype(np.float64) / (1 << 24)).astype(held)

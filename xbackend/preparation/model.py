@@ -25,7 +25,7 @@ SUFFIXES = {
 PICKLED = frozenset({".pt", ".pth", ".pkl", ".pickle", ".joblib", ".ckpt"})
 """Suffixes of files that hold Python objects, which reading would execute."""
 
-DEFAULT = "cifar10-small"
+DEFAULT_MODEL = "cifar10-small"
 BLOCK = 1 << 20
 
 

@@ -10,18 +10,18 @@ from xbackend.plugins import registry
 from xbackend.plugins.converter import ConverterSpec
 
 if TYPE_CHECKING:
-    from xbackend.preparation.conversion import Workshop
+    from xbackend.preparation.conversion import ArtifactBuilder
     from xbackend.preparation.inputs import InputSet
     from xbackend.store.store import Store
 
 
 @dataclass(frozen=True)
-class Treatment:
+class Rewrite:
     """Nothing, unless a field says so."""
 
     name: str = ""
     """What the treated model is called besides its own name."""
-    rewrite: str = ""
+    target_format: str = ""
     """A file format, such as `onnx-zeroed`, in which the model is written first: every other
     conversion begins with that file, and its converter's options are for this one alone."""
     zero_inputs: int = 0
@@ -30,45 +30,45 @@ class Treatment:
     """How the inputs are: to `nearest`, or towards `zero`."""
 
 
-NOTHING = Treatment()
+NO_REWRITE = Rewrite()
 
 
-def treat_model(workshop: Workshop, treatment: Treatment) -> Workshop:
-    """Return a workshop that begins with the rewritten model, the same one where none is asked.
+def rewrite_model(builder: ArtifactBuilder, rewrite: Rewrite) -> ArtifactBuilder:
+    """Return a builder that begins with the rewritten model, the same one where none is asked.
 
     The rewritten model has a digest of its own, so that its runs are never taken for the others.
     """
-    if not treatment.rewrite:
-        return workshop
-    from xbackend.preparation.conversion import content
+    if not rewrite.target_format:
+        return builder
+    from xbackend.preparation.conversion import onnx_digest
 
-    made = workshop.make(treatment.rewrite)
-    digest = content(made.model)
+    made = builder.build(rewrite.target_format)
+    digest = onnx_digest(made.model)
     model = dataclasses.replace(
-        workshop.model,
-        name=f"{workshop.model.name}~{treatment.name}",
+        builder.model,
+        name=f"{builder.model.name}~{rewrite.name}",
         digest=digest,
         files={"onnx": made.model},
         digests={"onnx": digest},
     )
-    used = {spec.name for spec in registry.converters() if treatment.rewrite in _targets(spec)}
-    rest = {name: options for name, options in workshop.options.items() if name not in used}
-    return dataclasses.replace(workshop, model=model, options=rest, made={})
+    used = {spec.name for spec in registry.converters() if rewrite.target_format in _targets(spec)}
+    rest = {name: options for name, options in builder.options.items() if name not in used}
+    return dataclasses.replace(builder, model=model, options=rest, built={})
 
 
 def _targets(spec: ConverterSpec) -> set[str]:
     return {target for _, target in spec.arrows}
 
 
-def treat_inputs(inputs: InputSet, treatment: Treatment, store: Store) -> InputSet:
+def rewrite_inputs(inputs: InputSet, rewrite: Rewrite, store: Store) -> InputSet:
     """Return the inputs with low bits zeroed, kept in the store; the same where none are."""
-    if not treatment.zero_inputs:
+    if not rewrite.zero_inputs:
         return inputs
     from xbackend.numerics.zeroing import zero_bits
-    from xbackend.preparation.inputs import changed_inputs
+    from xbackend.preparation.inputs import map_inputs
 
-    return changed_inputs(
+    return map_inputs(
         inputs,
-        lambda array: zero_bits(array, treatment.zero_inputs, treatment.rounding),
+        lambda array: zero_bits(array, rewrite.zero_inputs, rewrite.rounding),
         store,
     )

@@ -28,20 +28,20 @@ from xbackend.worker.windows import positions, window_of
 Array = np.ndarray[Any, Any]
 Activations = Callable[[str], Iterable[Array]]
 
-LEAST, GREATEST = -(1 << 15), (1 << 15) - 1
+INT16_MIN, INT16_MAX = -(1 << 15), (1 << 15) - 1
 """What 16 bits hold."""
 
-HIGHEST = 255
+UINT8_MAX = 255
 """The greatest unsigned activation."""
 
-CURE = (
+HINT = (
     "--option onnx_to_int8.weight=uint8 or --option onnx_to_int8.reduce_range=true quantizes "
     "without that"
 )
 
 
 @dataclass(frozen=True)
-class Exposure:
+class SaturationRisk:
     """A layer of which two neighbouring products may not fit into 16 bits."""
 
     tap: str
@@ -54,13 +54,13 @@ class Exposure:
     share: float | None = None
     """Which part of the layer's elements has a pair that overflows, for these inputs."""
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
-class _Product:
+class _PairedProduct:
     """A layer that such a kernel computes."""
 
     node: Node
@@ -76,22 +76,22 @@ class _Product:
     """What stands for 0 among the activations."""
 
 
-def exposures(graph: Graph) -> tuple[Exposure, ...]:
+def saturation_risks(graph: Graph) -> tuple[SaturationRisk, ...]:
     """Return the layers that overflow for some input, in graph order."""
     found = ((product, _farthest(product.weights)) for product in _products(graph))
     return tuple(
-        Exposure(_tap(product.node), product.node.operator, possible)
+        SaturationRisk(_tap(product.node), product.node.operator, possible)
         for product, possible in found
-        if not LEAST <= possible <= GREATEST
+        if not INT16_MIN <= possible <= INT16_MAX
     )
 
 
-def of_artifact(folder: Path) -> tuple[Exposure, ...]:
+def artifact_saturation_risks(folder: Path) -> tuple[SaturationRisk, ...]:
     """Return the exposed layers of a prepared graph on disk, empty where it is none."""
-    return exposures(read_graph(folder)) if (folder / "graph.json").is_file() else ()
+    return saturation_risks(read_graph(folder)) if (folder / "graph.json").is_file() else ()
 
 
-def reached(graph: Graph, activations: Activations) -> tuple[Exposure, ...]:
+def measure_saturation(graph: Graph, activations: Activations) -> tuple[SaturationRisk, ...]:
     """Return the exposed layers with what certain inputs reach in each.
 
     `activations` gives the exact integers under a value's name, one array for each sample; none
@@ -99,18 +99,19 @@ def reached(graph: Graph, activations: Activations) -> tuple[Exposure, ...]:
     """
     products = {_tap(product.node): product for product in _products(graph)}
     return tuple(
-        _reach(exposure, products[exposure.tap], activations) for exposure in exposures(graph)
+        _reach(exposure, products[exposure.tap], activations)
+        for exposure in saturation_risks(graph)
     )
 
 
-def warning(model: str, where: str, exposed: Sequence[Exposure]) -> str:
+def saturation_warning(model: str, where: str, exposed: Sequence[SaturationRisk]) -> str:
     """Return one sentence for a user: which layers, how far, on which processors, what to do."""
     names = [exposure.tap for exposure in exposed]
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more layers" if names[3:] else "")
     farthest = max((exposure.possible for exposure in exposed), key=abs)
     return (
         f"warning: in {shown} of {model} in int8 two products can add up to {farthest}, which 16 "
-        f"bits do not hold: {where}; {CURE}."
+        f"bits do not hold: {where}; {HINT}."
     )
 
 
@@ -124,11 +125,11 @@ def _farthest(weights: Array) -> int:
 def _bounds(weights: Array) -> tuple[Array, Array]:
     """Return the greatest and the least sum of each pair: (outputs, pairs)."""
     positive, negative = np.maximum(weights, 0), np.minimum(weights, 0)
-    high, low = (HIGHEST * (w[:, 0::2] + w[:, 1::2]) for w in (positive, negative))
+    high, low = (UINT8_MAX * (w[:, 0::2] + w[:, 1::2]) for w in (positive, negative))
     return high, low
 
 
-def _products(graph: Graph) -> Iterator[_Product]:
+def _products(graph: Graph) -> Iterator[_PairedProduct]:
     """Yield the layers that multiply unsigned activations by signed weights in pairs."""
     makers = {name: node for node in graph.nodes for name in node.outputs if name}
     for node in graph.nodes:
@@ -137,11 +138,11 @@ def _products(graph: Graph) -> Iterator[_Product]:
             yield found
 
 
-def _integer_product(node: Node, graph: Graph) -> _Product | None:
+def _integer_product(node: Node, graph: Graph) -> _PairedProduct | None:
     """Read an integer operator with unsigned activations and signed weights that are constant."""
-    if node.operator not in PLACES:
+    if node.operator not in INPUT_INDICES:
         return None
-    weight, zero = PLACES[node.operator]
+    weight, zero = INPUT_INDICES[node.operator]
     weights, point = (_constant(graph, node, place) for place in (weight, zero))
     if (
         weights is None
@@ -158,7 +159,7 @@ def _padding(zero_point: Array | None) -> int:
     return 0 if zero_point is None else int(zero_point.reshape(-1)[0])
 
 
-def _float_product(node: Node, graph: Graph, makers: Mapping[str, Node]) -> _Product | None:
+def _float_product(node: Node, graph: Graph, makers: Mapping[str, Node]) -> _PairedProduct | None:
     """Read a float operator whose two inputs are DequantizeLinear, which the optimiser fuses."""
     pair = [makers.get(name) for name in node.inputs[:2]]
     if node.operator not in ("Conv", "Gemm", "MatMul") or len(pair) < 2:
@@ -177,7 +178,7 @@ def _float_product(node: Node, graph: Graph, makers: Mapping[str, Node]) -> _Pro
 
 def _product(
     node: Node, activation: str, weights: Array, shift: int, padding: int
-) -> _Product | None:
+) -> _PairedProduct | None:
     if "Conv" in node.operator:
         groups = int(node.attributes.get("group", 1))
         if weights.shape[1] == 1 and weights.shape[0] == groups:
@@ -190,7 +191,7 @@ def _product(
         rows = weights if node.attributes.get("transB", 0) else weights.T
         kernel = ()
     even = np.pad(rows.astype(np.int32), ((0, 0), (0, rows.shape[1] % 2)))
-    return _Product(node, activation, even, shift, kernel, padding)
+    return _PairedProduct(node, activation, even, shift, kernel, padding)
 
 
 def _constant(graph: Graph, node: Node, place: int) -> Array | None:
@@ -202,7 +203,9 @@ def _tap(node: Node) -> str:
     return next(name for name in node.outputs if name)
 
 
-def _reach(exposure: Exposure, product: _Product, activations: Activations) -> Exposure:
+def _reach(
+    exposure: SaturationRisk, product: _PairedProduct, activations: Activations
+) -> SaturationRisk:
     """Look at every pair that can overflow, for every element of the layer."""
     farthest, over, elements = 0, 0, 0
     for sample in activations(product.activation):
@@ -223,17 +226,17 @@ def _extremes(weights: Array, seen: Array) -> tuple[int, int, Array]:
     high, low = _bounds(weights)
     least = greatest = 0
     overflown = np.zeros((len(weights), seen.shape[1]), np.bool_)
-    risky = (high > GREATEST) | (low < LEAST)
+    risky = (high > INT16_MAX) | (low < INT16_MIN)
     for pair in np.flatnonzero(risky.any(0)):
         rows = np.flatnonzero(risky[:, pair])
         first, second = weights[rows, 2 * pair, None], weights[rows, 2 * pair + 1, None]
         sums = first * seen[2 * pair] + second * seen[2 * pair + 1]
         least, greatest = min(least, int(sums.min())), max(greatest, int(sums.max()))
-        overflown[rows] |= (sums > GREATEST) | (sums < LEAST)
+        overflown[rows] |= (sums > INT16_MAX) | (sums < INT16_MIN)
     return least, greatest, overflown
 
 
-def _seen(product: _Product, values: Array) -> Iterator[tuple[slice, Array]]:
+def _seen(product: _PairedProduct, values: Array) -> Iterator[tuple[slice, Array]]:
     """Yield which outputs see which activations: (products, places), a zero behind odd ones."""
     count = product.weights.shape[1]
     if not product.kernel:
@@ -257,7 +260,7 @@ def _seen(product: _Product, values: Array) -> Iterator[tuple[slice, Array]]:
         )
 
 
-PLACES = {
+INPUT_INDICES = {
     "QLinearConv": (3, 2),
     "QLinearMatMul": (3, 2),
     "QGemm": (3, 2),

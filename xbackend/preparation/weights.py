@@ -14,7 +14,7 @@ from xbackend.plugins.converter import WeightReport
 Array = np.ndarray[Any, Any]
 
 
-def report(source: Mapping[str, Array], target: Iterable[Array]) -> WeightReport:
+def compare_weights(source: Mapping[str, Array], target: Iterable[Array]) -> WeightReport:
     """Tell for each weight of the source whether the target holds its bits.
 
     A weight counts as identical if some array of the target has the same dtype and, after a

@@ -13,13 +13,13 @@ from xbackend.errors import UsageError
 from xbackend.plugins import registry
 from xbackend.plugins.registry import load_object
 from xbackend.preparation.model import file_digest
-from xbackend.reduction.reduction import Reduction, Side
+from xbackend.reduction.reduction import ReducedRun, Reduction
 from xbackend.store.records import Run
 from xbackend.worker.tensor import Tensor, cast
 
 NAMES = ("a", "b")
 """The two sides."""
-FRAME = '''\
+SCRIPT_TEMPLATE = '''\
 """Shows what {title} alone gives for inputs.npz, and which of the two sides has these bits."""
 
 import hashlib
@@ -35,7 +35,7 @@ for name, array in outputs.items():
         same = array.tobytes() == expected.tobytes()
         print(f"  side {{side}}: same bits {{same}}, max abs {{np.abs(array - expected).max()}}")
 '''
-README = """\
+README_TEMPLATE = """\
 # {operator} gives other bits: {one} and {other}
 
 Two configurations compute this model of {nodes} with {elements} and give other bits: {distance}.
@@ -62,13 +62,13 @@ $ xbackend compare --store reproduced
 
 The outputs must fall into two classes.
 """
-FACTS = (
+README_ROWS = (
     ("backend", "backend"), ("version", "backend_version"), ("precision", "precision"),
     ("platform", "platform"),
 )  # fmt: skip
 
 
-def write(reduction: Reduction, folder: Path, model: str) -> list[Path]:
+def write_bug_report(reduction: Reduction, folder: Path, model: str) -> list[Path]:
     """Write the folder and return its files. Raises UsageError where something is there already."""
     _make(folder)
     case = reduction.case
@@ -116,7 +116,7 @@ def _scripts(reduction: Reduction) -> dict[str, str]:
             continue
         lines = body.splitlines()
         last = max(i for i, line in enumerate(lines) if line.startswith(("import ", "from ")))
-        text = FRAME.format(
+        text = SCRIPT_TEMPLATE.format(
             title=spec.title,
             imports="\n".join(lines[: last + 1]) + "\n",
             body="\n".join(lines[last + 1 :]).strip("\n"),
@@ -135,9 +135,9 @@ def _readme(reduction: Reduction, model: str, scripts: list[str]) -> str:
         f"* `{name}`: the same without xbackend; run it where each side ran" for name in scripts
     ]
     missing = "* no plain script: an operator or a setting of it has no short form"
-    commands = [shlex.join(command(run, _finite(reduction))) for run in (one, other)]
+    commands = [shlex.join(reproduce_command(run, _finite(reduction))) for run in (one, other)]
     count = len(reduction.case.model.graph.node)
-    return README.format(
+    return README_TEMPLATE.format(
         operator=reduction.layer.operator,
         one=_named(one, other),
         other=_named(other, one),
@@ -178,7 +178,7 @@ def _distance(reduction: Reduction) -> str:
 
 
 def _table(one: Run, other: Run) -> list[str]:
-    rows = [(name, str(one.row[key]), str(other.row[key])) for name, key in FACTS]
+    rows = [(name, str(one.row[key]), str(other.row[key])) for name, key in README_ROWS]
     threads = [str(run.row["settings"]["threads"]) for run in (one, other)]
     rows.append(("threads", threads[0], threads[1]))
     for word in ("vendor", "device", "microarchitecture"):
@@ -198,7 +198,7 @@ def _settings(run: Run) -> list[str]:
     return [f"{spec.word}.{k}={str(v).lower() if isinstance(v, bool) else v}" for k, v in given]
 
 
-def command(run: Run, finite: bool = True) -> list[str]:
+def reproduce_command(run: Run, finite: bool = True) -> list[str]:
     """Return the command that runs the reduced model the way a run was."""
     row = run.row
     words = ["xbackend", "run", "model.onnx", "--inputs", "inputs.npz"]
@@ -226,7 +226,7 @@ def _document(reduction: Reduction, folder: Path) -> dict[str, Any]:
     }
 
 
-def _side(side: Side) -> dict[str, Any]:
+def _side(side: ReducedRun) -> dict[str, Any]:
     row = side.run.row
     keys = ("backend", "backend_version", "versions", "precision", "settings", "platform")
     told = {key: row.get(key) for key in (*keys, "hardware", "software")}

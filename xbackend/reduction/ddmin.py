@@ -26,7 +26,7 @@ def ddmin(
     current, pieces = items, 2
     while len(current) >= 2:
         found = next(
-            (part for part in _smaller(current, pieces, settle) if holds(part)),
+            (part for part in _candidates(current, pieces, settle) if holds(part)),
             None,
         )
         if found is not None:
@@ -38,7 +38,7 @@ def ddmin(
     return current
 
 
-def _smaller(
+def _candidates(
     current: Part[T], pieces: int, settle: Callable[[Part[T]], Part[T]]
 ) -> Iterator[Part[T]]:
     """Yield each piece, then the rest without each, if they are smaller when they have settled."""

@@ -14,14 +14,23 @@ from typing import TYPE_CHECKING
 from xbackend.comparison.findings import Isolation, LayerVerdict
 from xbackend.diagnosis.cut_graph import load_model
 from xbackend.diagnosis.isolation import isolate, tensors_with_inputs
-from xbackend.diagnosis.rerun import Replay, annex, hub, known_types, replay
+from xbackend.diagnosis.rerun import RerunRequest, onnx_path, recorded_types, rerun, rerun_store
 from xbackend.errors import UsageError, XbackendError
-from xbackend.execution.execute import Means
-from xbackend.execution.progress import Lines
+from xbackend.execution.execute import ExecutionContext
+from xbackend.execution.progress import ProgressLines
 from xbackend.numerics.blocks import of_tensor
 from xbackend.numerics.metrics import Metrics, measure
-from xbackend.reduction.reproducer import Case, extents, extract, keep, pack, simpler, stops, unpack
-from xbackend.reduction.shrink import Budget, judged, shrink, simplest
+from xbackend.reduction.reproducer import (
+    Reproducer,
+    batch_models,
+    extents,
+    extract,
+    growing_windows,
+    keep_indices,
+    simplifications,
+    split_outputs,
+)
+from xbackend.reduction.shrink import Budget, evaluate, shrink, simplify
 from xbackend.store.records import Record, Run
 from xbackend.store.store import Store
 from xbackend.worker.graph import Graph, read_graph
@@ -33,7 +42,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Side:
+class ReducedRun:
     """One of the two configurations, as the reduced model was run with it at last."""
 
     run: Run
@@ -45,14 +54,14 @@ class Side:
 class Reduction:
     """What is left of a network."""
 
-    case: Case
+    case: Reproducer
     layer: LayerVerdict
     """Where the difference begins in the whole network."""
     nodes: int
     """How many nodes the whole network has."""
     elements: int
     """How many numbers the case held before it was made smaller."""
-    sides: tuple[Side, Side]
+    sides: tuple[ReducedRun, ReducedRun]
     metrics: Metrics
     """Between the outputs of the two sides, the worst over them."""
     trials: int
@@ -60,7 +69,7 @@ class Reduction:
     """The case as executors walk it."""
 
 
-def reduce_pair(reference: Run, run: Run, means: Means, budget: Budget) -> Reduction:
+def reduce_pair(reference: Run, run: Run, context: ExecutionContext, budget: Budget) -> Reduction:
     """Cut out where two runs part and make it smaller, as long as their bits differ.
 
     Raises UsageError for runs that are no two configurations of one model, XbackendError where
@@ -71,18 +80,18 @@ def reduce_pair(reference: Run, run: Run, means: Means, budget: Budget) -> Reduc
             f"Runs {reference.id} and {run.id} are of two models. What is reduced is a difference "
             "between two configurations of one; for two models see 'xbackend compare --isolate'."
         )
-    isolation = isolate(reference, run, means)
-    layer = first_layer(isolation)
-    budget.tell(f"the difference begins at layer {layer.layer} ({layer.operator}, '{layer.tap}')")
-    whole = load_model(hub(reference, means.store))
-    with scratch(means) as there:
-        trials = Trials((reference, run), there)
-        case = _cut_out(whole, layer, reference, means.store, trials, budget)
-        smaller = shrink(case, extents, keep, trials, budget)
-        smaller = simplest(smaller, simpler(smaller), trials, budget)
-    with scratch(means) as there:
-        sides = Trials((reference, run), there).outputs(smaller)
-        graph = read_graph(hub(sides[0].run, annex(there.store)).parent)
+    isolation = isolate(reference, run, context)
+    layer = first_divergent_layer(isolation)
+    budget.log(f"the difference begins at layer {layer.layer} ({layer.operator}, '{layer.tap}')")
+    whole = load_model(onnx_path(reference, context.store))
+    with scratch(context) as there:
+        trials = DifferenceTest((reference, run), there)
+        case = _cut_out(whole, layer, reference, context.store, trials, budget)
+        smaller = shrink(case, extents, keep_indices, trials, budget)
+        smaller = simplify(smaller, simplifications(smaller), trials, budget)
+    with scratch(context) as there:
+        sides = DifferenceTest((reference, run), there).outputs(smaller)
+        graph = read_graph(onnx_path(sides[0].run, rerun_store(there.store)).parent)
     if not _differ(sides[0].outputs, sides[1].outputs):
         raise XbackendError(
             "Run anew, the reduced model gives the same bits on both sides, so one of them is not "
@@ -100,7 +109,7 @@ def reduce_pair(reference: Run, run: Run, means: Means, budget: Budget) -> Reduc
     )
 
 
-def first_layer(isolation: Isolation) -> LayerVerdict:
+def first_divergent_layer(isolation: Isolation) -> LayerVerdict:
     """Return the first layer with an error of its own, else the first that differs at all.
 
     Raises XbackendError where none does, or only what an emulator may have made.
@@ -123,12 +132,12 @@ def first_layer(isolation: Isolation) -> LayerVerdict:
 
 
 @contextlib.contextmanager
-def scratch(means: Means) -> Iterator[Means]:
+def scratch(context: ExecutionContext) -> Iterator[ExecutionContext]:
     """Give a store for trials, which is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="xbackend-") as folder:
         store = Store(Path(folder) / "store")
         store.create()
-        yield dataclasses.replace(means, store=store, display=Lines(io.StringIO()))
+        yield dataclasses.replace(context, store=store, display=ProgressLines(io.StringIO()))
 
 
 def _cut_out(
@@ -136,24 +145,24 @@ def _cut_out(
     layer: LayerVerdict,
     reference: Run,
     store: Store,
-    trials: Trials,
+    trials: DifferenceTest,
     budget: Budget,
-) -> Case:
+) -> Reproducer:
     """Return the fewest nodes before a layer that show the difference, with recorded inputs."""
-    types = known_types(reference)
+    types = recorded_types(reference)
     recorded = tensors_with_inputs(reference)
-    for size, given in stops(whole, layer.tap, types):
+    for size, given in growing_windows(whole, layer.tap, types):
         cases = [
             extract(whole, layer.tap, _tensors(rows, given, store), types[layer.tap])
             for rows in recorded.values()
         ]
-        holding = judged(cases, trials, budget)
+        holding = evaluate(cases, trials, budget)
         shown = [each for each, holds in zip(cases, holding, strict=True) if holds]
         if shown:
             nodes, total = len(shown[0].model.graph.node), len(whole.graph.node)
-            budget.tell(f"nodes that show it: {nodes} of {total}, with {shown[0].elements} numbers")
+            budget.log(f"nodes that show it: {nodes} of {total}, with {shown[0].elements} numbers")
             return shown[0]
-        budget.tell(f"nodes that do not show it: {size}")
+        budget.log(f"nodes that do not show it: {size}")
     raise XbackendError(
         "No part of the network up to where the runs part shows the difference by itself, with the "
         "layer as its output: it rests on how the framework fuses what follows."
@@ -164,42 +173,42 @@ def _tensors(rows: Mapping[str, Record], given: Collection[str], store: Store) -
     return {name: store.tensor(rows[name]) for name in sorted(given) if name in rows}
 
 
-class Trials:
+class DifferenceTest:
     """Runs cases on both sides and tells in which of them the bits differ."""
 
-    def __init__(self, sides: tuple[Run, Run], means: Means) -> None:
-        self.sides, self.means = sides, means
+    def __init__(self, sides: tuple[Run, Run], context: ExecutionContext) -> None:
+        self.sides, self.context = sides, context
 
-    def __call__(self, cases: Sequence[Case]) -> list[bool]:
+    def __call__(self, cases: Sequence[Reproducer]) -> list[bool]:
         """Judge cases side by side in one worker for each side; apart where that fails."""
         if not cases:
             return []
-        runs = self._run(pack(cases))
+        runs = self._run(batch_models(cases))
         if all(run.ok for run in runs):
-            one, other = (unpack(cases, _digests(run)) for run in runs)
+            one, other = (split_outputs(cases, _digests(run)) for run in runs)
             return [a != b for a, b in zip(one, other, strict=True)]
         if len(cases) == 1:
             return [False]
         half = len(cases) // 2
         return [*self(cases[:half]), *self(cases[half:])]
 
-    def outputs(self, case: Case) -> tuple[Side, Side]:
+    def outputs(self, case: Reproducer) -> tuple[ReducedRun, ReducedRun]:
         """Run a case alone on both sides. Raises XbackendError where one fails."""
         runs = self._run(case)
         for run in runs:
             if not run.ok:
                 raise XbackendError(str((run.row["error"] or {}).get("message", "A side failed.")))
-        one, other = (Side(run, self._tensors(run)) for run in runs)
+        one, other = (ReducedRun(run, self._tensors(run)) for run in runs)
         return one, other
 
-    def _run(self, case: Case) -> list[Run]:
-        folder = str(annex(self.means.store).folder)
+    def _run(self, case: Reproducer) -> list[Run]:
+        folder = str(rerun_store(self.context.store).folder)
         sample = {name: write_tensor(folder, tensor) for name, tensor in case.inputs.items()}
-        return replay([Replay(run, case.model, [sample]) for run in self.sides], self.means)
+        return rerun([RerunRequest(run, case.model, [sample]) for run in self.sides], self.context)
 
     def _tensors(self, run: Run) -> dict[str, Tensor]:
         rows = run.results[0]["outputs"]
-        return {str(row["name"]): self.means.store.tensor(row) for row in rows}
+        return {str(row["name"]): self.context.store.tensor(row) for row in rows}
 
 
 def _digests(run: Run) -> dict[str, tuple[str, ...]]:
@@ -211,7 +220,7 @@ def _differ(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
     return any(one[name].record() != other[name].record() for name in one)
 
 
-def _metrics(sides: tuple[Side, Side]) -> Metrics:
+def _metrics(sides: tuple[ReducedRun, ReducedRun]) -> Metrics:
     """Return how far apart the one output of the two sides is."""
     (name,) = sides[0].outputs
     return measure([of_tensor(side.outputs[name]) for side in sides])

@@ -12,25 +12,25 @@ from xbackend.diagnosis.cut_graph import (
     TensorType,
     constants_of,
     empty_like,
+    node_inputs,
     onnx_type,
-    reads,
-    tied,
+    shape_computed,
     value_info,
 )
 from xbackend.numerics.blocks import unsigned
 from xbackend.numerics.floats import FORMATS
-from xbackend.reduction.tied_axes import Axis, groups
+from xbackend.reduction.linked_axes import Axis, linked_axes
 from xbackend.worker.tensor import Tensor
 
 if TYPE_CHECKING:
     import onnx
 
-ROUNDED = (0, 2, 4, 8)
+KEPT_MANTISSA_BITS = (0, 2, 4, 8)
 """Mantissa bits that are left where numbers are made simpler, the simplest first."""
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class Reproducer:
     """A model and its input."""
 
     model: onnx.ModelProto
@@ -44,7 +44,7 @@ class Case:
     @property
     def tensors(self) -> dict[str, Tensor]:
         """Inputs and constants by name."""
-        constants = {t.name: of_proto(t) for t in self.model.graph.initializer}
+        constants = {t.name: from_proto(t) for t in self.model.graph.initializer}
         return {**self.inputs, **constants}
 
     @property
@@ -53,7 +53,7 @@ class Case:
         return sum(tensor.array.size for tensor in self.tensors.values())
 
 
-def of_proto(proto: onnx.TensorProto) -> Tensor:
+def from_proto(proto: onnx.TensorProto) -> Tensor:
     """Return a constant as bits."""
     from onnx import TensorProto, numpy_helper
 
@@ -73,7 +73,7 @@ def to_proto(name: str, tensor: Tensor) -> onnx.TensorProto:
 
 def extract(
     whole: onnx.ModelProto, target: str, given: Mapping[str, Tensor], output: TensorType
-) -> Case:
+) -> Reproducer:
     """Cut out the nodes that compute a value, from others that are given."""
     graph = whole.graph
     maker = {name: index for index, node in enumerate(graph.node) for name in node.output}
@@ -82,7 +82,7 @@ def extract(
         name = wanted.pop()
         if name in maker and (name not in given or name == target) and maker[name] not in places:
             places.add(maker[name])
-            read = reads(graph.node[maker[name]])
+            read = node_inputs(graph.node[maker[name]])
             used |= read
             wanted += [each for each in read if each not in given]
     model = empty_like(whole)
@@ -93,7 +93,7 @@ def extract(
     for name, tensor in inputs.items():
         model.graph.input.append(value_info(name, TensorType(tensor.dtype, tensor.shape)))
     model.graph.output.append(value_info(target, output))
-    return Case(model, inputs)
+    return Reproducer(model, inputs)
 
 
 def _plain(node: onnx.NodeProto) -> onnx.NodeProto:
@@ -109,7 +109,7 @@ def _plain(node: onnx.NodeProto) -> onnx.NodeProto:
     return copy
 
 
-def shapes_of(case: Case) -> dict[str, tuple[int, ...]] | None:
+def infer_shapes(case: Reproducer) -> dict[str, tuple[int, ...]] | None:
     """Return the shape of every value; None for a model that is not sound."""
     import onnx
 
@@ -125,37 +125,40 @@ def shapes_of(case: Case) -> dict[str, tuple[int, ...]] | None:
     return found if all(0 not in shape for shape in found.values()) else None
 
 
-def dimensions(case: Case) -> dict[str, list[Axis]]:
+def reducible_dimensions(case: Reproducer) -> dict[str, list[Axis]]:
     """Return what can be made smaller: sets of axes of inputs and constants, under a name."""
-    shapes = shapes_of(case) or {}
+    shapes = infer_shapes(case) or {}
     held = case.tensors
     found = {}
-    for axes in groups(case.model.graph.node, shapes):
+    for axes in linked_axes(case.model.graph.node, shapes):
         own = sorted(axis for axis in axes if axis[0] in held)
         if own:
             found[f"{own[0][0]}[{own[0][1]}]"] = own
     return found
 
 
-def extents(case: Case) -> dict[str, int]:
+def extents(case: Reproducer) -> dict[str, int]:
     """Return the extent of each dimension of a case."""
     held = case.tensors
-    return {name: held[axes[0][0]].shape[axes[0][1]] for name, axes in dimensions(case).items()}
+    return {
+        name: held[axes[0][0]].shape[axes[0][1]]
+        for name, axes in reducible_dimensions(case).items()
+    }
 
 
-def keep(case: Case, dimension: str, indices: Sequence[int]) -> Case | None:
+def keep_indices(case: Reproducer, dimension: str, indices: Sequence[int]) -> Reproducer | None:
     """Return the case with these indices of a dimension only; None where it is not sound."""
-    axes = dimensions(case).get(dimension)
+    axes = reducible_dimensions(case).get(dimension)
     if axes is None:
         return None
     changed = dict(case.tensors)
     for name, axis in axes:
         tensor = changed[name]
         changed[name] = Tensor(tensor.dtype, np.take(tensor.array, indices, axis))
-    return replaced(case, {name: changed[name] for name, _ in axes})
+    return with_tensors(case, {name: changed[name] for name, _ in axes})
 
 
-def replaced(case: Case, tensors: Mapping[str, Tensor]) -> Case | None:
+def with_tensors(case: Reproducer, tensors: Mapping[str, Tensor]) -> Reproducer | None:
     """Return the case with other tensors under some names; None where it is not sound."""
     import onnx
 
@@ -170,13 +173,13 @@ def replaced(case: Case, tensors: Mapping[str, Tensor]) -> Case | None:
     graph.input.extend(value_info(name, TensorType(t.dtype, t.shape)) for name, t in inputs.items())
     for value in graph.output:
         value.type.tensor_type.ClearField("shape")
-    return _with_output_shapes(Case(model, inputs))
+    return _with_output_shapes(Reproducer(model, inputs))
 
 
-def _with_output_shapes(case: Case) -> Case | None:
+def _with_output_shapes(case: Reproducer) -> Reproducer | None:
     from onnx import checker, helper
 
-    shapes = shapes_of(case)
+    shapes = infer_shapes(case)
     if shapes is None:
         return None
     for value in case.model.graph.output:
@@ -189,20 +192,23 @@ def _with_output_shapes(case: Case) -> Case | None:
     return case
 
 
-def simpler(case: Case) -> list[list[Any]]:
+def simplifications(case: Reproducer) -> list[list[Any]]:
     """Return for each tensor of floats its simpler forms, as functions of a case."""
     names = [name for name, tensor in case.tensors.items() if tensor.dtype in FORMATS]
-    return [[_Simpler(name, None), *(_Simpler(name, bits) for bits in ROUNDED)] for name in names]
+    return [
+        [_Simplification(name, None), *(_Simplification(name, bits) for bits in KEPT_MANTISSA_BITS)]
+        for name in names
+    ]
 
 
 @dataclass(frozen=True)
-class _Simpler:
+class _Simplification:
     """Makes all numbers of a tensor 1, or cuts off their mantissas."""
 
     name: str
     bits: int | None
 
-    def __call__(self, case: Case) -> Case | None:
+    def __call__(self, case: Reproducer) -> Reproducer | None:
         tensor = case.tensors[self.name]
         layout = FORMATS[tensor.dtype]
         whole = unsigned(tensor.dtype).type
@@ -215,10 +221,10 @@ class _Simpler:
             mask = whole(~lost & ((1 << layout.bits) - 1))
             array = np.ascontiguousarray(tensor.array).view(whole) & mask
         made = Tensor(tensor.dtype, array.view(tensor.array.dtype))
-        return None if made.data() == tensor.data() else replaced(case, {self.name: made})
+        return None if made.data() == tensor.data() else with_tensors(case, {self.name: made})
 
 
-def pack(cases: Sequence[Case]) -> Case:
+def batch_models(cases: Sequence[Reproducer]) -> Reproducer:
     """Put cases side by side into one model, so that one worker computes all of them."""
     model = empty_like(cases[0].model)
     inputs: dict[str, Tensor] = {}
@@ -230,7 +236,7 @@ def pack(cases: Sequence[Case]) -> Case:
         model.graph.output.extend(map(names.named, graph.output))
         model.graph.initializer.extend(map(names.named, graph.initializer))
         model.graph.node.extend(map(names.node, graph.node))
-    return Case(model, inputs)
+    return Reproducer(model, inputs)
 
 
 @dataclass(frozen=True)
@@ -255,7 +261,7 @@ class _Prefixed:
         return copy
 
 
-def unpack(cases: Sequence[Case], values: Mapping[str, Any]) -> list[dict[str, Any]]:
+def split_outputs(cases: Sequence[Reproducer], values: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return for each case what was computed for it side by side with others, by its own names."""
     return [
         {name: values[f"c{place}/{name}"] for name in case.outputs}
@@ -263,7 +269,7 @@ def unpack(cases: Sequence[Case], values: Mapping[str, Any]) -> list[dict[str, A
     ]
 
 
-def stops(
+def growing_windows(
     whole: onnx.ModelProto, target: str, known: Iterable[str]
 ) -> list[tuple[int, Collection[str]]]:
     """Return ever larger windows of nodes before a value: their size, and what is given to them.
@@ -273,7 +279,7 @@ def stops(
     nodes = list(whole.graph.node)
     place = next(index for index, node in enumerate(nodes) if target in node.output)
     constants = constants_of(whole.graph)
-    recorded = set(known) - tied(nodes, constants)
+    recorded = set(known) - shape_computed(nodes, constants)
     inputs = {value.name for value in whole.graph.input} - constants
     found: list[tuple[int, Collection[str]]] = []
     size = 1

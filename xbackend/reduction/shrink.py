@@ -13,9 +13,9 @@ from math import prod
 from typing import Generic, TypeVar
 
 Case = TypeVar("Case")
-Judge = Callable[[Sequence[Case]], Sequence[bool]]
+InterestingnessTest = Callable[[Sequence[Case]], Sequence[bool]]
 """Tells for each case whether the difference shows in it."""
-Keep = Callable[[Case, str, Sequence[int]], "Case | None"]
+KeepIndices = Callable[[Case, str, Sequence[int]], "Case | None"]
 """Returns a case with these indices of a dimension only; None where there is no such case."""
 
 
@@ -27,11 +27,11 @@ class Budget:
     """Cases that may still be judged."""
     seconds: float
     began: float = field(default_factory=time.monotonic)
-    tell: Callable[[str], None] = lambda text: None
+    log: Callable[[str], None] = lambda text: None
     """Told how it goes."""
     spent: int = 0
 
-    def take(self, count: int) -> int:
+    def reserve(self, count: int) -> int:
         """Return how many of so many trials may be made now, and count them."""
         late = time.monotonic() - self.began > self.seconds
         allowed = 0 if late else max(0, min(count, self.trials - self.spent))
@@ -40,7 +40,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Found(Generic[Case]):
+class Candidate(Generic[Case]):
     """One smaller case in which the difference shows."""
 
     case: Case
@@ -50,18 +50,20 @@ class Found(Generic[Case]):
     """How many indices it has fewer."""
 
 
-def judged(cases: Sequence[Case], judge: Judge[Case], budget: Budget) -> list[bool]:
-    """Judge cases within the budget; those beyond it do not show the difference."""
-    allowed = budget.take(len(cases))
-    shown = list(judge(cases[:allowed])) if allowed else []
+def evaluate(
+    cases: Sequence[Case], interesting: InterestingnessTest[Case], budget: Budget
+) -> list[bool]:
+    """Test cases within the budget; those beyond it do not show the difference."""
+    allowed = budget.reserve(len(cases))
+    shown = list(interesting(cases[:allowed])) if allowed else []
     return [*shown, *[False] * (len(cases) - allowed)]
 
 
 def shrink(
     case: Case,
     extents: Callable[[Case], Mapping[str, int]],
-    keep: Keep[Case],
-    judge: Judge[Case],
+    keep: KeepIndices[Case],
+    interesting: InterestingnessTest[Case],
     budget: Budget,
 ) -> Case:
     """Leave out indices of all dimensions as long as the difference shows.
@@ -75,13 +77,13 @@ def shrink(
         open_ = {name: n for name, n in sizes.items() if parts.get(name, 2) <= n}
         candidates = [each for name, n in open_.items() for each in _subsets(name, n, parts)]
         made = _make(case, candidates, sizes, keep)
-        shown = judged([each.case for each in made], judge, budget)
+        shown = evaluate([each.case for each in made], interesting, budget)
         good = [each for each, holds in zip(made, shown, strict=True) if holds]
         if good:
-            case, changed = _together(good, extents, keep, judge, budget)
+            case, changed = _together(good, extents, keep, interesting, budget)
             parts = {**parts, **dict.fromkeys(changed, 2)}
             wide = ", ".join(f"{name} {n}" for name, n in extents(case).items() if n > 1)
-            budget.tell(f"{budget.spent} trials; what is left: {wide or 'one number each'}")
+            budget.log(f"{budget.spent} trials; what is left: {wide or 'one number each'}")
         else:
             parts.update({name: _finer(parts.get(name, 2), n) for name, n in open_.items()})
         exhausted = not good and not any(parts.get(name, 2) <= n for name, n in sizes.items())
@@ -122,21 +124,21 @@ def _make(
     case: Case,
     candidates: Iterable[tuple[str, list[int]]],
     sizes: Mapping[str, int],
-    keep: Keep[Case],
-) -> list[Found[Case]]:
+    keep: KeepIndices[Case],
+) -> list[Candidate[Case]]:
     made = ((keep(case, name, kept), name, kept) for name, kept in candidates)
     return [
-        Found(smaller, name, tuple(kept), sizes[name] - len(kept))
+        Candidate(smaller, name, tuple(kept), sizes[name] - len(kept))
         for smaller, name, kept in made
         if smaller is not None
     ]
 
 
 def _together(
-    good: Sequence[Found[Case]],
+    good: Sequence[Candidate[Case]],
     extents: Callable[[Case], Mapping[str, int]],
-    keep: Keep[Case],
-    judge: Judge[Case],
+    keep: KeepIndices[Case],
+    interesting: InterestingnessTest[Case],
     budget: Budget,
 ) -> tuple[Case, set[str]]:
     """Apply what was found in several dimensions together, and return the smallest case.
@@ -146,15 +148,17 @@ def _together(
     """
     by_size = sorted(good, key=lambda each: -each.left_out)
     steps = [*_chain(by_size, keep), *_chain(by_size[::-1], keep)]
-    shown = judged([case for case, _ in steps], judge, budget)
+    shown = evaluate([case for case, _ in steps], interesting, budget)
     held = [(each.case, {each.dimension}) for each in good]
     held += [step for step, holds in zip(steps, shown, strict=True) if holds]
     return min(held, key=lambda step: prod(extents(step[0]).values()))
 
 
-def _chain(found: Iterable[Found[Case]], keep: Keep[Case]) -> Iterable[tuple[Case, set[str]]]:
+def _chain(
+    found: Iterable[Candidate[Case]], keep: KeepIndices[Case]
+) -> Iterable[tuple[Case, set[str]]]:
     """Yield a case after the first two, three, … dimensions were cut, as far as it is sound."""
-    chosen: dict[str, Found[Case]] = {}
+    chosen: dict[str, Candidate[Case]] = {}
     for each in found:
         chosen.setdefault(each.dimension, each)
     case: Case | None = None
@@ -168,10 +172,10 @@ def _chain(found: Iterable[Found[Case]], keep: Keep[Case]) -> Iterable[tuple[Cas
             yield case, touched
 
 
-def simplest(
+def simplify(
     case: Case,
     options: Sequence[Sequence[Callable[[Case], Case | None]]],
-    judge: Judge[Case],
+    interesting: InterestingnessTest[Case],
     budget: Budget,
 ) -> Case:
     """Replace parts of a case by the simplest form in which the difference still shows.
@@ -180,7 +184,7 @@ def simplest(
     """
     tried = [(part, make(case)) for part, forms in enumerate(options) for make in forms]
     cases = [(part, made) for part, made in tried if made is not None]
-    shown = judged([made for _, made in cases], judge, budget)
+    shown = evaluate([made for _, made in cases], interesting, budget)
     makers = [make for forms in options for make in forms]
     places = [place for place, (_, made) in enumerate(tried) if made is not None]
     best: dict[int, Callable[[Case], Case | None]] = {}
@@ -192,6 +196,6 @@ def simplest(
         made = make(steps[-1] if steps else case)
         if made is not None:
             steps.append(made)
-    together = judged(steps, judge, budget)
+    together = evaluate(steps, interesting, budget)
     holding = [step for step, holds in zip(steps, together, strict=True) if holds]
     return holding[-1] if holding else case

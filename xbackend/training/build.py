@@ -16,7 +16,7 @@ from pathlib import Path
 from xbackend.errors import XbackendError
 from xbackend.models import catalogue, digits
 from xbackend.training.fit import Recipe
-from xbackend.training.folder import FILES, Written, train_model
+from xbackend.training.model_folder import FILES, ModelFolder, train_model
 
 
 def main() -> int:
@@ -33,7 +33,7 @@ def main() -> int:
         return error.exit_status
 
 
-def _finish(written: Written, target: Path) -> int:
+def _finish(written: ModelFolder, target: Path) -> int:
     for format_, reason in written.failed.items():
         _tell(f"{format_} was not made: {reason}")
     if written.failed:

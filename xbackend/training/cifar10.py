@@ -33,7 +33,7 @@ SOURCE = (
 
 SIDE, CHANNELS = 32, 3
 RECORD = 1 + CHANNELS * SIDE * SIDE
-LARGEST = 256 * 1024 * 1024
+MAX_FILE_BYTES = 256 * 1024 * 1024
 """Bytes that one file may have; the official ones have 30,730,000."""
 
 
@@ -103,8 +103,10 @@ def _bounded(path: Path) -> bytes:
 
 
 def _check_size(size: int, origin: str) -> None:
-    if size > LARGEST:
-        raise InputError(f"'{origin}' has {size} bytes, more than any CIFAR-10 file ({LARGEST}).")
+    if size > MAX_FILE_BYTES:
+        raise InputError(
+            f"'{origin}' has {size} bytes, more than any CIFAR-10 file ({MAX_FILE_BYTES})."
+        )
 
 
 def _archived(path: Path) -> Mapping[str, bytes]:

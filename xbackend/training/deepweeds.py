@@ -10,7 +10,7 @@ import numpy as np
 
 from xbackend.errors import InputError, UsageError
 from xbackend.models.dataset import Dataset, Images, paper_samples
-from xbackend.training.jpegs import Jpegs
+from xbackend.training.jpegs import JpegImages
 
 ARCHIVE = "images.zip"
 FOLDS = 5
@@ -21,7 +21,7 @@ CLASSES = (
 )  # fmt: skip
 """In the order of the labels 0 to 8."""
 SOURCE = "DeepWeeds (A. Olsen et al., 2019, https://github.com/AlexOlsen/DeepWeeds, CC BY 4.0)"
-LARGEST = 16 * 1024 * 1024
+MAX_FILE_BYTES = 16 * 1024 * 1024
 """Bytes that a list may have; the official ones have up to 600,000."""
 
 
@@ -90,15 +90,17 @@ _LABELS = "labels/ of https://github.com/AlexOlsen/DeepWeeds"
 
 def _images(place: Path, path: Path) -> Images:
     rows = read_list(path)
-    pixels = Jpegs(place, list(rows), SIDE)
+    pixels = JpegImages(place, list(rows), SIDE)
     return Images(pixels, np.array(list(rows.values()), np.int64))
 
 
 def read_list(path: Path) -> dict[str, int]:
     """Read a list of pictures: their class by file name, in the order of the file."""
     try:
-        if path.stat().st_size > LARGEST:
-            raise InputError(f"'{path}' is larger than any list of DeepWeeds ({LARGEST} bytes).")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InputError(
+                f"'{path}' is larger than any list of DeepWeeds ({MAX_FILE_BYTES} bytes)."
+            )
         with path.open(encoding="utf-8-sig", newline="") as stream:
             return _rows(csv.DictReader(stream), path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -19,7 +19,7 @@ import numpy as np
 from xbackend.errors import ConversionError, UsageError
 from xbackend.models.dataset import Dataset, Images
 from xbackend.models.variant import find_variant
-from xbackend.training.jpegs import Jpegs
+from xbackend.training.jpegs import JpegImages
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[dict[str, Any]], None]
@@ -32,7 +32,7 @@ NETWORKS = {
 """Name of what can be trained to what it is."""
 TRAINABLE = ("relu", "sigmoid", "linear")
 """The variants that can be trained; in Keras a normalisation is always a BatchNormalization."""
-PROCESS = (
+CHILD_PROGRAM = (
     "import sys; sys.path[:] = [p for p in sys.path if p]; "
     "from xbackend.training.keras_fit import main; main()"
 )
@@ -59,7 +59,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """What training gave."""
 
     outputs: Array
@@ -71,38 +71,39 @@ class Trained:
     """Recipe, data, accuracy, packages and versions: what model.json holds of it."""
 
 
-def fit(recipe: Recipe, data: Dataset, output: Path, progress: Progress) -> Trained:
+def fit(recipe: Recipe, data: Dataset, output: Path, progress: Progress) -> TrainingResult:
     """Train in a process of its own and write the Keras file `output`.
 
-    `progress` gets a dict with `epoch`, `step` of `steps`, `loss` and `accuracy` so far, within an
-    epoch at most every `EVERY` seconds and after it with `validation`, the accuracy there.
+    `progress` gets a dict with `epoch`, `step` of `steps`, `loss` and `accuracy` so far,
+    within an epoch at most every `PROGRESS_INTERVAL` seconds, and after it with `validation`, the
+    accuracy there.
     """
-    check(recipe)
+    check_recipe(recipe)
     with tempfile.TemporaryDirectory(prefix="xbackend-train-") as scratch:
         outputs = Path(scratch) / "outputs.npy"
         job = {
             **asdict(recipe),
-            "training": _written(data.training, Path(scratch) / "training"),
+            "training": _save_images(data.training, Path(scratch) / "training"),
             "validation": data.validation
-            and _written(data.validation, Path(scratch) / "validation"),
-            "held_out": _written(data.held_out, Path(scratch) / "held_out"),
+            and _save_images(data.validation, Path(scratch) / "validation"),
+            "held_out": _save_images(data.held_out, Path(scratch) / "held_out"),
             "divisor": data.divisor,
             "predicted_at_once": _block(data),
-            "every": EVERY,
+            "every": PROGRESS_INTERVAL,
             "output": str(output),
             "outputs": str(outputs),
         }
         last = _run(job, Path(scratch), progress)
         predicted = np.load(outputs, allow_pickle=False)
     accuracy = float((predicted.argmax(axis=1) == data.held_out.labels).mean())
-    return Trained(predicted, accuracy, last["parameters"], _record(recipe, data, accuracy))
+    return TrainingResult(predicted, accuracy, last["parameters"], _record(recipe, data, accuracy))
 
 
-EVERY = 20.0
+PROGRESS_INTERVAL = 20.0
 """Seconds between two lines of progress within an epoch."""
 
 
-def check(recipe: Recipe) -> None:
+def check_recipe(recipe: Recipe) -> None:
     """Raise UsageError where a recipe is not sound or TensorFlow is missing."""
     if recipe.model not in NETWORKS:
         known = ", ".join(NETWORKS)
@@ -117,12 +118,12 @@ def check(recipe: Recipe) -> None:
         raise UsageError("Training needs tensorflow. Install it with: pip install 'xbackend[tf]'")
 
 
-def _written(images: Images, folder: Path) -> dict[str, Any]:
+def _save_images(images: Images, folder: Path) -> dict[str, Any]:
     """Say where pictures are for the process to read; an array is written there."""
     folder.mkdir()
     np.save(folder / "labels.npy", images.labels)
     row = {"labels": str(folder / "labels.npy")}
-    if isinstance(images.pixels, Jpegs):
+    if isinstance(images.pixels, JpegImages):
         pixels = images.pixels
         place = str(pixels.place.resolve())
         return {**row, "place": place, "names": pixels.names, "side": pixels.side}
@@ -141,7 +142,7 @@ def _run(job: dict[str, Any], scratch: Path, progress: Progress) -> dict[str, An
     line: dict[str, Any] = {}
     (scratch / "job.json").write_text(json.dumps(job), encoding="utf-8")
     errors = scratch / "errors.txt"
-    with errors.open("wb") as stderr, _started(scratch / "job.json", stderr) as process:
+    with errors.open("wb") as stderr, _spawn(scratch / "job.json", stderr) as process:
         try:
             for text in process.stdout or ():
                 line = json.loads(text)
@@ -155,9 +156,9 @@ def _run(job: dict[str, Any], scratch: Path, progress: Progress) -> dict[str, An
     return line
 
 
-def _started(job: Path, stderr: IO[bytes]) -> subprocess.Popen[str]:
+def _spawn(job: Path, stderr: IO[bytes]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", PROCESS, str(job)],
+        [sys.executable, "-c", CHILD_PROGRAM, str(job)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=stderr,

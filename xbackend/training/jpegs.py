@@ -15,11 +15,11 @@ from xbackend.errors import InputError, UsageError
 
 Array = np.ndarray[Any, Any]
 
-LARGEST = 4 * 1024 * 1024
+MAX_FILE_BYTES = 4 * 1024 * 1024
 """Bytes that one file may have; as raw pixels one of 256x256 has 196,608."""
 
 
-class Jpegs:
+class JpegImages:
     """Pictures of one size in an order of names; no more of them in memory than one batch.
 
     An archive is never unpacked: its members are read one at a time. `place` is the archive, or
@@ -52,10 +52,10 @@ class Jpegs:
             pixels[row] = self._picture(self.names[place])
         return pixels
 
-    def only(self, index: Any) -> Jpegs:
+    def subset(self, index: Any) -> JpegImages:
         """Return some of them, undecoded."""
         names = [self.names[place] for place in np.arange(len(self))[index]]
-        return Jpegs(self.place, names, self.side)
+        return JpegImages(self.place, names, self.side)
 
     def check(self, told: Callable[[int], None] = lambda done: None) -> None:
         """Decode every picture once, so that a damaged one is told before, not after training."""
@@ -141,8 +141,10 @@ def _pictures(members: Iterable[zipfile.ZipInfo]) -> Iterable[zipfile.ZipInfo]:
 
 
 def _check_size(size: int, origin: str) -> None:
-    if size > LARGEST:
-        raise InputError(f"'{origin}' has {size} bytes, more than any such picture ({LARGEST}).")
+    if size > MAX_FILE_BYTES:
+        raise InputError(
+            f"'{origin}' has {size} bytes, more than any such picture ({MAX_FILE_BYTES})."
+        )
 
 
 def _check_pillow() -> None:

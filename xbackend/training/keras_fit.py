@@ -20,8 +20,8 @@ from xbackend.errors import XbackendError
 from xbackend.models.dataset import Images
 from xbackend.models.keras_file import canonicalise
 from xbackend.models.variant import VARIANTS
-from xbackend.training.jpegs import Jpegs
-from xbackend.training.keras_networks import NETWORKS, Bricks
+from xbackend.training.jpegs import JpegImages
+from xbackend.training.keras_networks import NETWORKS, LayerFactory
 
 Array = np.ndarray[Any, Any]
 
@@ -73,7 +73,7 @@ def _keras(seed: int, threads: int) -> Any:
 
 def _network(keras: Any, job: Mapping[str, Any]) -> Any:
     variant = VARIANTS[job["variant"]]
-    return NETWORKS[job["model"]](Bricks(keras, variant, job["start"] or variant.start))
+    return NETWORKS[job["model"]](LayerFactory(keras, variant, job["start"] or variant.start))
 
 
 def _without_optimizer(keras: Any, model: Any, job: Mapping[str, Any]) -> Any:
@@ -87,7 +87,7 @@ def read_images(row: Mapping[str, Any]) -> Images:
     """Open the pictures that a job names: an array that stays on disk, or files to be decoded."""
     labels = np.load(row["labels"], allow_pickle=False)
     if "names" in row:
-        return Images(Jpegs(Path(row["place"]), row["names"], row["side"]), labels)
+        return Images(JpegImages(Path(row["place"]), row["names"], row["side"]), labels)
     return Images(np.load(row["pixels"], mmap_mode="r", allow_pickle=False), labels)
 
 
@@ -111,7 +111,7 @@ def _steps(
     starts = range(0, len(order), job["batch"])
     sums, seen, told = np.zeros(2), 0, time.monotonic()
     for step, start in enumerate(starts, 1):
-        batch = training.pick(order[start : start + job["batch"]])
+        batch = training.select(order[start : start + job["batch"]])
         scaled = scale(batch.pixels[:], job["divisor"])
         loss_and_accuracy = model.train_on_batch(scaled, batch.labels)
         seen += len(batch.labels)

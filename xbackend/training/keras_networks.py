@@ -15,7 +15,7 @@ INPUT = "image"
 
 
 @dataclass(frozen=True)
-class Bricks:
+class LayerFactory:
     """The layers that differ between variants."""
 
     keras: Any
@@ -45,14 +45,14 @@ class Bricks:
         return self.keras.layers.Dense(width, name=name, **how)
 
 
-def cifar10_small(bricks: Bricks) -> Any:
+def cifar10_small(bricks: LayerFactory) -> Any:
     """Return the paper's small network, 59,354 parameters."""
     keras = bricks.keras
     inputs = keras.Input((32, 32, 3), name=INPUT)
     return keras.Sequential([inputs, *_small(bricks)], name="cifar10-small")
 
 
-def _small(bricks: Bricks) -> Iterator[Any]:
+def _small(bricks: LayerFactory) -> Iterator[Any]:
     layers, start = bricks.keras.layers, {"kernel_initializer": f"{bricks.start}_uniform"}
     yield bricks.conv("conv1", 3, 3)
     yield from bricks.activation("", 1)
@@ -69,7 +69,7 @@ def _small(bricks: Bricks) -> Iterator[Any]:
     yield layers.Activation("softmax", name="softmax")
 
 
-def cifar10_r18(bricks: Bricks) -> Any:
+def cifar10_r18(bricks: LayerFactory) -> Any:
     """Return the paper's ResNet18, 11,191,306 parameters.
 
     As in the authors' code the stem begins with Glorot's bound, and shortcuts with ones.
@@ -86,7 +86,7 @@ def cifar10_r18(bricks: Bricks) -> Any:
     return keras.Model(image, _softmax(layers, bricks.dense("dense", 10)(x)), name="cifar10-r18")
 
 
-def _block(bricks: Bricks, x: Any, name: str, channels: int, stride: int) -> Any:
+def _block(bricks: LayerFactory, x: Any, name: str, channels: int, stride: int) -> Any:
     layers = bricks.keras.layers
     y = bricks.conv(f"{name}_conv1", channels, 3, strides=stride)(x)
     y = layers.BatchNormalization(name=f"{name}_bn1")(y)
@@ -107,7 +107,7 @@ def _softmax(layers: Any, x: Any) -> Any:
     return layers.Activation("softmax", name="softmax")(x)
 
 
-def deepweeds_r50v2(bricks: Bricks) -> Any:
+def deepweeds_r50v2(bricks: LayerFactory) -> Any:
     """Return the paper's ResNet50V2, 24,744,457 parameters: Keras' own, with one dense layer.
 
     Its weights begin as Keras lets them, with Glorot's bound in every variant.
@@ -122,7 +122,7 @@ def deepweeds_r50v2(bricks: Bricks) -> Any:
     return keras.Model(base.input, outputs, name="deepweeds-r50v2")
 
 
-def _varied(bricks: Bricks, layer: Any) -> Any:
+def _varied(bricks: LayerFactory, layer: Any) -> Any:
     """Make a layer of Keras' network again, with the variant's activation and pooling."""
     layers = bricks.keras.layers
     config = layer.get_config()
@@ -135,7 +135,7 @@ def _varied(bricks: Bricks, layer: Any) -> Any:
     return layer.__class__.from_config(config)
 
 
-NETWORKS: dict[str, Callable[[Bricks], Any]] = {
+NETWORKS: dict[str, Callable[[LayerFactory], Any]] = {
     "cifar10-small": cifar10_small,
     "cifar10-r18": cifar10_r18,
     "deepweeds-r50v2": deepweeds_r50v2,

@@ -10,13 +10,13 @@ from xbackend.errors import ConversionError, UsageError
 from xbackend.models import digits
 from xbackend.models.dataset import Dataset
 from xbackend.training import cifar10, deepweeds
-from xbackend.training.fit import EVERY, NETWORKS, TRAINABLE, Recipe, check
-from xbackend.training.folder import Tell, check_output, train_model
-from xbackend.training.jpegs import Jpegs
+from xbackend.training.fit import NETWORKS, PROGRESS_INTERVAL, TRAINABLE, Recipe, check_recipe
+from xbackend.training.jpegs import JpegImages
+from xbackend.training.model_folder import Log, check_output, train_model
 
 
 @dataclass(frozen=True)
-class Source:
+class DatasetSource:
     """Which pictures to train on."""
 
     path: Path | None
@@ -43,17 +43,17 @@ def split_name(name: str, variant: str | None) -> tuple[str, str]:
     return network, word
 
 
-def train(recipe: Recipe, source: Source, output: Path, tell: Tell) -> Path:
+def train(recipe: Recipe, source: DatasetSource, output: Path, log: Log) -> Path:
     """Train on official files, or on the digits; return the folder.
 
     Raises ConversionError where a format could not be made; the trained network is kept then.
     """
-    check(recipe)
+    check_recipe(recipe)
     check_output(output)
-    data = _read(recipe.model, source).limited(source.limit)
-    _check_pictures(data, tell)
-    written = train_model(recipe, data, output, tell)
-    tell(
+    data = _read(recipe.model, source).subsample(source.limit)
+    _check_pictures(data, log)
+    written = train_model(recipe, data, output, log)
+    log(
         f"right on {written.trained.accuracy:.1%} of "
         f"{written.trained.record['held_out']} held-out pictures"
     )
@@ -64,7 +64,7 @@ def train(recipe: Recipe, source: Source, output: Path, tell: Tell) -> Path:
     return written.folder
 
 
-def _read(model: str, source: Source) -> Dataset:
+def _read(model: str, source: DatasetSource) -> Dataset:
     if source.limit is not None and source.limit < 1:
         raise UsageError(f"--limit is {source.limit}; give a number from 1.")
     if model.startswith("deepweeds"):
@@ -79,20 +79,20 @@ def _read(model: str, source: Source) -> Dataset:
     return digits.read() if source.path is None else cifar10.read(source.path)
 
 
-def _check_pictures(data: Dataset, tell: Tell) -> None:
+def _check_pictures(data: Dataset, log: Log) -> None:
     """Decode every JPEG once: a damaged one is told now, not at the end of a long training."""
     parts = [part.pixels for part in (data.training, data.validation, data.held_out) if part]
-    files = [pixels for pixels in parts if isinstance(pixels, Jpegs)]
+    files = [pixels for pixels in parts if isinstance(pixels, JpegImages)]
     total, done, told = sum(map(len, files)), 0, time.monotonic()
 
     def progress(count: int) -> None:
         nonlocal told
-        if time.monotonic() - told >= EVERY:
+        if time.monotonic() - told >= PROGRESS_INTERVAL:
             told = time.monotonic()
-            tell(f"read {done + count} of {total} pictures")
+            log(f"read {done + count} of {total} pictures")
 
     if files:
-        tell(f"reading {total} pictures")
+        log(f"reading {total} pictures")
     for pixels in files:
         pixels.check(progress)
         done += len(pixels)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from xbackend.attribution.ablate import Outcome, ablate
+from xbackend.attribution.ablation import AblationOutcome, ablate
 from xbackend.errors import UsageError
 from xbackend.platforms.cpu_switches import (
     NEEDS,
@@ -45,11 +45,11 @@ def _library(kernel, illegal=lambda flags: False, asked=None):
             if asked is not None:
                 asked.append(removed)
             if illegal(left):
-                outcomes.append(Outcome("illegal", reason="SIGILL"))
+                outcomes.append(AblationOutcome("illegal", reason="SIGILL"))
             elif kernel(left) == kernel(set(HASWELL)):
-                outcomes.append(Outcome("same"))
+                outcomes.append(AblationOutcome("same"))
             else:
-                outcomes.append(Outcome("changed", {"tap": "conv1", "layer": 1}))
+                outcomes.append(AblationOutcome("changed", {"tap": "conv1", "layer": 1}))
         return outcomes
 
     return attempt
@@ -118,7 +118,9 @@ def _blocking(size, asked=None):
             if asked is not None:
                 asked.append(switches)
             bits = "fma" not in switches, size(switches)
-            outcomes.append(Outcome("same" if bits == (True, size(frozenset())) else "changed"))
+            outcomes.append(
+                AblationOutcome("same" if bits == (True, size(frozenset())) else "changed")
+            )
         return outcomes
 
     return attempt
@@ -130,17 +132,17 @@ def test_a_cache_is_named_as_a_cause_beside_a_flag():
     assert ("fma",) in _causes(verdict)
     assert ("legacy-cache=on",) in _causes(verdict)
     assert len(verdict.causes) == 2
-    told = {(*t["removed"], *t["properties"]): t["status"] for t in verdict.document()["trials"]}
+    told = {(*t["removed"], *t["properties"]): t["status"] for t in verdict.to_dict()["trials"]}
     assert told["legacy-cache=on",] == "changed"
     assert told["l3-cache=off",] == "same"
-    cause = next(c for c in verdict.document()["causes"] if c["properties"])
+    cause = next(c for c in verdict.to_dict()["causes"] if c["properties"])
     assert (cause["removed"], cause["properties"]) == ([], ["legacy-cache=on"])
 
 
 def test_a_cache_and_a_flag_that_stand_in_for_one_another_are_found_together():
     def attempt(sets):
         both = {"bmi1", "l3-cache=off"}
-        return [Outcome("changed" if both <= switches else "same") for switches in sets]
+        return [AblationOutcome("changed" if both <= switches else "same") for switches in sets]
 
     verdict = ablate(("bmi1", "bmi2", *CACHES), attempt)
     assert _causes(verdict) == [("bmi1", "l3-cache=off")]
@@ -149,9 +151,9 @@ def test_a_cache_and_a_flag_that_stand_in_for_one_another_are_found_together():
 def test_what_cannot_run_alone_is_left_out_of_what_is_tried_together():
     def attempt(sets):
         return [
-            Outcome("illegal")
+            AblationOutcome("illegal")
             if "avx" in switches
-            else Outcome("changed" if {"bmi1", "bmi2"} <= switches else "same")
+            else AblationOutcome("changed" if {"bmi1", "bmi2"} <= switches else "same")
             for switches in sets
         ]
 

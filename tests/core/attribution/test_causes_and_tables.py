@@ -6,10 +6,16 @@ from typing import Any
 
 import pytest
 
-from xbackend.attribution.ablate import Outcome, ablate
-from xbackend.attribution.correlate import flag_tables
+from xbackend.attribution.ablation import AblationOutcome, ablate
+from xbackend.attribution.correlation import flag_tables
 from xbackend.commands.blame import _table_text
-from xbackend.commands.causes import Candidates, candidates, judge, outcome, verdict_text
+from xbackend.commands.causes import (
+    SwitchCandidates,
+    outcome,
+    search_switches,
+    switch_candidates,
+    verdict_text,
+)
 from xbackend.errors import UsageError
 from xbackend.store.records import read_run
 
@@ -58,7 +64,7 @@ def test_a_table_of_flags_is_judged_by_what_can_be_trusted() -> None:
     assert table.classes == (("native", "new"), ("old", "older"))
     assert table.emulated == ("Softmax",)
     assert (table.clusters[0].names, table.clusters[0].splits) == (("fma",), True)
-    assert table.document()["judged_by"] == "tensors that do not rest on emulation"
+    assert table.to_dict()["judged_by"] == "tensors that do not rest on emulation"
     assert "Judged by the layers that do not rest on emulated Softmax" in _table_text(table)
 
 
@@ -66,13 +72,13 @@ def test_a_table_of_real_processors_is_judged_by_outputs() -> None:
     records = [record("a", "1", "a"), record("b", "1", "b"), record("c", "2", "b")]
     (table,) = flag_tables([read_run(each) for each in records])
     assert table.classes == (("a",), ("b", "c"))
-    assert table.document()["judged_by"] == "outputs"
+    assert table.to_dict()["judged_by"] == "outputs"
     assert "Judged" not in _table_text(table)
 
 
 def test_outputs_that_cannot_be_trusted_change_nothing() -> None:
     whole = record("whole", "1", "a", **MARKS)
-    assert outcome(whole, record("less", "1", "b", **MARKS)) == Outcome(
+    assert outcome(whole, record("less", "1", "b", **MARKS)) == AblationOutcome(
         "same", emulated=("Softmax",)
     )
 
@@ -80,7 +86,7 @@ def test_outputs_that_cannot_be_trusted_change_nothing() -> None:
 def test_a_layer_that_can_be_trusted_tells_a_change() -> None:
     whole = record("whole", "1", "a", **MARKS)
     found = outcome(whole, record("less", "2", "a", **MARKS))
-    assert found == Outcome("changed", FIRST, emulated=("Softmax",))
+    assert found == AblationOutcome("changed", FIRST, emulated=("Softmax",))
 
 
 @pytest.mark.parametrize(("y", "expected"), [("a", "same"), ("b", "changed")])
@@ -94,7 +100,7 @@ def test_outputs_that_can_be_trusted_decide(y: str, expected: str) -> None:
 def test_a_verdict_says_by_what_it_was_judged() -> None:
     whole = record("whole", "1", "a", **MARKS)
 
-    def attempt(sets: Any) -> list[Outcome]:
+    def attempt(sets: Any) -> list[AblationOutcome]:
         bits = {True: "2", False: "1"}
         return [outcome(whole, record("x", bits["fma" in s], "b", **MARKS)) for s in sets]
 
@@ -102,7 +108,7 @@ def test_a_verdict_says_by_what_it_was_judged() -> None:
     text = verdict_text("tf", "qemu:Haswell", verdict)
     assert text.startswith("Judged by the layers that do not rest on emulated Softmax")
     assert "tf: the bits of qemu:Haswell change without fma, first at layer 0 (Conv, conv)." in text
-    document = verdict.document()
+    document = verdict.to_dict()
     assert document["judged_by"] == "tensors that do not rest on emulation"
     assert document["causes"][0]["emulation_operators"] == ["Softmax"]
 
@@ -116,7 +122,7 @@ def test_a_cache_that_makes_the_bits_is_named_with_its_sizes_and_the_first_layer
     small, large = {"caches": {"L1d": 32 << 10}}, {"caches": {"L1d": 64 << 10}}
     whole = seeing(record("whole", "1", "a"), **small)
 
-    def attempt(sets: Any) -> list[Outcome]:
+    def attempt(sets: Any) -> list[AblationOutcome]:
         return [
             outcome(whole, seeing(record("x", "2", "b"), **large))
             if "legacy-cache=on" in switches
@@ -124,17 +130,17 @@ def test_a_cache_that_makes_the_bits_is_named_with_its_sizes_and_the_first_layer
             for switches in sets
         ]
 
-    found = Candidates(("fma", "legacy-cache=on"), {"legacy-cache=off": "There is no such."})
-    verdict = judge(found, ("fma", "legacy-cache=on", "legacy-cache=off"), attempt)
+    found = SwitchCandidates(("fma", "legacy-cache=on"), {"legacy-cache=off": "There is no such."})
+    verdict = search_switches(found, ("fma", "legacy-cache=on", "legacy-cache=off"), attempt)
     text = verdict_text("tf", "qemu:EPYC-Rome", verdict)
     assert (
         "tf: the bits of qemu:EPYC-Rome change with legacy-cache=on (L1d 64 KiB instead of "
         "32 KiB), first at layer 0 (Conv, conv)."
     ) in text
-    (cause,) = verdict.document()["causes"]
+    (cause,) = verdict.to_dict()["causes"]
     assert cause["differences"] == ["L1d 64 KiB instead of 32 KiB"]
     assert cause["first_layer"] == FIRST
-    refused = verdict.document()["trials"][0]
+    refused = verdict.to_dict()["trials"][0]
     assert refused["properties"] == ["legacy-cache=off"]
     assert (refused["status"], refused["reason"]) == ("illegal", "There is no such.")
 
@@ -142,11 +148,13 @@ def test_a_cache_that_makes_the_bits_is_named_with_its_sizes_and_the_first_layer
 def test_several_causes_are_listed() -> None:
     whole = record("whole", "1", "a")
 
-    def attempt(sets: Any) -> list[Outcome]:
+    def attempt(sets: Any) -> list[AblationOutcome]:
         return [outcome(whole, record("x", "2", "b")) for _ in sets]
 
     text = verdict_text(
-        "ort", "qemu:EPYC", judge(Candidates(("avx2", "fma"), {}), ("avx2", "fma"), attempt)
+        "ort",
+        "qemu:EPYC",
+        search_switches(SwitchCandidates(("avx2", "fma"), {}), ("avx2", "fma"), attempt),
     )
     assert text.endswith(
         "ort: the bits of qemu:EPYC change with each of these alone:\n"
@@ -158,7 +166,7 @@ def test_several_causes_are_listed() -> None:
 def test_where_recording_changed_the_bits_no_layer_is_named() -> None:
     whole = record("whole", "1", "a", taps_neutral=False)
     found = outcome(whole, record("less", "1", "b", taps_neutral=False))
-    assert found == Outcome("changed", neutral=False)
+    assert found == AblationOutcome("changed", neutral=False)
 
 
 def test_properties_that_cpuid_does_not_show_are_left_out_and_refused_ones_told(
@@ -175,7 +183,7 @@ def test_properties_that_cpuid_does_not_show_are_left_out_and_refused_ones_told(
     monkeypatch.setattr(
         "xbackend.commands.causes.find_command", lambda *words: "/usr/bin/qemu-x86_64"
     )
-    found = candidates("cores:1+qemu:EPYC")
+    found = switch_candidates("cores:1+qemu:EPYC")
     assert found.had == ("fma", "legacy-cache=on")
     assert found.refused == {"legacy-cache=off": "It does not take that."}
 
@@ -183,4 +191,4 @@ def test_properties_that_cpuid_does_not_show_are_left_out_and_refused_ones_told(
 @pytest.mark.parametrize("start", ["native", "qemu-arm:cortex-a72", "python:/usr/bin/python3"])
 def test_only_an_emulated_x86_processor_can_be_switched(start: str) -> None:
     with pytest.raises(UsageError, match="Start from an emulated processor"):
-        candidates(start)
+        switch_candidates(start)

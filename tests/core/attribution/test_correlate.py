@@ -2,7 +2,11 @@
 
 import pytest
 
-from xbackend.attribution.correlate import adjusted_mutual_information, flag_tables, rank
+from xbackend.attribution.correlation import (
+    adjusted_mutual_information,
+    flag_tables,
+    rank_properties,
+)
 from xbackend.store.records import read_run
 
 
@@ -12,11 +16,11 @@ def _names(clusters):
 
 def test_properties_that_always_occur_together_are_one_cluster():
     having = [frozenset({"avx", "avx2", "fma", "sse"}), frozenset({"avx", "sse"})]
-    assert _names(rank(having, [1, 2])) == [("avx2", "fma")]
+    assert _names(rank_properties(having, [1, 2])) == [("avx2", "fma")]
 
 
 def test_what_all_have_says_nothing():
-    assert rank([frozenset({"sse"}), frozenset({"sse"})], [1, 2]) == ()
+    assert rank_properties([frozenset({"sse"}), frozenset({"sse"})], [1, 2]) == ()
 
 
 def test_a_perfect_split_comes_before_what_merely_goes_along():
@@ -26,7 +30,7 @@ def test_a_perfect_split_comes_before_what_merely_goes_along():
         frozenset({"old"}),
         frozenset({"old", "new"}),
     ]
-    first, second, third = rank(having, [1, 1, 2, 2])
+    first, second, third = rank_properties(having, [1, 1, 2, 2])
     assert {first.names, second.names} == {("fma",), ("old",)}
     assert first.splits
     assert second.splits
@@ -40,7 +44,7 @@ def test_a_perfect_split_comes_before_what_merely_goes_along():
 def test_a_flag_can_split_although_there_are_more_classes():
     """AVX-512 tells class 1 from the others; what tells 2 from 3 is another flag."""
     having = [frozenset({"avx512f", "fma"}), frozenset({"fma"}), frozenset()]
-    clusters = {cluster.names: cluster for cluster in rank(having, [1, 2, 3])}
+    clusters = {cluster.names: cluster for cluster in rank_properties(having, [1, 2, 3])}
     assert clusters["avx512f",].splits
     assert clusters["fma",].splits
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xbackend.commands.intake import Intake, take_in
+from xbackend.commands.intake import ImportResult, import_runs
 from xbackend.comparison.comparison import compare
-from xbackend.comparison.machines import CHRONOLOGY, order
+from xbackend.comparison.machines import CHRONOLOGY, sort_key
 from xbackend.plugins.importer import ForeignRun, Refusal, Sample
 from xbackend.store.store import Store
 from xbackend.worker import fingerprint
@@ -72,7 +72,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_a_run_of_others_has_the_keys_of_ones_own(store: Store) -> None:
-    take_in(store, "lines", [run(hardware={"vendor": "AMD", "cores": 4}, facts={"page": 3})])
+    import_runs(store, "lines", [run(hardware={"vendor": "AMD", "cores": 4}, facts={"page": 3})])
     (record,) = store.runs()
     assert record["schema_version"] == 1
     assert record["model"]["name"] == "net"
@@ -91,26 +91,26 @@ def test_a_run_of_others_has_the_keys_of_ones_own(store: Store) -> None:
 
 def test_importing_twice_adds_nothing_and_changes_nothing(store: Store) -> None:
     found = [run(1.0), run(2.0), Refusal("The third is not sound.")]
-    assert take_in(store, "lines", found) == Intake(2, 0, 1)
+    assert import_runs(store, "lines", found) == ImportResult(2, 0, 1)
     before = {path: path.read_bytes() for path in store.run_files()}
-    assert take_in(store, "lines", found) == Intake(0, 2, 1)
+    assert import_runs(store, "lines", found) == ImportResult(0, 2, 1)
     assert {path: path.read_bytes() for path in store.run_files()} == before
 
 
 def test_a_run_that_is_there_twice_counts_once(store: Store) -> None:
-    assert take_in(store, "lines", [run(), run()]) == Intake(1, 0, 0)
+    assert import_runs(store, "lines", [run(), run()]) == ImportResult(1, 0, 0)
 
 
 def test_runs_that_differ_in_anything_are_two(store: Store) -> None:
     changed = [run(), run(2.0), run(platform="p"), run(repeat=1), run(facts={"file": "a"})]
-    assert take_in(store, "lines", changed).added == 5
+    assert import_runs(store, "lines", changed).added == 5
 
 
 def test_only_runs_of_one_model_one_precision_and_one_set_of_inputs_are_compared(
     store: Store,
 ) -> None:
     others = [run(model="other"), run(inputs="others"), run(source="elsewhere")]
-    take_in(store, "lines", [run(), run(platform="place:two"), *others])
+    import_runs(store, "lines", [run(), run(platform="place:two"), *others])
     samples = compare(store).samples
     assert sorted(sum(map(len, sample.eqcs)) for sample in samples) == [1, 1, 1, 2]
 
@@ -125,7 +125,7 @@ def test_classes_are_numbered_by_vendor_then_architecture_then_cores(store: Stor
         run(float(place), hardware={"vendor": vendor, "microarchitecture": name, "cores": cores})
         for place, (vendor, name, cores) in enumerate(machines)
     ]
-    take_in(store, "lines", runs)
+    import_runs(store, "lines", runs)
     (sample,) = compare(store).samples
     rows = {each["id"]: each["hardware"] for each in store.runs()}
     told = [(rows[name]["vendor"], rows[name]["cores"]) for (name,) in sample.eqcs]
@@ -142,14 +142,14 @@ def test_every_microarchitecture_of_intel_and_amd_has_its_place_in_time() -> Non
     named |= {fingerprint._amd(*each, ("fma4",)) for each in families}
     assert named - set(CHRONOLOGY) == set()
     assert (
-        order({"vendor": "Intel", "microarchitecture": "Skylake without AVX-512"})[1]
-        == (order({"vendor": "Intel", "microarchitecture": "Skylake"})[1])
+        sort_key({"vendor": "Intel", "microarchitecture": "Skylake without AVX-512"})[1]
+        == (sort_key({"vendor": "Intel", "microarchitecture": "Skylake"})[1])
     )
-    assert order({})[1] > order({"microarchitecture": "Neoverse V2"})[1]
+    assert sort_key({})[1] > sort_key({"microarchitecture": "Neoverse V2"})[1]
 
 
 def test_names_that_could_leave_the_store_do_not(store: Store, tmp_path: Path) -> None:
-    take_in(store, "lines", [run(platform="../../up", model="/etc/passwd\n" + "x" * 400)])
+    import_runs(store, "lines", [run(platform="../../up", model="/etc/passwd\n" + "x" * 400)])
     (path,) = store.run_files()
     assert path.parent == store.folder / "runs"
     assert len(path.name) < 200

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from xbackend.commands.intake import take_in
+from xbackend.commands.intake import import_runs
 from xbackend.comparison.comparison import compare
 from xbackend.converters.unannticipated import runs
 from xbackend.plugins.importer import ForeignRun, Refusal
@@ -175,7 +175,7 @@ def test_an_output_with_and_without_an_axis_for_the_batch_is_the_same(
         write(f"equivalence_classes/local/cpu/{name}-X-net_small-i0.json", row)
     store = Store(tmp_path / "store")
     store.create()
-    take_in(store, "unannticipated", runs(checkout))
+    import_runs(store, "unannticipated", runs(checkout))
     (sample,) = compare(store).samples
     assert [len(ids) for ids in sample.eqcs] == [2]
     assert sample.outputs[0].shape == (1, 2)
@@ -198,7 +198,7 @@ def test_a_checkout_that_is_there_twice_adds_no_run(
         write(f"{folder}{AWS}/t9.large-X-net_small-i0.json", result(1.0))
     store = Store(tmp_path / "store")
     store.create()
-    assert take_in(store, "unannticipated", runs(checkout)).added == 1
+    assert import_runs(store, "unannticipated", runs(checkout)).added == 1
 
 
 def test_a_gpu_is_the_hardware_and_the_processor_its_host(write: Write, checkout: Path) -> None:
@@ -377,7 +377,7 @@ def test_a_machine_keeps_its_row_when_one_of_its_files_is_damaged(
             write(f"{AWS}/{name}-X-net_small-i{sample}.json", content)
     store = Store(tmp_path / "store")
     store.create()
-    take_in(store, "unannticipated", runs(checkout))
+    import_runs(store, "unannticipated", runs(checkout))
     first, second = compare(store).samples
     assert [[len(ids) for ids in each.eqcs] for each in (first, second)] == [[2], [1]]
 

@@ -14,8 +14,8 @@ from xbackend.commands.main import main
 from xbackend.errors import UsageError
 from xbackend.plugins.registry import plot
 from xbackend.studies.catalogue import NAMES
-from xbackend.studies.configuration import Key, check
-from xbackend.studies.figure import Grid, Lines, Mark, Series
+from xbackend.studies.configuration import ConfigKey, check
+from xbackend.studies.figure import Cell, Grid, LinePlot, Series
 
 Command = Callable[..., Any]
 
@@ -93,7 +93,7 @@ def test_a_wrong_configuration_is_refused_in_one_sentence(
 
 
 def test_a_distribution_that_nobody_knows_is_refused() -> None:
-    key = Key("weights", "words", "which", ("trained",))
+    key = ConfigKey("weights", "words", "which", ("trained",))
     with pytest.raises(UsageError, match="'weights' does not know 'cauchy'. Known: trained."):
         check({"weights": ["cauchy"]}, [key], "here")
 
@@ -142,12 +142,12 @@ def test_a_failed_run_is_told_and_the_status_says_so(
 
 def test_a_plot_has_the_lines_and_the_cells_with_their_names(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    lines = Lines("ort", "multiplications", "classes", (
+    lines = LinePlot("ort", "multiplications", "classes", (
         Series("f=1, k=3", ((1000.0, 1), (100000.0, 2))),
         Series("f=3, k=3", ((1000.0, 1), (100000.0, 1)), dash=1),
-    ), logarithmic=True)  # fmt: skip
+    ), log_x=True)  # fmt: skip
     grid = Grid("tf: a$x_1$", "", ("native", "qemu:Haswell"), ("mode=xla",), (
-        (Mark("1", 0), Mark("–")),
+        (Cell("1", 0), Cell("–")),
     ))  # fmt: skip
     paths = [tmp_path / "one.svg", tmp_path / "two.svg"]
     for path in paths:

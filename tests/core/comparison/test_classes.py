@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xbackend.comparison.classes import combine, group, members
+from xbackend.comparison.equivalence import combine_labels, label_rows, members
 from xbackend.store.compact import Packed, digests_of, pack
-from xbackend.testing.bench import Bench
+from xbackend.testing.store_builder import StoreBuilder
 
 Record = dict[str, Any]
 
@@ -29,23 +29,23 @@ def test_groups_are_those_of_a_dictionary_in_the_same_order(kinds: int) -> None:
     digests = [hashlib.sha256(bytes([n % 256, n // 256])).digest() for n in range(kinds)]
     drawn = [chance.choice(digests) for _ in range(500)]
     words = np.frombuffer(b"".join(drawn), np.uint64).reshape(500, 4)
-    assert [places.tolist() for places in members(group(words))] == by_dictionary(drawn)
+    assert [places.tolist() for places in members(label_rows(words))] == by_dictionary(drawn)
 
 
 def test_digests_that_share_their_first_half_are_told_apart() -> None:
     halves = [bytes(16) + bytes([n]) * 16 for n in (1, 2, 1, 3)]
     words = np.frombuffer(b"".join(halves), np.uint64).reshape(4, 4)
-    assert group(words).tolist() == [0, 1, 0, 2]
+    assert label_rows(words).tolist() == [0, 1, 0, 2]
 
 
 def test_classes_of_several_tensors_together_are_those_of_tuples() -> None:
     chance = random.Random(0)
     one, two = ([chance.randrange(5) for _ in range(300)] for _ in range(2))
-    found = members(combine([np.array(one), np.array(two)]))
+    found = members(combine_labels([np.array(one), np.array(two)]))
     assert [places.tolist() for places in found] == by_dictionary(list(zip(one, two, strict=True)))
 
 
-def test_packed_results_are_the_results(bench: Bench) -> None:
+def test_packed_results_are_the_results(bench: StoreBuilder) -> None:
     bench.run({"y": [1.0]}, {"conv": [2.0], "relu": [3.0]})
     bench.write(results=[bench.result(n, {"y": [1.0], "z": [2.0]}, {}) for n in ("a", "b", "c")])
     for record in bench.store.runs():
@@ -68,7 +68,7 @@ def test_what_is_no_digest_is_not_packed_but_still_tells_runs_apart(digest: str)
     assert digests_of(results(digest)) != digests_of(results(digest + "0"))
 
 
-def test_classes_of_a_store_are_those_of_a_dictionary_of_digests(bench: Bench) -> None:
+def test_classes_of_a_store_are_those_of_a_dictionary_of_digests(bench: StoreBuilder) -> None:
     """Runs of several backends, some of which lack a sample or a tensor, in a mixed order."""
     chance = random.Random(1)
     layers = [{"tap": t, "layer": n, "operator": "Conv"} for n, t in enumerate(("a", "b", "c"))]

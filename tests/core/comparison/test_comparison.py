@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xbackend.comparison.comparison import Comparison, missed
+from xbackend.comparison.comparison import Comparison, threshold_failures
 from xbackend.errors import StoreError, UsageError
-from xbackend.testing.bench import Bench
+from xbackend.testing.store_builder import StoreBuilder
 from xbackend.worker.objects import write_tensor
 from xbackend.worker.tensor import Tensor
 
@@ -32,7 +32,7 @@ def rows(document: Record, tap: str) -> list[Record]:
     return [row for row in document["comparisons"] if row["tap"] == tap]
 
 
-def test_classes_of_an_output_are_ordered_by_the_first_run_of_each(bench: Bench) -> None:
+def test_classes_of_an_output_are_ordered_by_the_first_run_of_each(bench: StoreBuilder) -> None:
     for values in ([0.25, 0.5], [0.25, ONE_ULP], [0.25, 0.5]):
         bench.run({"y": values})
     (row,) = rows(bench.document(), "y")
@@ -47,7 +47,7 @@ def test_classes_of_an_output_are_ordered_by_the_first_run_of_each(bench: Bench)
     assert (row["layer"], row["operator"], row["input"]) == (2, "Softmax", "0")
 
 
-def test_a_document_has_every_key_of_the_contract(bench: Bench) -> None:
+def test_a_document_has_every_key_of_the_contract(bench: StoreBuilder) -> None:
     bench.run({"y": [1.0, 2.0]}, {"conv": [1.0]})
     document = bench.document()
     assert document["schema_version"] == 1
@@ -69,7 +69,7 @@ def test_a_document_has_every_key_of_the_contract(bench: Bench) -> None:
     } <= set(document["divergence"][0])  # fmt: skip
 
 
-def test_failed_and_skipped_runs_are_told_and_in_no_class(bench: Bench) -> None:
+def test_failed_and_skipped_runs_are_told_and_in_no_class(bench: StoreBuilder) -> None:
     bench.run({"y": [1.0]})
     bench.run(None, **FAILED)
     bench.run({"y": [9.0]}, **FAILED)  # it died after its outputs were saved
@@ -81,7 +81,7 @@ def test_failed_and_skipped_runs_are_told_and_in_no_class(bench: Bench) -> None:
     assert row["eqcs"] == [["run-0"]]
 
 
-def test_the_first_divergence_is_the_first_tap_in_graph_order(bench: Bench) -> None:
+def test_the_first_divergence_is_the_first_tap_in_graph_order(bench: StoreBuilder) -> None:
     bench.run({"y": [0.25, 0.75]}, {"relu": [1.0], "conv": [2.0]})
     bench.run({"y": [0.25, 0.75]}, {"relu": [1.5], "conv": [2.5]})
     document = bench.document()
@@ -94,14 +94,14 @@ def test_the_first_divergence_is_the_first_tap_in_graph_order(bench: Bench) -> N
     assert divergence["label_flips"] == 0
 
 
-def test_without_divergence_the_first_tap_is_null(bench: Bench) -> None:
+def test_without_divergence_the_first_tap_is_null(bench: StoreBuilder) -> None:
     bench.run({"y": [1.0]}, {"conv": [2.0]})
     bench.run({"y": [1.0]}, {"conv": [2.0]})
     (divergence,) = bench.document()["divergence"]
     assert divergence["first_tap"] is divergence["layer"] is divergence["operator"] is None
 
 
-def test_a_tap_that_only_one_run_has_is_listed_with_who_lacks_it(bench: Bench) -> None:
+def test_a_tap_that_only_one_run_has_is_listed_with_who_lacks_it(bench: StoreBuilder) -> None:
     bench.run({"y": [1.0]}, {"conv": [2.0], "relu": [2.0]})
     bench.run({"y": [1.0]}, {"conv": [2.0]})
     (row,) = rows(bench.document(), "relu")
@@ -109,7 +109,7 @@ def test_a_tap_that_only_one_run_has_is_listed_with_who_lacks_it(bench: Bench) -
     assert (row["runs_total"], row["missing"]) == (2, ["run-1"])
 
 
-def test_the_output_is_the_untapped_one_even_if_a_tap_has_its_name(bench: Bench) -> None:
+def test_the_output_is_the_untapped_one_even_if_a_tap_has_its_name(bench: StoreBuilder) -> None:
     bench.run({"y": [1.0]}, {"y": [5.0]}, neutral=False)
     bench.run({"y": [1.0]}, {"y": [1.0]})
     (row,) = rows(bench.document(), "y")
@@ -117,7 +117,7 @@ def test_the_output_is_the_untapped_one_even_if_a_tap_has_its_name(bench: Bench)
     assert row["is_output"] is True
 
 
-def test_a_run_whose_taps_changed_its_bits_is_named_at_its_layers_only(bench: Bench) -> None:
+def test_a_run_whose_taps_changed_its_bits_is_named_at_its_layers_only(bench: StoreBuilder) -> None:
     bench.run({"y": [1.0]}, {"conv": [2.0]}, neutral=False)
     bench.run({"y": [1.0]}, {"conv": [2.0]}, neutral=True)
     document = bench.document()
@@ -126,12 +126,12 @@ def test_a_run_whose_taps_changed_its_bits_is_named_at_its_layers_only(bench: Be
     assert document["divergence"][0]["taps_not_neutral"] == ["run-0"]
 
 
-def test_taps_that_no_graph_knows_come_after_the_others(bench: Bench) -> None:
+def test_taps_that_no_graph_knows_come_after_the_others(bench: StoreBuilder) -> None:
     bench.run({"y": [1.0], "z": [1.0]}, {"fused": [1.0], "relu": [1.0]})
     assert [row["tap"] for row in bench.document()["comparisons"]] == ["relu", "y", "fused", "z"]
 
 
-def test_precisions_models_and_inputs_are_never_mixed(bench: Bench) -> None:
+def test_precisions_models_and_inputs_are_never_mixed(bench: StoreBuilder) -> None:
     bench.run({"y": [1.0]})
     bench.run({"y": [2.0]}, precision="float64")
     bench.run({"y": [3.0]}, inputs_digest="j" * 64)
@@ -144,7 +144,7 @@ def test_precisions_models_and_inputs_are_never_mixed(bench: Bench) -> None:
     assert groups[1] == {"model_digest": "d" * 64, "precision": "float64"}
 
 
-def test_group_by_splits_runs_by_a_dotted_key(bench: Bench) -> None:
+def test_group_by_splits_runs_by_a_dotted_key(bench: StoreBuilder) -> None:
     for threads in (1, 2, 1):
         bench.run({"y": [float(threads)]}, settings={"threads": threads})
     document = bench.document(group_by=["settings.threads", "backend"])
@@ -166,7 +166,7 @@ def test_group_by_splits_runs_by_a_dotted_key(bench: Bench) -> None:
     ],
 )
 def test_where_keeps_the_runs_that_match_every_key(
-    bench: Bench, where: list[str], kept: list[str]
+    bench: StoreBuilder, where: list[str], kept: list[str]
 ) -> None:
     bench.run({"y": [1.0]})
     bench.run({"y": [1.0]}, backend="torch", settings={"threads": 1, "fast": True})
@@ -175,37 +175,39 @@ def test_where_keeps_the_runs_that_match_every_key(
 
 
 @pytest.mark.parametrize("query", [{"where": ["colour=red"]}, {"group_by": ["colour"]}])
-def test_an_unknown_key_is_an_error_that_names_the_known_ones(bench: Bench, query: Record) -> None:
+def test_an_unknown_key_is_an_error_that_names_the_known_ones(
+    bench: StoreBuilder, query: Record
+) -> None:
     bench.run({"y": [1.0]})
     with pytest.raises(UsageError, match=r"No run has the key 'colour'.*settings\.threads"):
         bench.compare(**query)
 
 
-def test_a_condition_without_a_value_is_an_error(bench: Bench) -> None:
+def test_a_condition_without_a_value_is_an_error(bench: StoreBuilder) -> None:
     bench.run({"y": [1.0]})
     with pytest.raises(UsageError, match="'--where backend' is not of the form KEY=VALUE"):
         bench.compare(where=["backend"])
 
 
 @pytest.mark.parametrize("name", ["net", "net.onnx", "dddddd"])
-def test_a_model_is_chosen_by_name_source_or_digest(bench: Bench, name: str) -> None:
+def test_a_model_is_chosen_by_name_source_or_digest(bench: StoreBuilder, name: str) -> None:
     bench.run({"y": [1.0]})
     bench.run({"y": [1.0]}, model={"name": "other", "digest": "e" * 64, "source": "o.onnx"})
     assert [run.id for run in bench.compare(model=name).runs] == ["run-0"]
 
 
-def test_a_filter_that_leaves_nothing_says_what_there_is(bench: Bench) -> None:
+def test_a_filter_that_leaves_nothing_says_what_there_is(bench: StoreBuilder) -> None:
     bench.run({"y": [1.0]})
     with pytest.raises(UsageError, match=r"None of the store's 1 runs .*--model x.*store: net"):
         bench.compare(model="x")
 
 
-def test_an_empty_store_says_how_to_fill_it(bench: Bench) -> None:
+def test_an_empty_store_says_how_to_fill_it(bench: StoreBuilder) -> None:
     with pytest.raises(UsageError, match=r"holds no runs\. Make some with 'xbackend run'"):
         bench.compare()
 
 
-def test_a_record_that_lacks_a_key_is_named(bench: Bench) -> None:
+def test_a_record_that_lacks_a_key_is_named(bench: StoreBuilder) -> None:
     bench.store.write_run({"schema_version": 1, "id": "run-9", "model": {}})
     with pytest.raises(StoreError, match="The record of run run-9 lacks 'name'"):
         bench.compare()
@@ -221,7 +223,7 @@ def test_a_record_that_lacks_a_key_is_named(bench: Bench) -> None:
     ],
 )
 def test_a_record_that_is_damaged_within_is_named(
-    bench: Bench, key: str, rows: object, what: str
+    bench: StoreBuilder, key: str, rows: object, what: str
 ) -> None:
     bench.run({"y": [1.0]})
     (record,) = bench.store.runs()
@@ -230,14 +232,14 @@ def test_a_record_that_is_damaged_within_is_named(
         bench.compare()
 
 
-def test_label_flips_count_the_runs_with_another_highest_value(bench: Bench) -> None:
+def test_label_flips_count_the_runs_with_another_highest_value(bench: StoreBuilder) -> None:
     for values in ([0.25, 0.75], [0.75, 0.25], [0.25, 0.5], [0.75, 0.25]):
         bench.run({"y": values})
     (divergence,) = bench.document()["divergence"]
     assert (divergence["eqc_count_output"], divergence["label_flips"]) == (3, 2)
 
 
-def test_labels_are_taken_along_the_last_axis_of_every_row(bench: Bench) -> None:
+def test_labels_are_taken_along_the_last_axis_of_every_row(bench: StoreBuilder) -> None:
     first = np.array([[1, 2], [3, 4]], np.int8)
     bench.run({"y": first})
     bench.run({"y": first[:, ::-1] + np.array([[9, 0], [0, 9]], np.int8)})
@@ -246,7 +248,7 @@ def test_labels_are_taken_along_the_last_axis_of_every_row(bench: Bench) -> None
     assert divergence["label_flips"] == 2
 
 
-def test_one_row_of_bfloat16_flips_by_its_numbers_not_by_its_bits(bench: Bench) -> None:
+def test_one_row_of_bfloat16_flips_by_its_numbers_not_by_its_bits(bench: StoreBuilder) -> None:
     # As unsigned integers, negative numbers would be the highest.
     bits = {"low": [0xBF80, 0x3F80], "same": [0xC000, 0x3F80], "flipped": [0x4000, 0x3F80]}
     for name, values in bits.items():
@@ -259,7 +261,7 @@ def test_one_row_of_bfloat16_flips_by_its_numbers_not_by_its_bits(bench: Bench) 
     assert rows(bench.document(), "y")[0]["remaining_to_first"] == [7, 0, 0]
 
 
-def test_several_outputs_make_one_class_of_outputs(bench: Bench) -> None:
+def test_several_outputs_make_one_class_of_outputs(bench: StoreBuilder) -> None:
     bench.run({"y": [1.0], "z": [1.0]})
     bench.run({"y": [1.0], "z": [2.0]})
     bench.run({"y": [3.0], "z": [1.0]})
@@ -268,7 +270,7 @@ def test_several_outputs_make_one_class_of_outputs(bench: Bench) -> None:
     assert document["divergence"][0]["eqc_count_output"] == 3
 
 
-def test_outputs_of_other_shapes_share_no_bit_but_no_error_either(bench: Bench) -> None:
+def test_outputs_of_other_shapes_share_no_bit_but_no_error_either(bench: StoreBuilder) -> None:
     bench.run({"y": np.ones((1, 3), np.float32)})
     bench.run({"y": np.ones((1, 4), np.float32)})
     (row,) = bench.document()["comparisons"]
@@ -280,7 +282,7 @@ def test_outputs_of_other_shapes_share_no_bit_but_no_error_either(bench: Bench) 
     assert bench.document()["divergence"][0]["label_flips"] == 1
 
 
-def test_nan_and_infinity_never_reach_the_document_as_numbers(bench: Bench) -> None:
+def test_nan_and_infinity_never_reach_the_document_as_numbers(bench: StoreBuilder) -> None:
     bench.run({"y": [float("nan"), 1.0]}, facts={"loss": float("nan")})
     bench.run({"y": [1.0, float("inf")]})
     document = bench.document()
@@ -289,7 +291,7 @@ def test_nan_and_infinity_never_reach_the_document_as_numbers(bench: Bench) -> N
     assert document["runs"][0]["facts"]["loss"] is None
 
 
-def test_samples_are_compared_each_on_its_own(bench: Bench) -> None:
+def test_samples_are_compared_each_on_its_own(bench: StoreBuilder) -> None:
     for second in (2.0, 2.5):
         results = [
             bench.result(name, {"y": [value]}, {}) for name, value in (("a", 1.0), ("b", second))
@@ -302,7 +304,7 @@ def test_samples_are_compared_each_on_its_own(bench: Bench) -> None:
     assert [row["first_tap"] for row in document["divergence"]] == [None, "y"]
 
 
-def test_a_damaged_object_is_an_error_that_names_its_file(bench: Bench) -> None:
+def test_a_damaged_object_is_an_error_that_names_its_file(bench: StoreBuilder) -> None:
     bench.run({"y": [1.0]})
     bench.run({"y": [2.0]})
     digest = bench.document()["comparisons"] and next(
@@ -315,7 +317,7 @@ def test_a_damaged_object_is_an_error_that_names_its_file(bench: Bench) -> None:
         bench.compare()
 
 
-def test_classes_need_no_tensor_at_all(bench: Bench) -> None:
+def test_classes_need_no_tensor_at_all(bench: StoreBuilder) -> None:
     bench.run({"y": [1.0]}, {"conv": [1.0]})
     bench.run({"y": [1.0]}, {"conv": [1.0]})
     for path in (bench.store.folder / "objects").rglob("*"):
@@ -325,7 +327,7 @@ def test_classes_need_no_tensor_at_all(bench: Bench) -> None:
 
 
 @pytest.fixture
-def split(bench: Bench) -> Comparison:
+def split(bench: StoreBuilder) -> Comparison:
     """Two classes of one output, 22 common bits."""
     bench.run({"y": [0.25, 0.5]})
     bench.run({"y": [0.25, ONE_ULP]})
@@ -346,31 +348,33 @@ def split(bench: Bench) -> Comparison:
 def test_thresholds_are_missed_below_the_bits_and_above_the_classes(
     split: Comparison, thresholds: dict[str, int], count: int
 ) -> None:
-    assert len(missed(split, **thresholds)) == count
+    assert len(threshold_failures(split, **thresholds)) == count
 
 
 def test_a_missed_threshold_is_told_in_one_sentence(split: Comparison) -> None:
-    assert missed(split, fail_under=23) == [
+    assert threshold_failures(split, fail_under=23) == [
         "Output 'y' of net (float32) on input '0': 22 mantissa bits agree, fewer than 23."
     ]
 
 
-def test_the_same_bits_meet_any_threshold_of_bits(bench: Bench) -> None:
+def test_the_same_bits_meet_any_threshold_of_bits(bench: StoreBuilder) -> None:
     bench.run({"y": [1.0]}, precision="float32")
     bench.run({"y": [1.0]}, precision="float32")
-    assert missed(bench.compare(), fail_under=52, max_eqcs=1) == []
+    assert threshold_failures(bench.compare(), fail_under=52, max_eqcs=1) == []
 
 
-def test_integers_in_several_classes_miss_any_bits(bench: Bench) -> None:
+def test_integers_in_several_classes_miss_any_bits(bench: StoreBuilder) -> None:
     for value in (1, 2):
         bench.run({"y": np.array([[value, 0]], np.int8)}, precision="int8")
-    assert len(missed(bench.compare(), fail_under=1)) == 1
+    assert len(threshold_failures(bench.compare(), fail_under=1)) == 1
 
 
-def test_a_threshold_is_missed_if_no_run_gave_an_output(bench: Bench) -> None:
+def test_a_threshold_is_missed_if_no_run_gave_an_output(bench: StoreBuilder) -> None:
     bench.run(None, **FAILED)
-    assert missed(bench.compare(), max_eqcs=1) == ["No run gave an output, so no threshold is met."]
-    assert missed(bench.compare()) == []
+    assert threshold_failures(bench.compare(), max_eqcs=1) == [
+        "No run gave an output, so no threshold is met."
+    ]
+    assert threshold_failures(bench.compare()) == []
 
 
 @pytest.mark.parametrize("thresholds", [{"fail_under": -1}, {"max_eqcs": 0}])
@@ -378,10 +382,10 @@ def test_a_threshold_out_of_range_is_an_error(
     split: Comparison, thresholds: dict[str, int]
 ) -> None:
     with pytest.raises(UsageError, match="takes bits from 0 on"):
-        missed(split, **thresholds)
+        threshold_failures(split, **thresholds)
 
 
-def test_memory_does_not_grow_with_tensors_or_runs(bench: Bench) -> None:
+def test_memory_does_not_grow_with_tensors_or_runs(bench: StoreBuilder) -> None:
     """Ten runs with two tensors of 4 MiB each, all different: 80 MiB, read within 12."""
     generator = np.random.default_rng(0)
     for _ in range(10):

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xbackend.comparison.comparison import TapComparison
-from xbackend.comparison.dendrogram import Node, output_tree, tree
+from xbackend.comparison.dendrogram import Node, build_tree, output_tree
 from xbackend.errors import StoreError
 from xbackend.numerics.floats import FORMATS, remaining_precision
 from xbackend.reports import dendrogram
-from xbackend.testing.bench import Bench
+from xbackend.testing.store_builder import StoreBuilder
 
 FLOAT32 = FORMATS["float32"]
 ONE = 0x3F80_0000
@@ -36,14 +36,14 @@ To draw it: --output figure.svg, .png or .pdf.
 """
 
 
-def write(bench: Bench, *patterns: int | tuple[int, ...], dtype: str = "uint32") -> None:
+def write(bench: StoreBuilder, *patterns: int | tuple[int, ...], dtype: str = "uint32") -> None:
     """Write a run for each bit pattern, on platforms a, b, c …"""
     for place, bits in enumerate(patterns):
         row = np.array([bits if isinstance(bits, tuple) else (bits,)], dtype)
         bench.run({"y": row.view(dtype.replace("uint", "float"))}, platform="abcdefgh"[place])
 
 
-def output(bench: Bench) -> TapComparison:
+def output(bench: StoreBuilder) -> TapComparison:
     (sample,) = bench.compare().samples
     return sample.outputs[0]
 
@@ -54,7 +54,7 @@ def below(node: Node) -> set[tuple[int, tuple[int, ...]]]:
     return mine.union(*(below(child) for child in node.children))
 
 
-def test_classes_that_share_more_bits_are_nearer(bench: Bench) -> None:
+def test_classes_that_share_more_bits_are_nearer(bench: StoreBuilder) -> None:
     write(bench, ONE, ONE, ONE | 1 << 2, ONE | 1 << 19, ONE | 1 << 19 | 1)
     root = output_tree(bench.store, output(bench))
     assert root is not None
@@ -65,14 +65,14 @@ def test_classes_that_share_more_bits_are_nearer(bench: Bench) -> None:
     assert dendrogram.render(bench.compare()) == TEXT
 
 
-def test_the_worst_element_counts(bench: Bench) -> None:
+def test_the_worst_element_counts(bench: StoreBuilder) -> None:
     write(bench, (ONE, ONE), (ONE | 1, ONE | 1 << 10))
     root = output_tree(bench.store, output(bench))
     assert root is not None
     assert root.bits == 12
 
 
-def test_other_signs_and_exponents_share_nothing(bench: Bench) -> None:
+def test_other_signs_and_exponents_share_nothing(bench: StoreBuilder) -> None:
     write(bench, ONE, ONE | 1 << 31, ONE + (1 << 23))
     root = output_tree(bench.store, output(bench))
     assert root is not None
@@ -85,7 +85,7 @@ def test_every_pair_shares_the_bits_of_the_node_where_it_parts() -> None:
     def check(patterns: set[int]) -> None:
         numbers = sorted(patterns)
         shared = [[remaining_precision(FLOAT32, a, b) for b in numbers] for a in numbers]
-        root = tree(shared, tuple(range(len(numbers))), 23)
+        root = build_tree(shared, tuple(range(len(numbers))), 23)
         for one, other in itertools.combinations(range(len(numbers)), 2):
             node = root
             while near := [c for c in node.children if {one, other} <= set(c.classes)]:
@@ -95,14 +95,14 @@ def test_every_pair_shares_the_bits_of_the_node_where_it_parts() -> None:
     check()
 
 
-def test_integers_and_shapes_that_differ_have_no_tree(bench: Bench) -> None:
+def test_integers_and_shapes_that_differ_have_no_tree(bench: StoreBuilder) -> None:
     for value in (3, 5):
         bench.run({"y": np.array([[value]], np.int8)}, precision="int8")
     assert output_tree(bench.store, output(bench)) is None
     assert dendrogram.render(bench.compare()).startswith("No output has several classes")
 
 
-def test_a_tensor_that_is_damaged_is_named(bench: Bench) -> None:
+def test_a_tensor_that_is_damaged_is_named(bench: StoreBuilder) -> None:
     write(bench, ONE, ONE | 1)
     found = output(bench)
     for path in (Path(bench.store.folder) / "objects").rglob("*"):
@@ -112,7 +112,7 @@ def test_a_tensor_that_is_damaged_is_named(bench: Bench) -> None:
         output_tree(bench.store, found)
 
 
-def test_trees_of_other_inputs_are_told_apart_by_digests(bench: Bench) -> None:
+def test_trees_of_other_inputs_are_told_apart_by_digests(bench: StoreBuilder) -> None:
     for digest in ("a" * 64, "b" * 64):
         for value in (1.0, 1.5):
             bench.run({"y": [value]}, inputs_digest=digest)

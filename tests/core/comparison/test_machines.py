@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from xbackend.comparison.machines import Cell, machine_table
+from xbackend.comparison.machines import MachineCell, machine_table
 from xbackend.reports import cumulative, machines
-from xbackend.testing.bench import Bench
+from xbackend.testing.store_builder import StoreBuilder
 
 Run = Callable[..., None]
 
@@ -35,7 +35,7 @@ They are numbered from the top.
 
 
 @pytest.fixture
-def run(bench: Bench) -> Run:
+def run(bench: StoreBuilder) -> Run:
     """Write a run: what it gave by sample, where, and further keys of its record."""
 
     def run(place: str, hardware: dict[str, Any], given: dict[str, float], **keys: Any) -> None:
@@ -46,42 +46,58 @@ def run(bench: Bench) -> Run:
     return run
 
 
-def cells(bench: Bench, column: int = 0) -> list[Cell | None]:
+def cells(bench: StoreBuilder, column: int = 0) -> list[MachineCell | None]:
     return list(machine_table(bench.compare()).cells(column))
 
 
-def test_rows_are_sorted_by_vendor_architecture_and_cores(bench: Bench, run: Run) -> None:
+def test_rows_are_sorted_by_vendor_architecture_and_cores(bench: StoreBuilder, run: Run) -> None:
     for place, hardware in (("c", BIG), ("b", NEW), ("d", {}), ("a", OLD), ("z", ZEN)):
         run(place, hardware, {"0": 1.0})
     table = machine_table(bench.compare())
     assert [row.run.row["platform"] for row in table.rows] == ["z", "a", "b", "c", "d"]
 
 
-def test_classes_are_numbered_from_the_top_in_every_column(bench: Bench, run: Run) -> None:
+def test_classes_are_numbered_from_the_top_in_every_column(bench: StoreBuilder, run: Run) -> None:
     run("b", NEW, {"0": 7.0, "1": 3.0})
     run("a", OLD, {"0": 8.0, "1": 3.0})
     run("z", ZEN, {"0": 7.0, "1": 4.0})
-    assert cells(bench) == [Cell(1, True, True), Cell(2, True, True), Cell(1, True, False)]
-    assert cells(bench, 1) == [Cell(1, True, True), Cell(2, True, True), Cell(2, True, False)]
+    assert cells(bench) == [
+        MachineCell(1, True, True),
+        MachineCell(2, True, True),
+        MachineCell(1, True, False),
+    ]
+    assert cells(bench, 1) == [
+        MachineCell(1, True, True),
+        MachineCell(2, True, True),
+        MachineCell(2, True, False),
+    ]
 
 
 def test_the_first_run_is_numbered_and_a_repeat_with_other_bits_marks_it(
-    bench: Bench, run: Run
+    bench: StoreBuilder, run: Run
 ) -> None:
     run("z", ZEN, {"0": 9.0}, repeat=1)
     run("z", ZEN, {"0": 1.0}, repeat=0)
     run("a", OLD, {"0": 1.0})
     run("b", NEW, {"0": 2.0})
-    assert cells(bench) == [Cell(1, False, True), Cell(1, True, False), Cell(2, True, True)]
+    assert cells(bench) == [
+        MachineCell(1, False, True),
+        MachineCell(1, True, False),
+        MachineCell(2, True, True),
+    ]
 
 
-def test_repeats_with_the_same_bits_are_one_row_without_a_mark(bench: Bench, run: Run) -> None:
+def test_repeats_with_the_same_bits_are_one_row_without_a_mark(
+    bench: StoreBuilder, run: Run
+) -> None:
     for repeat in range(3):
         run("z", ZEN, {"0": 1.0}, repeat=repeat)
-    assert cells(bench) == [Cell(1, True, True)]
+    assert cells(bench) == [MachineCell(1, True, True)]
 
 
-def test_two_processors_or_settings_on_one_platform_are_two_rows(bench: Bench, run: Run) -> None:
+def test_two_processors_or_settings_on_one_platform_are_two_rows(
+    bench: StoreBuilder, run: Run
+) -> None:
     run("m5", NEW, {"0": 1.0})
     run("m5", {**NEW, "device": "Another"}, {"0": 1.0})
     run("m5", NEW, {"0": 1.0}, settings={"threads": 2})
@@ -92,7 +108,7 @@ def test_two_processors_or_settings_on_one_platform_are_two_rows(bench: Bench, r
 
 
 def test_curves_count_the_classes_so_far_and_samples_alike_are_one_curve(
-    bench: Bench, run: Run
+    bench: StoreBuilder, run: Run
 ) -> None:
     run("z", ZEN, {"0": 1.0, "1": 1.0, "2": 1.0})
     run("a", OLD, {"0": 2.0, "1": 5.0, "2": 1.0})
@@ -105,7 +121,7 @@ def test_curves_count_the_classes_so_far_and_samples_alike_are_one_curve(
     assert two.counts == (1, 1, None, 2)
 
 
-def test_the_report_is_the_papers_table(bench: Bench, run: Run) -> None:
+def test_the_report_is_the_papers_table(bench: StoreBuilder, run: Run) -> None:
     other = {"model": {"name": "other", "digest": "e" * 64, "source": "x"}}
     run("cloud:zen", {**ZEN, "memory_bytes": 2 << 30}, {"0": 1.0, "1": 1.0})
     run("cloud:zen", {**ZEN, "memory_bytes": 2 << 30}, {"0": 1.0, "1": 9.0}, repeat=1)
@@ -116,7 +132,7 @@ def test_the_report_is_the_papers_table(bench: Bench, run: Run) -> None:
     assert machines.render(bench.compare()) == SUP
 
 
-def test_the_report_of_curves_has_a_row_for_each_machine(bench: Bench, run: Run) -> None:
+def test_the_report_of_curves_has_a_row_for_each_machine(bench: StoreBuilder, run: Run) -> None:
     run("home:new", NEW, {"0": 1.0, "1": 3.0})
     run("home:old", OLD, {"0": 2.0, "1": 4.0})
     text = cumulative.render(bench.compare())
@@ -128,7 +144,7 @@ def test_the_report_of_curves_has_a_row_for_each_machine(bench: Bench, run: Run)
 
 
 @pytest.mark.parametrize("report", [machines, cumulative])
-def test_names_cannot_move_the_cursor(bench: Bench, run: Run, report: Any) -> None:
+def test_names_cannot_move_the_cursor(bench: StoreBuilder, run: Run, report: Any) -> None:
     hostile = "x\x1b[2J\n$"
     model = {"name": hostile, "digest": "e" * 64, "source": "x"}
     run(hostile, {**NEW, "device": hostile, "vendor": hostile}, {hostile: 1.0}, model=model)
@@ -137,7 +153,7 @@ def test_names_cannot_move_the_cursor(bench: Bench, run: Run, report: Any) -> No
 
 
 @pytest.mark.parametrize("report", [machines, cumulative])
-def test_without_an_output_there_is_a_sentence(bench: Bench, report: Any) -> None:
+def test_without_an_output_there_is_a_sentence(bench: StoreBuilder, report: Any) -> None:
     bench.run(None, status="failed", error={"stage": "run", "symptom": "x", "message": "y"})
     assert report.render(bench.compare()).startswith("No run gave outputs")
 

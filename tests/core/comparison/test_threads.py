@@ -16,14 +16,14 @@ from xbackend.commands.main import main
 from xbackend.comparison.threads import ThreadTable, thread_tables
 from xbackend.errors import UsageError
 from xbackend.store.selection import Query, select
-from xbackend.testing.bench import Bench
+from xbackend.testing.store_builder import StoreBuilder
 
 Run = Callable[..., str]
 ONE, TWO, THREE = [1.0, 2.0], [1.0, 2.5], [1.0, 3.0]
 
 
 @pytest.fixture
-def run(bench: Bench) -> Run:
+def run(bench: StoreBuilder) -> Run:
     """Write a run: platform, number of threads, outputs."""
 
     def write(platform: str, threads: int, values: list[float] | None, **more: Any) -> str:
@@ -37,7 +37,7 @@ def run(bench: Bench) -> Run:
 
 
 @pytest.fixture
-def read(bench: Bench) -> Callable[..., list[ThreadTable]]:
+def read(bench: StoreBuilder) -> Callable[..., list[ThreadTable]]:
     """Read the tables of the bench's store."""
     return lambda tap=None: thread_tables(select(bench.store, Query()), tap)
 
@@ -65,7 +65,7 @@ def test_classes_are_numbered_as_they_first_appear_over_all_platforms(
     assert [row.platform for row in table.rows] == ["native", "qemu:Haswell", "cores:1"]
     assert _cells(table) == [[(2,), None, (1,)], [(2,), None, (3,)], [None, (1,), None]]
     assert table.classes == (("run-0", "run-4"), ("run-1", "run-2"), ("run-3",))
-    assert table.by_threads == 2
+    assert table.rows_varying_with_threads == 2
 
 
 def test_each_model_and_precision_has_a_table_of_its_own(
@@ -86,7 +86,7 @@ def test_each_model_and_precision_has_a_table_of_its_own(
 
 
 def test_what_converters_were_told_makes_a_table_of_its_own(
-    bench: Bench, read: Callable[..., list[ThreadTable]]
+    bench: StoreBuilder, read: Callable[..., list[ThreadTable]]
 ) -> None:
     bench.run({"y": ONE}, precision="int8")
     bench.run({"y": TWO}, precision="int8", conversion="onnx_to_int8.weight=uint8")
@@ -116,7 +116,7 @@ def test_backends_versions_and_settings_are_rows_of_one_table(
 
 
 def test_the_same_platform_of_two_machines_is_two_rows(
-    run: Run, read: Callable[..., list[ThreadTable]], bench: Bench
+    run: Run, read: Callable[..., list[ThreadTable]], bench: StoreBuilder
 ) -> None:
     run("native", 1, ONE)
     run("native", 1, TWO, hardware={"device": "Another", "cores": 8, "flags": []})
@@ -158,11 +158,11 @@ def test_a_failed_run_shows_its_symptom_and_has_no_class(
     assert [row.platform for row in table.rows] == ["native", "qemu:Nehalem"]
     assert table.rows[1].cells[0].symptoms == ("SIGILL",)
     assert "SIGILL" in cores.table_text(table)
-    assert table.document()["eqcs"] == [["run-0"]]
+    assert table.to_dict()["eqcs"] == [["run-0"]]
 
 
 def test_a_tap_is_classed_in_place_of_the_outputs(
-    bench: Bench, read: Callable[..., list[ThreadTable]]
+    bench: StoreBuilder, read: Callable[..., list[ThreadTable]]
 ) -> None:
     for threads, tap in ((1, ONE), (2, TWO), (4, None)):
         taps = {} if tap is None else {"conv": tap}
@@ -175,7 +175,7 @@ def test_a_tap_is_classed_in_place_of_the_outputs(
 
 
 def test_what_an_emulator_may_compute_unlike_a_processor_is_marked(
-    bench: Bench, read: Callable[..., list[ThreadTable]]
+    bench: StoreBuilder, read: Callable[..., list[ThreadTable]]
 ) -> None:
     bench.run({"y": ONE}, {"conv": ONE})
     bench.run({"y": TWO}, {"conv": TWO}, platform="qemu:Haswell", emulation_unsafe=["relu", "y"])
@@ -188,7 +188,7 @@ def test_what_an_emulator_may_compute_unlike_a_processor_is_marked(
 
 
 def test_json_holds_every_cell_with_its_runs(
-    run: Run, bench: Bench, capsys: pytest.CaptureFixture[str]
+    run: Run, bench: StoreBuilder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("native", 1, ONE)
     run("native", 4, TWO)
@@ -212,7 +212,7 @@ def test_json_holds_every_cell_with_its_runs(
 
 
 @pytest.mark.parametrize("name", ["figure.jpg", "figure"])
-def test_a_plot_of_an_unknown_format_is_refused(run: Run, bench: Bench, name: str) -> None:
+def test_a_plot_of_an_unknown_format_is_refused(run: Run, bench: StoreBuilder, name: str) -> None:
     run("native", 1, ONE)
     assert main(["cores", "--store", str(bench.store.folder), "--output", name]) == 2
     assert not Path(name).exists()
@@ -220,7 +220,7 @@ def test_a_plot_of_an_unknown_format_is_refused(run: Run, bench: Bench, name: st
 
 def test_a_plot_without_matplotlib_says_what_to_install(
     run: Run,
-    bench: Bench,
+    bench: StoreBuilder,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -237,7 +237,7 @@ def test_a_plot_without_matplotlib_says_what_to_install(
 
 
 @pytest.fixture
-def drawn(run: Run, bench: Bench) -> Callable[[Path], Path]:
+def drawn(run: Run, bench: StoreBuilder) -> Callable[[Path], Path]:
     """Draw a store with a class for each processor, one failure and a run that is missing."""
     pytest.importorskip("matplotlib")
     run("native", 1, ONE)
@@ -281,7 +281,7 @@ def test_a_plot_can_be_a_png_or_a_pdf(
 
 
 def test_a_plot_that_cannot_be_written_is_one_sentence(
-    run: Run, bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Run, bench: StoreBuilder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("matplotlib")
     run("native", 1, ONE)

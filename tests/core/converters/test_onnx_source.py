@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from xbackend.converters.onnx_source import read_model
+from xbackend.converters.onnx_source import read_onnx
 from xbackend.converters.onnx_to_graph import convert
 from xbackend.errors import ModelError
 from xbackend.plugins.converter import Request
@@ -49,12 +49,12 @@ RELU = helper.make_node("Relu", ["x"], ["y"], "relu")
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ModelError, match=r"none\.onnx.*No such file"):
-        read_model(tmp_path / "none.onnx")
+        read_onnx(tmp_path / "none.onnx")
 
 
 def test_a_model_without_outputs_is_refused(tmp_path):
     with pytest.raises(ModelError, match=r"m\.onnx has no outputs"):
-        read_model(_save(_model([RELU], outputs=()), tmp_path))
+        read_onnx(_save(_model([RELU], outputs=()), tmp_path))
 
 
 @pytest.mark.parametrize("size", [0, 1, 20, 60])
@@ -62,7 +62,7 @@ def test_a_truncated_file_is_told_in_one_sentence(tmp_path, size):
     path = _save(_model([RELU]), tmp_path)
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(ModelError) as caught:
-        read_model(path)
+        read_onnx(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -71,20 +71,20 @@ def test_bytes_of_another_format_are_refused(tmp_path):
     path = tmp_path / "m.onnx"
     path.write_bytes(b"PK\x03\x04 this is a zip file")
     with pytest.raises(ModelError, match="another format"):
-        read_model(path)
+        read_onnx(path)
 
 
 def test_an_unknown_operator_is_named(tmp_path):
     model = _model([helper.make_node("Frobnicate", ["x"], ["y"])])
     with pytest.raises(ModelError, match=r"opset 17 does not know: Frobnicate\."):
-        read_model(_save(model, tmp_path))
+        read_onnx(_save(model, tmp_path))
 
 
 def test_an_operator_of_an_unknown_domain_is_named(tmp_path):
     model = _model([helper.make_node("Relu", ["x"], ["y"], domain="my.own")])
     model.opset_import.append(helper.make_opsetid("my.own", 1))
     with pytest.raises(ModelError, match=r"my\.own\.Relu"):
-        read_model(_save(model, tmp_path))
+        read_onnx(_save(model, tmp_path))
 
 
 def test_a_cycle_is_told_with_its_values(tmp_path):
@@ -94,13 +94,13 @@ def test_a_cycle_is_told_with_its_values(tmp_path):
         helper.make_node("Relu", ["b"], ["y"]),
     ]
     with pytest.raises(ModelError, match=r"cycle through the values a, b"):
-        read_model(_save(_model(nodes), tmp_path))
+        read_onnx(_save(_model(nodes), tmp_path))
 
 
 def test_a_value_that_nothing_computes_is_named(tmp_path):
     model = _model([helper.make_node("Add", ["x", "ghost"], ["y"], "plus")])
     with pytest.raises(ModelError, match=r"'plus' reads the value 'ghost'"):
-        read_model(_save(model, tmp_path))
+        read_onnx(_save(model, tmp_path))
 
 
 def test_nodes_in_any_order_are_sorted(tmp_path):
@@ -111,7 +111,7 @@ def test_nodes_in_any_order_are_sorted(tmp_path):
 
 def test_an_old_opset_is_refused_with_the_cure(tmp_path):
     with pytest.raises(ModelError, match=r"opset 6.*convert_version"):
-        read_model(_save(_model([RELU], opset=6), tmp_path))
+        read_onnx(_save(_model([RELU], opset=6), tmp_path))
 
 
 def _external(location, tmp_path):
@@ -135,15 +135,15 @@ def test_weights_outside_of_the_models_folder_are_refused(tmp_path, kind):
     if kind == "link":
         (path.parent / "inside.bin").symlink_to(secret)
     with pytest.raises(ModelError, match="outside of its own folder"):
-        read_model(path)
+        read_onnx(path)
 
 
 def test_weights_beside_the_model_are_read(tmp_path):
     path = _external("w.bin", tmp_path)
     with pytest.raises(ModelError, match=r"'w\.bin', which is missing"):
-        read_model(path)
+        read_onnx(path)
     (path.parent / "w.bin").write_bytes(np.arange(4, dtype=np.float32).tobytes())
-    weight = read_model(path).graph.initializer[0]
+    weight = read_onnx(path).graph.initializer[0]
     assert numpy_helper.to_array(weight).tolist() == [0, 1, 2, 3]
 
 

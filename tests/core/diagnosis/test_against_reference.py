@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from xbackend.comparison.comparison import Comparison
-from xbackend.diagnosis.against_reference import judge
 from xbackend.diagnosis.reference import parse_reference
+from xbackend.diagnosis.reference_comparison import compare_with_reference
 from xbackend.errors import UsageError, XbackendError
-from xbackend.execution.execute import Means
-from xbackend.execution.progress import Lines
+from xbackend.execution.execute import ExecutionContext
+from xbackend.execution.progress import ProgressLines
 from xbackend.plugins import registry
-from xbackend.testing.bench import Bench
+from xbackend.testing.store_builder import StoreBuilder
 
 STEP = 2.0**-23
 LAYERS = [
@@ -36,12 +36,12 @@ def said() -> io.StringIO:
 
 
 @pytest.fixture
-def means(bench: Bench, said: io.StringIO) -> Means:
+def context(bench: StoreBuilder, said: io.StringIO) -> ExecutionContext:
     """One worker at a time; none has to start where the reference is in the store."""
-    return Means(bench.store, 1, 60.0, Lines(said))
+    return ExecutionContext(bench.store, 1, 60.0, ProgressLines(said))
 
 
-def _write(bench: Bench, errors: tuple[float, float, float], **keys: Any) -> str:
+def _write(bench: StoreBuilder, errors: tuple[float, float, float], **keys: Any) -> str:
     """Write a run whose tensors are 1 and 1.5, the latter so many steps too large."""
     dtype = np.dtype(keys.get("precision", "float32"))
     conv, relu, y = (np.array([[1.0, 1.5 + error * STEP]], dtype) for error in errors)
@@ -49,16 +49,16 @@ def _write(bench: Bench, errors: tuple[float, float, float], **keys: Any) -> str
 
 
 @pytest.fixture
-def judged(bench: Bench, means: Means) -> Comparison:
+def judged(bench: StoreBuilder, context: ExecutionContext) -> Comparison:
     """Two runs of which the second is nearer at the output, judged by a third in float64."""
     _write(bench, (1, 1, 64))
     _write(bench, (4, 4, 4), backend="torch")
     _write(bench, (0, 0, 0), backend="torch", precision="float64")
-    return judge(bench.compare(), means)
+    return compare_with_reference(bench.compare(), context)
 
 
 def test_the_nearest_at_the_output_is_first(judged: Comparison) -> None:
-    (section,) = judged.accuracy
+    (section,) = judged.reference_comparisons
     assert section.reference.id == "run-2"
     assert [row.ids for row in section.rows] == [("run-1",), ("run-0",)]
     near, far = (row.output for row in section.rows)
@@ -67,7 +67,7 @@ def test_the_nearest_at_the_output_is_first(judged: Comparison) -> None:
 
 
 def test_accuracy_is_lost_where_the_error_grows(judged: Comparison) -> None:
-    near, far = judged.accuracy[0].rows
+    near, far = judged.reference_comparisons[0].rows
     norm = np.log2(np.sqrt(1 + 1.5**2))
     assert far.lost[0] == ("y", pytest.approx(6.0))  # from 1 step to 64
     assert near.lost[0] == ("conv", pytest.approx(25 - (21 + norm)))
@@ -75,23 +75,25 @@ def test_accuracy_is_lost_where_the_error_grows(judged: Comparison) -> None:
 
 
 def test_a_tensor_that_is_another_one_altogether_is_told_and_no_loss(
-    bench: Bench, means: Means
+    bench: StoreBuilder, context: ExecutionContext
 ) -> None:
     _write(bench, (2**23, 1, 1))
     _write(bench, (0, 0, 0), backend="torch", precision="float64")
-    comparison = judge(bench.compare(), means)
-    (row,) = comparison.accuracy[0].rows
+    comparison = compare_with_reference(bench.compare(), context)
+    (row,) = comparison.reference_comparisons[0].rows
     assert row.strange == ("conv",)
     assert row.lost == (("y", 0.0),)
     text = " ".join(registry.report("table")(comparison).split())
     assert "'conv' hold other numbers than the reference altogether" in text
 
 
-def test_runs_with_the_same_bits_in_every_tensor_are_one_row(bench: Bench, means: Means) -> None:
+def test_runs_with_the_same_bits_in_every_tensor_are_one_row(
+    bench: StoreBuilder, context: ExecutionContext
+) -> None:
     for _ in range(2):
         _write(bench, (1, 1, 1))
     _write(bench, (0, 0, 0), backend="torch", precision="float64")
-    (section,) = judge(bench.compare(), means).accuracy
+    (section,) = compare_with_reference(bench.compare(), context).accuracy
     assert [row.ids for row in section.rows] == [("run-0", "run-1")]
 
 
@@ -124,26 +126,32 @@ def test_every_report_for_people_says_who_is_nearest_and_where_accuracy_is_lost(
     assert "20 (21.9)" in text
 
 
-def test_integers_are_not_judged_and_said_so(bench: Bench, means: Means, said: io.StringIO) -> None:
+def test_integers_are_not_judged_and_said_so(
+    bench: StoreBuilder, context: ExecutionContext, said: io.StringIO
+) -> None:
     _write(bench, (1, 1, 1))
     bench.run({"y": [1.0]}, precision="int8")
     _write(bench, (0, 0, 0), backend="torch", precision="float64")
-    assert len(judge(bench.compare(), means).accuracy) == 1
+    assert len(compare_with_reference(bench.compare(), context).accuracy) == 1
     assert "in int8 compute another function" in said.getvalue()
 
 
-def test_another_models_or_inputs_reference_does_not_count(bench: Bench, means: Means) -> None:
+def test_another_models_or_inputs_reference_does_not_count(
+    bench: StoreBuilder, context: ExecutionContext
+) -> None:
     _write(bench, (1, 1, 1))
     _write(bench, (0, 0, 0), backend="torch", precision="float64", inputs_digest="j" * 64)
     with pytest.raises(UsageError, match=r"no float64 run of net\.onnx|cannot be computed"):
-        judge(bench.compare(where=("precision=float32",)), means)
+        compare_with_reference(bench.compare(where=("precision=float32",)), context)
 
 
-def test_an_imported_run_has_no_model_to_compute(bench: Bench, means: Means) -> None:
+def test_an_imported_run_has_no_model_to_compute(
+    bench: StoreBuilder, context: ExecutionContext
+) -> None:
     model = {"name": "net", "digest": "d" * 64, "source": None}
     _write(bench, (1, 1, 1), model=model)
     with pytest.raises(UsageError, match="does not say which file its model is"):
-        judge(bench.compare(), means)
+        compare_with_reference(bench.compare(), context)
 
 
 @pytest.mark.parametrize("text", ["float32", "float64:", "double"])
@@ -161,7 +169,7 @@ def test_a_backend_without_float64_is_refused() -> None:
 def test_inputs_that_were_given_once_are_found_by_their_digest(
     xbackend: Callable[..., Any], sound: Path, tmp_path: Path
 ) -> None:
-    from xbackend.preparation.inputs import kept_inputs
+    from xbackend.preparation.inputs import find_stored_inputs
     from xbackend.store.store import Store
     from xbackend.worker.artifact import ValueInfo
 
@@ -170,23 +178,23 @@ def test_inputs_that_were_given_once_are_found_by_their_digest(
     store = Store(tmp_path / "store")
     (record,) = store.runs()
     interface = [ValueInfo("x", "float32", (1, 4))]
-    found = kept_inputs(record["inputs_digest"], interface, store)
+    found = find_stored_inputs(record["inputs_digest"], interface, store)
     assert found.names == ("0", "1")
     with pytest.raises(UsageError, match="no longer in"):
-        kept_inputs("0" * 64, interface, store)
+        find_stored_inputs("0" * 64, interface, store)
 
 
 def test_a_model_that_changed_since_is_refused(
     xbackend: Callable[..., Any], sound: Path, tmp_path: Path
 ) -> None:
     from xbackend.execution.plan import make_plan
-    from xbackend.execution.request import Order
+    from xbackend.execution.request import RunRequest
     from xbackend.store.store import Store
 
     assert xbackend("run", sound, "--backends", "good").status == 0
     store = Store(tmp_path / "store")
     (record,) = store.runs()
-    order = Order(
+    order = RunRequest(
         model=str(sound),
         backends=("fixed",),
         model_digest="e" * 64,

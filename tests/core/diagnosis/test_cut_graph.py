@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from xbackend.diagnosis.cut_graph import Cut, TensorType, cut
+from xbackend.diagnosis.cut_graph import CutModel, TensorType, cut_graph
 
 Array = np.ndarray
 Build = Callable[..., onnx.ModelProto]
@@ -49,7 +49,7 @@ def types_of(values: Mapping[str, Array]) -> dict[str, TensorType]:
     return {name: TensorType(array.dtype.name, array.shape) for name, array in values.items()}
 
 
-def compute(made: Cut, values: Mapping[str, Array]) -> dict[str, Array]:
+def compute(made: CutModel, values: Mapping[str, Array]) -> dict[str, Array]:
     """Feed a cut model with values of the whole one."""
     onnx.checker.check_model(made.model, full_check=True)
     given = {name: values[value] for name, value in made.given.items()}
@@ -69,7 +69,7 @@ WEIGHT = np.full((3,), 1.5, np.float32)
 
 def test_every_value_comes_from_what_is_given(build: Build) -> None:
     values = values_of(build(*NODES, w=WEIGHT), X)
-    made = cut(build(*NODES, w=WEIGHT), types_of(values))
+    made = cut_graph(build(*NODES, w=WEIGHT), types_of(values))
     assert made.taps == ("a", "b", "c", "y")
     assert dict(made.given) == {"x": "x", "a/given": "a", "b/given": "b", "c/given": "c"}
     found = compute(made, values)
@@ -78,7 +78,7 @@ def test_every_value_comes_from_what_is_given(build: Build) -> None:
 
 def test_another_value_given_reaches_its_readers_and_nothing_behind_them(build: Build) -> None:
     values = values_of(build(*NODES, w=WEIGHT), X)
-    made = cut(build(*NODES, w=WEIGHT), types_of(values))
+    made = cut_graph(build(*NODES, w=WEIGHT), types_of(values))
     found = compute(made, {**values, "b": values["b"] + 1})
     assert np.array_equal(found["c"], values["c"] + 1)
     assert np.array_equal(found["y"], values["y"])
@@ -97,7 +97,7 @@ def test_constants_and_what_hangs_on_extents_are_not_cut(build: Build) -> None:
     )
     model = build(*nodes, two=np.array([2, 2], np.int64))
     values = values_of(model, X)
-    made = cut(model, types_of(values))
+    made = cut_graph(model, types_of(values))
     assert dict(made.given) == {"x": "x", "a/given": "a"}
     assert made.taps == ("a", "y")
     assert np.array_equal(compute(made, values)["y"], np.tile(values["a"], (2, 2)))
@@ -110,7 +110,7 @@ def test_what_is_only_moved_stays_tied_to_its_reader(build: Build) -> None:
         helper.make_node("Relu", ["b"], ["y"]),
     )
     values = values_of(build(*nodes), X)
-    made = cut(build(*nodes), types_of(values))
+    made = cut_graph(build(*nodes), types_of(values))
     assert dict(made.given) == {"x": "x", "a/given": "a"}
     assert made.taps == ("a", "b", "y")
     assert np.array_equal(compute(made, values)["y"], values["y"])
@@ -119,7 +119,7 @@ def test_what_is_only_moved_stays_tied_to_its_reader(build: Build) -> None:
 def test_a_node_is_left_out_with_the_reason(build: Build) -> None:
     known = types_of(values_of(build(*NODES, w=WEIGHT), X))
     del known["b"]
-    made = cut(build(*NODES, w=WEIGHT), known)
+    made = cut_graph(build(*NODES, w=WEIGHT), known)
     assert made.taps == ("a", "y")
     assert dict(made.left_out) == {
         "b": "it was not recorded",
@@ -132,7 +132,7 @@ def test_a_name_that_is_taken_is_not_given_twice(build: Build) -> None:
         helper.make_node("Relu", ["x"], ["a"]),
         helper.make_node("Relu", ["a"], ["a/given"]),
     )
-    made = cut(build(*nodes), types_of(values_of(build(*nodes), X)))
+    made = cut_graph(build(*nodes), types_of(values_of(build(*nodes), X)))
     assert dict(made.given) == {"x": "x", "a/given_": "a"}
 
 
@@ -153,4 +153,4 @@ def test_a_node_with_a_graph_of_its_own_is_left_out(build: Build) -> None:
     )
     model = build(*nodes, yes=np.array(True))
     known = {name: TensorType("float32", (2, 3)) for name in ("x", "a", "y")}
-    assert dict(cut(model, known).left_out) == {"y": "it holds a graph of its own"}
+    assert dict(cut_graph(model, known).left_out) == {"y": "it holds a graph of its own"}

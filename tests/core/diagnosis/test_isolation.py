@@ -18,11 +18,11 @@ from onnx import TensorProto, helper
 
 from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.findings import INHERITED, NONE, OWN, UNKNOWN, Isolation, LayerVerdict
-from xbackend.diagnosis.pairs import choose, find_run
+from xbackend.diagnosis.isolation_pairs import choose_pairs, find_run
 from xbackend.errors import UsageError
 from xbackend.numerics.metrics import Metrics
 from xbackend.plugins import registry
-from xbackend.testing.bench import Bench
+from xbackend.testing.store_builder import StoreBuilder
 
 PROGRAM = "import sys; from xbackend.commands.main import main; sys.exit(main())"
 Record = dict[str, Any]
@@ -117,7 +117,7 @@ def test_the_reference_is_checked_too_and_nothing_is_run_twice(
 
 
 @pytest.fixture
-def compared(bench: Bench) -> Comparison:
+def compared(bench: StoreBuilder) -> Comparison:
     """Two classes of outputs, in three runs."""
     for value in (1.0, 2.0, 1.0):
         bench.run({"y": [value]}, {"conv": [value], "relu": [value]})
@@ -125,20 +125,20 @@ def compared(bench: Bench) -> Comparison:
 
 
 def test_one_run_of_each_class_is_isolated_against_class_1(compared: Comparison) -> None:
-    pairs = choose(compared, "")
+    pairs = choose_pairs(compared, "")
     assert [(one.id, other.id) for one, other in pairs] == [("run-0", "run-1")]
 
 
-def test_two_runs_that_are_all_there_is_need_no_names(bench: Bench) -> None:
+def test_two_runs_that_are_all_there_is_need_no_names(bench: StoreBuilder) -> None:
     models = ({"name": name, "digest": name * 64, "source": name} for name in "ab")
     for model in models:
         bench.run({"y": [1.0]}, {"conv": [1.0]}, model=model)
-    (pair,) = choose(bench.compare(), "")
+    (pair,) = choose_pairs(bench.compare(), "")
     assert [run.id for run in pair] == ["run-0", "run-1"]
 
 
 def test_runs_are_named_by_ids_or_parts_of_them(compared: Comparison) -> None:
-    assert [run.id for run in choose(compared, "n-2, run-1")[0]] == ["run-2", "run-1"]
+    assert [run.id for run in choose_pairs(compared, "n-2, run-1")[0]] == ["run-2", "run-1"]
     assert find_run(compared, "run-1").id == "run-1"
 
 
@@ -154,14 +154,14 @@ def test_a_wrong_choice_is_refused_in_one_sentence(
     compared: Comparison, text: str, words: str
 ) -> None:
     with pytest.raises(UsageError, match=words):
-        choose(compared, text)
+        choose_pairs(compared, text)
 
 
-def test_where_all_outputs_are_the_same_bits_two_runs_must_be_named(bench: Bench) -> None:
+def test_where_all_outputs_are_the_same_bits_two_runs_must_be_named(bench: StoreBuilder) -> None:
     for _ in range(3):
         bench.run({"y": [1.0]}, {"conv": [1.0]})
     with pytest.raises(UsageError, match="All outputs have the same bits"):
-        choose(bench.compare(), "")
+        choose_pairs(bench.compare(), "")
 
 
 SAME, STEP = Metrics(23, 0, 0.0, 0.0), Metrics(22, 1, 0.25, 0.5)
@@ -231,13 +231,13 @@ def test_csv_has_a_row_for_each_layer(compared: Comparison) -> None:
     ]
 
 
-def test_runs_without_layers_are_refused_with_the_cure(bench: Bench) -> None:
-    from xbackend.diagnosis.pairs import isolate_all
-    from xbackend.execution.execute import Means
-    from xbackend.execution.progress import Lines
+def test_runs_without_layers_are_refused_with_the_cure(bench: StoreBuilder) -> None:
+    from xbackend.diagnosis.isolation_pairs import isolate_all
+    from xbackend.execution.execute import ExecutionContext
+    from xbackend.execution.progress import ProgressLines
 
     for value in (1.0, 2.0):
         bench.run({"y": [value]})
-    means = Means(bench.store, 1, 60.0, Lines(io.StringIO()))
+    context = ExecutionContext(bench.store, 1, 60.0, ProgressLines(io.StringIO()))
     with pytest.raises(UsageError, match="Run it with --taps layers"):
-        isolate_all(bench.compare(), "", means)
+        isolate_all(bench.compare(), "", context)

@@ -7,9 +7,14 @@ import pytest
 
 from xbackend.commands.main import main
 from xbackend.execution import progress
-from xbackend.execution.estimates import KEPT, keep_durations, kind, read_durations
+from xbackend.execution.durations import (
+    MAX_DURATIONS,
+    duration_key,
+    read_durations,
+    record_durations,
+)
 from xbackend.execution.launcher import Launch
-from xbackend.execution.progress import Live
+from xbackend.execution.progress import LiveProgress
 from xbackend.platforms.platform import Platform
 from xbackend.store.store import Store
 from xbackend.worker.job import Job
@@ -38,19 +43,19 @@ def store(tmp_path):
 
 
 def test_the_last_time_is_kept(store):
-    keep_durations(store, [_record(seconds=1.0), _record("qemu:EPYC", 9.0)])
-    keep_durations(store, [_record(seconds=2.0)])
+    record_durations(store, [_record(seconds=1.0), _record("qemu:EPYC", 9.0)])
+    record_durations(store, [_record(seconds=2.0)])
     kept = read_durations(store)
-    assert kept == {kind(_record()): 2.0, kind(_record("qemu:EPYC")): 9.0}
+    assert kept == {duration_key(_record()): 2.0, duration_key(_record("qemu:EPYC")): 9.0}
 
 
 @pytest.mark.parametrize("change", [{"platform": "cores:1"}, {"model": "b" * 64}, {"threads": 2}])
 def test_runs_that_may_take_another_time_are_of_another_kind(change):
-    assert kind(_record(**change)) != kind(_record())
+    assert duration_key(_record(**change)) != duration_key(_record())
 
 
 def test_a_run_that_failed_says_nothing_about_the_next(store):
-    keep_durations(store, [_record(status="failed", seconds=600.0)])
+    record_durations(store, [_record(status="failed", seconds=600.0)])
     assert not (store.folder / "durations.json").exists()
 
 
@@ -58,16 +63,16 @@ def test_a_run_that_failed_says_nothing_about_the_next(store):
 def test_a_file_that_is_not_sound_is_as_none(store, text):
     (store.folder / "durations.json").write_text(text)
     assert read_durations(store) == {}
-    keep_durations(store, [_record()])
-    assert read_durations(store) == {kind(_record()): 16.3}
+    record_durations(store, [_record()])
+    assert read_durations(store) == {duration_key(_record()): 16.3}
 
 
 def test_only_the_kinds_that_ran_last_are_kept(store):
-    keep_durations(store, [_record(threads=n) for n in range(KEPT + 5)])
+    record_durations(store, [_record(threads=n) for n in range(MAX_DURATIONS + 5)])
     kept = read_durations(store)
-    assert len(kept) == KEPT
-    assert kind(_record(threads=4)) not in kept
-    assert kind(_record(threads=KEPT + 4)) in kept
+    assert len(kept) == MAX_DURATIONS
+    assert duration_key(_record(threads=4)) not in kept
+    assert duration_key(_record(threads=MAX_DURATIONS + 4)) in kept
 
 
 def test_the_live_line_tells_the_time_so_far_and_that_of_last_time(monkeypatch):
@@ -77,16 +82,16 @@ def test_the_live_line_tells_the_time_so_far_and_that_of_last_time(monkeypatch):
     clock = iter([100.0, 200.0, 204.2])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     console = Console(file=io.StringIO())
-    live = Live(console.file, Status("", console=console))
-    live.start(2, {kind(_record("qemu:EPYC")): 16.3})
+    live = LiveProgress(console.file, Status("", console=console))
+    live.start(2, {duration_key(_record("qemu:EPYC")): 16.3})
     for platform in ("native", "qemu:EPYC"):
         job = Job("ort", "a:B", {}, "", {}, (), "layers", "", "")
-        live.begun(Launch(_record(platform), job, Platform(platform), None))
+        live.on_start(Launch(_record(platform), job, Platform(platform), None))
     assert live.__rich__() == (
         "0 of 2 done; running: ort float32 104 s, ort float32 on qemu:EPYC 4 s (last time 16 s)"
     )
-    live.ended(_record("native", seconds=0.5))
-    live.ended(_record("qemu:EPYC"))
+    live.on_end(_record("native", seconds=0.5))
+    live.on_end(_record("qemu:EPYC"))
     monkeypatch.setattr(progress.time, "monotonic", lambda: 300.0)
     assert live.__rich__() == "2 of 2 done"
     assert "[1/2] ort float32: ok in 0.50 s" in console.file.getvalue()
@@ -96,4 +101,4 @@ def test_a_run_leaves_its_time_in_the_store(tmp_path):
     assert main(["run", "--backends", "fixed", "--store", str(tmp_path)]) == 0
     (record,) = Store(tmp_path).runs()
     kept = json.loads((tmp_path / "durations.json").read_text())
-    assert kept == {kind(record): record["seconds"]}
+    assert kept == {duration_key(record): record["seconds"]}

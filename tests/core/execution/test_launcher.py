@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xbackend.execution.bundle import worker_file
-from xbackend.execution.launcher import Launch, run_all
+from xbackend.execution.launcher import Launch, run_workers
+from xbackend.execution.worker_zipapp import worker_zipapp
 from xbackend.platforms.platform import Platform
 from xbackend.store.store import Store
 from xbackend.worker.contract import BackendSpec
@@ -120,14 +120,14 @@ def launch(fake, store, tmp_path):
             missing="Backend 'fake' needs a fake. Install it.",
         )
         record = {"id": name, "schema_version": 1, "settings": {"does": does}, "status": "failed"}
-        return Launch(record, job, platform or Platform("native"), worker_file(fake, store))
+        return Launch(record, job, platform or Platform("native"), worker_zipapp(fake, store))
 
     return make
 
 
 def _run(launches, store, timeout=30.0):
     seen = []
-    records = run_all(launches, store, 2, timeout, lambda launch: None, seen.append)
+    records = run_workers(launches, store, 2, timeout, lambda launch: None, seen.append)
     assert sorted(r["id"] for r in seen) == [r["id"] for r in records]
     assert [r["id"] for r in store.runs()] == [r["id"] for r in records]
     return records
@@ -236,8 +236,8 @@ def test_what_a_framework_prints_is_in_the_log_and_not_in_the_answer(launch, sto
 
 
 def test_the_worker_is_one_file_with_sources_and_without_a_clock(fake, store):
-    path = worker_file(fake, store)
-    assert worker_file(fake, store) == path
+    path = worker_zipapp(fake, store)
+    assert worker_zipapp(fake, store) == path
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         years = {info.date_time[0] for info in archive.infolist()}

@@ -3,7 +3,7 @@
 import pytest
 
 from xbackend.errors import UsageError
-from xbackend.execution.settings import parse_settings
+from xbackend.execution.backend_settings import parse_settings
 from xbackend.worker.contract import BackendSpec, Setting
 
 SPEC = BackendSpec(

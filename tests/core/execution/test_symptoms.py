@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from xbackend.execution.launcher import Launch, _Answer, finish
+from xbackend.execution.launcher import Launch, _WorkerOutput, final_record
 from xbackend.platforms.platform import Platform
 from xbackend.worker.contract import BackendSpec
 from xbackend.worker.job import Job
@@ -32,8 +32,8 @@ SPEC = BackendSpec(
 )
 def test_an_illegal_instruction_is_explained_by_what_the_framework_needs(flags, why):
     launch = Launch({"id": "r", "settings": {}}, JOB, Platform("qemu:Nehalem"), Path(), spec=SPEC)
-    answer = _Answer("import", {"hardware": {"flags": flags}})
-    error = finish(launch, answer, -4, timed_out=False, timeout=1, seconds=1)["error"]
+    answer = _WorkerOutput("import", {"hardware": {"flags": flags}})
+    error = final_record(launch, answer, -4, timed_out=False, timeout=1, seconds=1)["error"]
     assert (error["symptom"], error["stage"]) == ("SIGILL", "import")
     assert why in error["message"]
     assert error["message"].startswith("The worker of 'fake' on 'qemu:Nehalem' died with SIGILL")

@@ -38,7 +38,7 @@ def test_every_command_of_a_page_is_understood(root: Path, page: str) -> None:
     for line in lines:
         words = shlex.split(line, comments=True)
         if words[0] == "xbackend":
-            assert main.parser().parse_args(words[1:]).command == words[1]
+            assert main.build_parser().parse_args(words[1:]).command == words[1]
 
 
 def test_every_command_of_the_tool_is_shown(readme: str) -> None:

@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from xbackend.mitigation.advice import advice
-from xbackend.mitigation.consistency import Standing
-from xbackend.mitigation.results import ACROSS, Row
+from xbackend.mitigation.consistency import Consistency
+from xbackend.mitigation.recommend import recommend
+from xbackend.mitigation.results import ALL_BACKENDS, MitigationResult
 
 
 def row(
     backend: str, name: str, was: int, now: int, time: float = 1.0, fidelity: float = 20.0
-) -> Row:
-    before, after = (Standing(4, count, None if count == 1 else 9, 0) for count in (was, now))
-    return Row(backend, name, before, after, time=time, fidelity=fidelity)
+) -> MitigationResult:
+    before, after = (Consistency(4, count, None if count == 1 else 9, 0) for count in (was, now))
+    return MitigationResult(backend, name, before, after, time=time, fidelity=fidelity)
 
 
 PLAIN = row("ort", "", 3, 3)
@@ -52,28 +52,28 @@ PLAIN = row("ort", "", 3, 3)
         "in vain",
     ],
 )
-def test_one_backend_is_told_what_to_use(rows: list[Row], said: str) -> None:
-    assert advice(rows, "net") == f"For net use {said}."
+def test_one_backend_is_told_what_to_use(rows: list[MitigationResult], said: str) -> None:
+    assert recommend(rows, "net") == f"For net use {said}."
 
 
 def test_a_mitigation_that_lost_a_run_or_changed_nothing_is_no_advice() -> None:
     lost = row("ort", "lost", 3, 1)
-    lost = replace(lost, after=Standing(2, 1, None, 0))
+    lost = replace(lost, after=Consistency(2, 1, None, 0))
     idle = replace(row("ort", "idle", 3, 1), unchanged=True)
-    assert "nothing here leaves fewer" in advice([PLAIN, lost, idle], "net")
+    assert "nothing here leaves fewer" in recommend([PLAIN, lost, idle], "net")
 
 
 def test_a_flipped_label_is_worse_than_any_time() -> None:
     flipping = row("ort", "flipping", 3, 1, 0.5)
-    flipping = replace(flipping, after=Standing(4, 1, None, 1))
-    assert "with safe" in advice([PLAIN, flipping, row("ort", "safe", 3, 1, 30.0)], "net")
+    flipping = replace(flipping, after=Consistency(4, 1, None, 1))
+    assert "with safe" in recommend([PLAIN, flipping, row("ort", "safe", 3, 1, 30.0)], "net")
 
 
 def test_all_backends_together_come_last() -> None:
-    together = [row(ACROSS, "", 5, 5), row(ACROSS, "half", 5, 4)]
-    said = advice([PLAIN, *together], "net")
+    together = [row(ALL_BACKENDS, "", 5, 5), row(ALL_BACKENDS, "half", 5, 4)]
+    said = recommend([PLAIN, *together], "net")
     assert said.endswith(
         "; nothing here gives all backends the same bits (5 classes as they are, 4 with half)."
     )
-    said = advice([PLAIN, *together, row(ACROSS, "all", 5, 1, 3.0)], "net")
+    said = recommend([PLAIN, *together, row(ALL_BACKENDS, "all", 5, 1, 3.0)], "net")
     assert "; for the same bits in all backends all (one class, about 3 times" in said

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from xbackend.comparison.measurement import Measurer
-from xbackend.mitigation.search import Conflict, Search, combined
+from xbackend.mitigation.search import Conflict, Search, combine_changes
 from xbackend.mitigation.trials import Trial
 from xbackend.plugins.mitigation import Change, Mitigation
 from xbackend.reduction.ddmin import ddmin
@@ -39,12 +39,12 @@ def test_changes_of_one_backend_add_up_and_what_contradicts_is_a_conflict() -> N
         "c": make("c", x=Change({"k": 2})),
         "d": make("d", x=Change(precision="float16")),
     }
-    both = combined(("a", "b"), known, "x")
+    both = combine_changes(("a", "b"), known, "x")
     assert both == Change({"k": 1, "l": 2}, precision="float64", paste=("one", "two"))
-    assert combined(("a", "b"), known, "y") == Change()
+    assert combine_changes(("a", "b"), known, "y") == Change()
     for names in (("a", "c"), ("b", "d")):
         with pytest.raises(Conflict):
-            combined(names, known, "x")
+            combine_changes(names, known, "x")
 
 
 def test_a_backend_that_is_replaced_takes_what_its_replacement_is_told() -> None:
@@ -53,8 +53,12 @@ def test_a_backend_that_is_replaced_takes_what_its_replacement_is_told() -> None
         "own": make("own", x=Change({"k": 1})),
         "calm": make("calm", z=Change({"calm": True})),
     }
-    assert combined(("swap", "own", "calm"), known, "x") == Change({"calm": True}, instead="z")
-    assert combined(("swap", "own", "calm"), known, "z") == Change({"calm": True}, instead="z")
+    assert combine_changes(("swap", "own", "calm"), known, "x") == Change(
+        {"calm": True}, instead="z"
+    )
+    assert combine_changes(("swap", "own", "calm"), known, "z") == Change(
+        {"calm": True}, instead="z"
+    )
 
 
 class Counted(Search):

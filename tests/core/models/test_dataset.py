@@ -35,13 +35,13 @@ def test_of_six_held_out_pictures_two_are_samples() -> None:
     ("count", "kept"), [(1, [0]), (2, [0, 5]), (3, [0, 3, 6]), (10, list(range(10)))]
 )
 def test_thinned_pictures_lie_at_equal_distances(count: int, kept: list[int]) -> None:
-    thinned = numbered(10).thin(count)
+    thinned = numbered(10).subsample(count)
     assert thinned.labels.tolist() == kept
     assert thinned.pixels[:][:, 1, 1, 2].tolist() == kept
 
 
 def test_a_limit_thins_every_kind_and_leaves_the_samples() -> None:
-    limited = dataset(30, 20, numbered(15)).limited(4)
+    limited = dataset(30, 20, numbered(15)).subsample(4)
     assert limited.validation is not None
     parts = (limited.training, limited.held_out, limited.validation)
     assert [len(part.labels) for part in parts] == [4, 4, 4]
@@ -51,5 +51,5 @@ def test_a_limit_thins_every_kind_and_leaves_the_samples() -> None:
 
 def test_no_limit_changes_nothing() -> None:
     whole = dataset(3, 8)
-    assert whole.limited(None) is whole
-    assert whole.limited(100).training is whole.training
+    assert whole.subsample(None) is whole
+    assert whole.subsample(100).training is whole.training

@@ -16,9 +16,9 @@ from onnx import numpy_helper
 from xbackend.errors import ModelError
 from xbackend.models import catalogue
 from xbackend.models.generated import network as generated
-from xbackend.models.generated.graph import Net, _window
-from xbackend.models.generated.numbers import signed
-from xbackend.models.generated.variants import R18, R50V2, Generated
+from xbackend.models.generated.graph import GraphBuilder, _window
+from xbackend.models.generated.models import R18, R50V2, GeneratedModel
+from xbackend.models.generated.random_numbers import uniform_signed
 from xbackend.preparation.model import find_model
 
 
@@ -34,7 +34,7 @@ def folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(home))
     model = generated.find("cifar10-r18")
     assert model is not None
-    return generated.obtain(model)
+    return generated.ensure_cached(model)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def weeds(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(home))
     model = generated.find("deepweeds-r50v2")
     assert model is not None
-    return generated.obtain(model)
+    return generated.ensure_cached(model)
 
 
 def _weights(model: onnx.ModelProto) -> dict[str, np.ndarray]:
@@ -134,11 +134,12 @@ def test_only_the_shortcuts_have_no_bias(network: onnx.ModelProto) -> None:
 
 
 def test_scale_and_shift_are_rounded_once_for_each_step() -> None:
-    net = Net("seed")
-    net.norm(net.images("x", 1, 1, 5), "n")
+    net = GraphBuilder("seed")
+    net.norm(net.image_input("x", 1, 1, 5), "n")
     weights = {t.name: numpy_helper.to_array(t).ravel() for t in net.weights}
     drawn = {
-        word: signed(f"seed/n/{word}", (5,)) for word in ("gamma", "beta", "mean", "deviation")
+        word: uniform_signed(f"seed/n/{word}", (5,))
+        for word in ("gamma", "beta", "mean", "deviation")
     }
     assert net.parameters == 20
     for place in range(5):
@@ -196,16 +197,17 @@ def test_the_list_of_models_names_them_and_makes_none(
 
 
 @pytest.fixture
-def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generated:
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GeneratedModel:
     """A model that is made in no time, in a cache folder of its own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "tiny_builder.py").write_text(
         "def build(net):\n"
-        "    x = net.average(net.conv(net.images('image', 4, 4, 1), 'conv', 2, 3), 'gap')\n"
+        "    image = net.image_input('image', 4, 4, 1)\n"
+        "    x = net.global_average_pool(net.conv(image, 'conv', 2, 3), 'gap')\n"
         "    net.softmax(net.dense(x, 'dense', 3), 'softmax')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    model = Generated("tiny", "A tiny one.", "tiny_builder", 29, ("", ""), "tiny")
+    model = GeneratedModel("tiny", "A tiny one.", "tiny_builder", 29, ("", ""), "tiny")
     net = generated.build(model)
     made = (generated.encode(net, "tiny"), generated.draw_samples(net, "tiny"))
     first, second = (hashlib.sha256(data).hexdigest() for data in made)
@@ -213,23 +215,25 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generated:
 
 
 @pytest.mark.parametrize("damage", [b"", b"other bytes"])
-def test_a_damaged_file_is_made_again(tiny: Generated, damage: bytes) -> None:
-    path = generated.obtain(tiny) / "model.onnx"
+def test_a_damaged_file_is_made_again(tiny: GeneratedModel, damage: bytes) -> None:
+    path = generated.ensure_cached(tiny) / "model.onnx"
     whole = path.read_bytes()
     path.write_bytes(damage)
-    assert (generated.obtain(tiny) / "model.onnx").read_bytes() == whole
+    assert (generated.ensure_cached(tiny) / "model.onnx").read_bytes() == whole
     assert [each.name for each in tiny.folder.parent.iterdir()] == [tiny.folder.name]
 
 
-def test_other_bits_than_those_recorded_are_refused_and_not_kept(tiny: Generated) -> None:
+def test_other_bits_than_those_recorded_are_refused_and_not_kept(tiny: GeneratedModel) -> None:
     wrong = dataclasses.replace(tiny, digests=("0" * 64, tiny.digests[1]))
     with pytest.raises(ModelError, match=r"'tiny' gave a model\.onnx .* instead of 000000000000"):
-        generated.obtain(wrong)
+        generated.ensure_cached(wrong)
     assert list(tiny.folder.parent.iterdir()) == []
 
 
-def test_a_cache_that_cannot_be_written_is_one_sentence(tiny: Generated, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_one_sentence(
+    tiny: GeneratedModel, tmp_path: Path
+) -> None:
     (tmp_path / "cache").write_text("a file where a folder should be")
     with pytest.raises(ModelError, match="XDG_CACHE_HOME") as caught:
-        generated.obtain(tiny)
+        generated.ensure_cached(tiny)
     assert "\n" not in str(caught.value)

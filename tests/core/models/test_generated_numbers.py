@@ -13,7 +13,13 @@ import numpy as np
 import pytest
 
 import xbackend
-from xbackend.models.generated.numbers import BITS, glorot_bound, he_bound, signed, unsigned
+from xbackend.models.generated.random_numbers import (
+    BITS,
+    glorot_bound,
+    he_bound,
+    uniform_signed,
+    uniform_unit,
+)
 
 MULTIPLIER = 0x2360ED051FC65DA44385DF649FCCF645
 """Of PCG64 (M. E. O'Neill, 2014: PCG, section 6)."""
@@ -21,9 +27,9 @@ MULTIPLIER = 0x2360ED051FC65DA44385DF649FCCF645
 PROGRAM = """
 import hashlib, sys
 sys.path[:0] = sys.argv[1:]
-from xbackend.models.generated.numbers import he_bound, signed, unsigned
-drawn = signed("emulated", (1000,)) * he_bound(27)
-print(hashlib.sha256(drawn.tobytes() + unsigned("emulated", (1000,)).tobytes()).hexdigest())
+from xbackend.models.generated.random_numbers import he_bound, uniform_signed, uniform_unit
+drawn = uniform_signed("emulated", (1000,)) * he_bound(27)
+print(hashlib.sha256(drawn.tobytes() + uniform_unit("emulated", (1000,)).tobytes()).hexdigest())
 """
 
 
@@ -42,18 +48,18 @@ def _pcg64(name: str, count: int) -> list[int]:
 
 def test_signed_numbers_are_odd_multiples_of_two_to_the_minus_23() -> None:
     expected = [Fraction(2 * (raw >> 41) + 1 - (1 << 23), 1 << 23) for raw in _pcg64("a", 100)]
-    found = signed("a", (4, 25))
+    found = uniform_signed("a", (4, 25))
     assert found.dtype == np.float32
     assert [Fraction(float(value)) for value in found.ravel()] == expected
 
 
 def test_unsigned_numbers_are_the_top_bits_of_the_same_stream() -> None:
     expected = [Fraction(raw >> (64 - BITS), 1 << BITS) for raw in _pcg64("a", 100)]
-    assert [Fraction(float(value)) for value in unsigned("a", (100,))] == expected
+    assert [Fraction(float(value)) for value in uniform_unit("a", (100,))] == expected
 
 
 def test_numbers_fill_their_range_evenly_and_are_never_zero() -> None:
-    found = signed("even", (40_000,))
+    found = uniform_signed("even", (40_000,))
     assert -1 < found.min() < -0.999
     assert 0.999 < found.max() < 1
     assert np.count_nonzero(found) == found.size
@@ -62,7 +68,7 @@ def test_numbers_fill_their_range_evenly_and_are_never_zero() -> None:
 
 
 def test_another_name_gives_other_numbers() -> None:
-    assert not np.array_equal(signed("a/kernel", (8,)), signed("a/bias", (8,)))
+    assert not np.array_equal(uniform_signed("a/kernel", (8,)), uniform_signed("a/bias", (8,)))
 
 
 @pytest.mark.parametrize("fan_in", [3, 27, 147, 576, 4608, 131_072])

@@ -16,10 +16,10 @@ from onnx.reference import ReferenceEvaluator
 
 from xbackend.errors import UsageError
 from xbackend.models import catalogue
-from xbackend.models.generated import network
-from xbackend.models.generated.graph import Net
-from xbackend.models.generated.numbers import signed
-from xbackend.models.generated.variants import MODELS
+from xbackend.models.generated import model_cache
+from xbackend.models.generated.graph import GraphBuilder
+from xbackend.models.generated.models import MODELS
+from xbackend.models.generated.random_numbers import uniform_signed
 from xbackend.models.variant import LINEAR, SIGMOID, VARIANTS, find_variant
 
 Array = np.ndarray[Any, Any]
@@ -27,9 +27,9 @@ Array = np.ndarray[Any, Any]
 
 @cache
 def made(name: str) -> onnx.ModelProto:
-    model = network.find(name)
+    model = model_cache.find(name)
     assert model is not None
-    return network.build(model).model(name, "softmax")
+    return model_cache.build(model).model(name, "softmax")
 
 
 def counts(name: str) -> Counter[str]:
@@ -42,10 +42,10 @@ def weights(name: str) -> dict[str, Array]:
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 def test_every_variant_comes_out_with_the_recorded_bits_and_number_of_parameters(
-    model: network.Generated,
+    model: model_cache.GeneratedModel,
 ) -> None:
-    net = network.build(model)
-    files = (network.encode(net, model.name), network.draw_samples(net, model.seed))
+    net = model_cache.build(model)
+    files = (model_cache.encode(net, model.name), model_cache.draw_samples(net, model.seed))
     assert tuple(hashlib.sha256(data).hexdigest() for data in files) == model.digests
     assert net.parameters == model.parameters
 
@@ -140,10 +140,10 @@ def test_batch_normalisation_is_the_product_and_the_sum_of_the_default() -> None
 
 
 def test_a_variance_is_the_square_of_a_deviation_less_epsilon_rounded_twice() -> None:
-    net = Net("seed", VARIANTS["batchnorm"])
-    net.norm(net.images("x", 1, 1, 5), "n")
+    net = GraphBuilder("seed", VARIANTS["batchnorm"])
+    net.norm(net.image_input("x", 1, 1, 5), "n")
     (found,) = (numpy_helper.to_array(t) for t in net.weights if t.name == "n/variance")
-    for value, drawn in zip(found, signed("seed/n/deviation", (5,)), strict=True):
+    for value, drawn in zip(found, uniform_signed("seed/n/deviation", (5,)), strict=True):
         deviation = np.float32(1.125 + float(np.float32(float(drawn) / 4)))
         square = np.float32(float(deviation) ** 2)
         assert value == np.float32(float(square) - float(np.float32(0.001)))
@@ -169,16 +169,16 @@ def test_weights_fill_the_bounds_of_he_and_glorot(name: str, kernel: str, square
 
 
 def test_padding_is_not_averaged() -> None:
-    net = Net("seed", SIGMOID)
-    net.pool(net.images("x", 5, 5, 1), "pool", 3, 2)
+    net = GraphBuilder("seed", SIGMOID)
+    net.pool(net.image_input("x", 5, 5, 1), "pool", 3, 2)
     ones = np.ones((1, 5, 5, 1), np.float32)
     (pooled,) = ReferenceEvaluator(net.model("net", "pool")).run(None, {"x": ones})
     assert np.asarray(pooled).tolist() == np.ones((1, 1, 3, 3)).tolist()
 
 
 def test_a_variant_without_activation_adds_no_layer() -> None:
-    net = Net("seed", LINEAR)
-    x = net.images("x", 1, 1, 1)
+    net = GraphBuilder("seed", LINEAR)
+    x = net.image_input("x", 1, 1, 1)
     assert net.activate(x, "block_", 1) == x
     assert len(net.nodes) == 1
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from xbackend.errors import InputError
-from xbackend.preparation.inputs import given_inputs
+from xbackend.preparation.inputs import load_inputs
 from xbackend.store.store import Store
 from xbackend.worker.artifact import ValueInfo
 
@@ -127,7 +127,7 @@ def test_damaged_inputs_are_refused_or_read_and_nothing_else(tmp_path: Path, see
 
 def _read(path: Path, store: Store) -> str:
     try:
-        given_inputs(path, [ValueInfo("x", "float32", (1, 4))], store)
+        load_inputs(path, [ValueInfo("x", "float32", (1, 4))], store)
     except InputError as error:
         sound = str(path) in str(error) and "\n" not in str(error)
         return f"'{path}' is named in one line" if sound else str(error)

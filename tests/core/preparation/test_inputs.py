@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xbackend.errors import InputError
-from xbackend.preparation.inputs import given_inputs, made_inputs, shipped_inputs
+from xbackend.preparation.inputs import builtin_inputs, load_inputs, random_inputs
 from xbackend.store.store import Store
 from xbackend.worker.artifact import ValueInfo
 
@@ -26,7 +26,7 @@ def given(tmp_path, store):
     def give(array, *interface, **options):
         path = tmp_path / "x.npy"
         np.save(path, array)
-        return given_inputs(path, interface, store, **options)
+        return load_inputs(path, interface, store, **options)
 
     return give
 
@@ -103,17 +103,17 @@ def test_values_that_are_not_finite_are_refused_unless_asked_for(given, bad):
 def test_a_wrong_name_is_told_with_the_right_ones(tmp_path, store):
     np.savez(tmp_path / "x.npz", picture=np.zeros((1, 4, 4, 3), np.float32))
     with pytest.raises(InputError, match=r"'picture'.*'image'"):
-        given_inputs(tmp_path / "x.npz", [IMAGE], store)
+        load_inputs(tmp_path / "x.npz", [IMAGE], store)
 
 
 def test_several_inputs_come_by_name(tmp_path, store):
     two = [ValueInfo("a", "float32", (None, 2)), ValueInfo("b", "int64", (None,))]
     np.savez(tmp_path / "x.npz", b=np.array([7, 8]), a=np.ones((2, 2), np.float32))
-    samples = given_inputs(tmp_path / "x.npz", two, store).samples(two)
+    samples = load_inputs(tmp_path / "x.npz", two, store).samples(two)
     assert _read(samples[1], "b").tolist() == [8]
     np.savez(tmp_path / "y.npz", b=np.array([7]), a=np.ones((2, 2), np.float32))
     with pytest.raises(InputError, match="different numbers of samples"):
-        given_inputs(tmp_path / "y.npz", two, store)
+        load_inputs(tmp_path / "y.npz", two, store)
 
 
 def test_a_pickle_in_an_npy_file_is_not_executed(tmp_path, store):
@@ -123,7 +123,7 @@ def test_a_pickle_in_an_npy_file_is_not_executed(tmp_path, store):
 
     np.save(tmp_path / "x.npy", np.array([Bomb()], object), allow_pickle=True)
     with pytest.raises(InputError, match=r"numpy\.save"):
-        given_inputs(tmp_path / "x.npy", [IMAGE], store)
+        load_inputs(tmp_path / "x.npy", [IMAGE], store)
     assert not (tmp_path / "executed").exists()
 
 
@@ -131,17 +131,17 @@ def test_a_pickle_in_an_npy_file_is_not_executed(tmp_path, store):
 def test_a_file_that_is_no_array_is_told_in_one_sentence(tmp_path, store, data):
     (tmp_path / "x.npy").write_bytes(data)
     with pytest.raises(InputError) as caught:
-        given_inputs(tmp_path / "x.npy", [IMAGE], store)
+        load_inputs(tmp_path / "x.npy", [IMAGE], store)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_told(tmp_path, store):
     with pytest.raises(InputError, match=r"none\.npy: No such file"):
-        given_inputs(tmp_path / "none.npy", [IMAGE], store)
+        load_inputs(tmp_path / "none.npy", [IMAGE], store)
 
 
 def test_made_samples_have_bits_that_were_written_down(store):
-    samples = made_inputs([IMAGE], store).samples([IMAGE])
+    samples = random_inputs([IMAGE], store).samples([IMAGE])
     assert [sample.name for sample in samples] == ["random-0", "random-1", "random-2"]
     array = np.concatenate([_read(sample) for sample in samples])
     generator = np.random.Generator(np.random.PCG64([0, 0]))
@@ -152,19 +152,19 @@ def test_made_samples_have_bits_that_were_written_down(store):
 
 def test_inputs_of_a_free_shape_cannot_be_made(store):
     with pytest.raises(InputError, match=r"\(1, \?, 3\).*Give one with --inputs"):
-        made_inputs([ValueInfo("x", "float32", (1, None, 3))], store)
+        random_inputs([ValueInfo("x", "float32", (1, None, 3))], store)
 
 
 def test_made_integers_are_small_and_made_bools_are_bools(store):
     interface = [ValueInfo("i", "int64", (1, 64)), ValueInfo("b", "bool", (1, 64))]
-    sample = made_inputs(interface, store).samples(interface)[0]
+    sample = random_inputs(interface, store).samples(interface)[0]
     assert set(_read(sample, "i").ravel()) == set(range(8))
     assert _read(sample, "b").dtype == np.bool_
 
 
 def test_shipped_samples_are_used_where_they_lie(tmp_path):
     np.save(tmp_path / "s.npy", _numbers(2, 4, 4, 3))
-    samples = shipped_inputs(tmp_path / "s.npy", ("one", "two"), "abc").samples([IMAGE])
+    samples = builtin_inputs(tmp_path / "s.npy", ("one", "two"), "abc").samples([IMAGE])
     assert [sample.name for sample in samples] == ["one", "two"]
     assert _read(samples[1]).ravel()[0] == 48
 
@@ -181,7 +181,7 @@ def test_an_input_of_bfloat16_is_given_and_made_in_float32(given, store):
     array = np.array([[0.5, 1.25]], np.float32)
     (sample,) = given(array, value).samples([value])
     assert _read(sample, "x").tobytes() == array.tobytes()
-    made = made_inputs([value], store).samples([value])
+    made = random_inputs([value], store).samples([value])
     assert _read(made[0], "x").dtype == np.float32
 
 
@@ -189,6 +189,6 @@ def test_an_input_of_bfloat16_is_given_and_made_in_float32(given, store):
 def test_an_input_of_no_numbers_is_refused(given, store, dtype):
     value = ValueInfo("words", dtype, (1, 2))
     with pytest.raises(InputError, match=f"'words' takes {dtype}, which is no format of numbers"):
-        made_inputs([value], store)
+        random_inputs([value], store)
     with pytest.raises(InputError, match="no format of numbers"):
         given(_numbers(1, 2), value)

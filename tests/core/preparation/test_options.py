@@ -11,7 +11,11 @@ from xbackend.commands.arguments.convert import CONVERT_EXAMPLES
 from xbackend.commands.main import main
 from xbackend.errors import UsageError
 from xbackend.plugins import registry
-from xbackend.preparation.options import kind, parse_options, refuse_unused
+from xbackend.preparation.converter_options import (
+    options_label,
+    parse_options,
+    reject_unused_options,
+)
 from xbackend.store.cohort import sections
 from xbackend.store.records import Run
 
@@ -64,14 +68,14 @@ STEPS: list[dict[str, Any]] = [
 
 
 def test_a_kind_is_all_that_the_converters_were_told() -> None:
-    assert kind(STEPS) == "onnx_to_int8.per_channel=true,onnx_to_int8.weight=uint8"
-    assert kind(STEPS[1:]) is None
+    assert options_label(STEPS) == "onnx_to_int8.per_channel=true,onnx_to_int8.weight=uint8"
+    assert options_label(STEPS[1:]) is None
 
 
 def test_options_that_nothing_takes_are_refused() -> None:
-    refuse_unused({"onnx_to_int8": {"weight": "uint8"}}, STEPS)
+    reject_unused_options({"onnx_to_int8": {"weight": "uint8"}}, STEPS)
     with pytest.raises(UsageError) as caught:
-        refuse_unused({"onnx_to_int8": {"weight": "uint8"}}, STEPS[1:])
+        reject_unused_options({"onnx_to_int8": {"weight": "uint8"}}, STEPS[1:])
     assert str(caught.value) == (
         "'--option onnx_to_int8.weight' has no effect here; what is made takes onnx_to_graph."
     )

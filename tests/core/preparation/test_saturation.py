@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 from xbackend.commands.main import main
-from xbackend.preparation.saturation import Exposure, exposures, reached, warning
+from xbackend.preparation.saturation import (
+    SaturationRisk,
+    measure_saturation,
+    saturation_risks,
+    saturation_warning,
+)
 from xbackend.worker.artifact import Artifact, Layer
 from xbackend.worker.graph import Graph, Node
 from xbackend.worker.tensor import of
@@ -68,14 +73,16 @@ def column(*weights: int) -> Array:
 def test_neighbours_in_a_column_are_added(
     operator: str, weights: tuple[int, ...], possible: int | None
 ) -> None:
-    found = exposures(graph_of(operator, column(*weights)))
-    assert found == (() if possible is None else (Exposure("y", operator, possible),))
+    found = saturation_risks(graph_of(operator, column(*weights)))
+    assert found == (() if possible is None else (SaturationRisk("y", operator, possible),))
 
 
 def test_a_transposed_matrix_has_its_neighbours_in_rows() -> None:
     weights = np.int8([[100, 100, 0, 0]])
-    assert exposures(graph_of("QGemm", weights, transB=1)) == (Exposure("y", "QGemm", 51000),)
-    assert exposures(graph_of("QGemm", weights)) == ()
+    assert saturation_risks(graph_of("QGemm", weights, transB=1)) == (
+        SaturationRisk("y", "QGemm", 51000),
+    )
+    assert saturation_risks(graph_of("QGemm", weights)) == ()
 
 
 def kernel(shape: tuple[int, ...], *places: tuple[int, ...]) -> Array:
@@ -89,49 +96,53 @@ def kernel(shape: tuple[int, ...], *places: tuple[int, ...]) -> Array:
 def test_neighbours_in_a_convolution_are_channels_of_one_place() -> None:
     shape = (1, 2, 1, 2)
     channels = kernel(shape, (0, 0, 0, 1), (0, 1, 0, 1))
-    assert exposures(graph_of("QLinearConv", channels)) == (Exposure("y", "QLinearConv", 51000),)
+    assert saturation_risks(graph_of("QLinearConv", channels)) == (
+        SaturationRisk("y", "QLinearConv", 51000),
+    )
     columns = kernel(shape, (0, 0, 0, 0), (0, 0, 0, 1))
-    assert exposures(graph_of("QLinearConv", columns)) == ()
+    assert saturation_risks(graph_of("QLinearConv", columns)) == ()
 
 
 def test_with_an_odd_number_of_channels_neighbours_reach_over_places() -> None:
     weights = kernel((1, 3, 1, 2), (0, 2, 0, 0), (0, 0, 0, 1))
-    assert exposures(graph_of("ConvInteger", weights)) == (Exposure("y", "ConvInteger", 51000),)
+    assert saturation_risks(graph_of("ConvInteger", weights)) == (
+        SaturationRisk("y", "ConvInteger", 51000),
+    )
 
 
 def test_a_depthwise_convolution_adds_in_32_bits() -> None:
     weights = kernel((2, 1, 1, 2), (0, 0, 0, 0), (0, 0, 0, 1))
-    assert exposures(graph_of("QLinearConv", weights, group=2)) == ()
-    assert exposures(graph_of("QLinearConv", weights, group=1))
+    assert saturation_risks(graph_of("QLinearConv", weights, group=2)) == ()
+    assert saturation_risks(graph_of("QLinearConv", weights, group=1))
 
 
 def test_unsigned_weights_and_signed_activations_of_integer_operators_do_not_saturate() -> None:
-    assert exposures(graph_of("QLinearMatMul", np.uint8([[255], [255]]))) == ()
-    assert exposures(graph_of("QLinearMatMul", column(127, 127), "int8")) == ()
+    assert saturation_risks(graph_of("QLinearMatMul", np.uint8([[255], [255]]))) == ()
+    assert saturation_risks(graph_of("QLinearMatMul", column(127, 127), "int8")) == ()
 
 
 @pytest.mark.parametrize("activation", ["uint8", "int8"])
 def test_between_quantize_and_dequantize_signed_activations_saturate_too(activation: str) -> None:
-    found = exposures(qdq_graph("MatMul", column(127, 127), activation))
-    assert found == (Exposure("y", "MatMul", 64770),)
-    assert exposures(qdq_graph("MatMul", np.uint8([[255], [255]]), activation)) == ()
+    found = saturation_risks(qdq_graph("MatMul", column(127, 127), activation))
+    assert found == (SaturationRisk("y", "MatMul", 64770),)
+    assert saturation_risks(qdq_graph("MatMul", np.uint8([[255], [255]]), activation)) == ()
 
 
 def test_inputs_reach_what_they_reach() -> None:
     graph = graph_of("QLinearMatMul", column(100, 100, -128, -128))
     samples = [np.uint8([[255, 10, 0, 0], [200, 200, 0, 0]]), np.uint8([[0, 0, 100, 50]])]
-    (found,) = reached(graph, lambda name: samples if name == "x" else [])
-    assert found == Exposure("y", "QLinearMatMul", -65280, reached=40000, share=1 / 3)
+    (found,) = measure_saturation(graph, lambda name: samples if name == "x" else [])
+    assert found == SaturationRisk("y", "QLinearMatMul", -65280, reached=40000, share=1 / 3)
 
 
 def test_what_is_reached_at_a_border_counts_the_padding_as_the_zero_point() -> None:
     weights = np.int8([127, 127, 0, 0]).reshape(2, 1, 1, 2)
     graph = graph_of("QLinearConv", weights, pads=[0, 1, 0, 0], group=1)
     image = np.full((1, 1, 1, 3), 100, np.uint8)
-    (found,) = reached(graph, lambda name: [image])
-    assert found == Exposure("y", "QLinearConv", 64770, reached=25400, share=0.0)
+    (found,) = measure_saturation(graph, lambda name: [image])
+    assert found == SaturationRisk("y", "QLinearConv", 64770, reached=25400, share=0.0)
     high = np.full((1, 1, 1, 3), 255, np.uint8)
-    (found,) = reached(graph, lambda name: [high])
+    (found,) = measure_saturation(graph, lambda name: [high])
     assert (found.reached, found.share) == (64770, pytest.approx(1 / 3))
 
 
@@ -140,18 +151,18 @@ def test_each_group_sees_its_own_channels() -> None:
     weights[3] = 127
     graph = graph_of("QLinearConv", weights, group=2)
     image = np.uint8([255, 255, 1, 2]).reshape(1, 4, 1, 1)
-    (found,) = reached(graph, lambda name: [image])
+    (found,) = measure_saturation(graph, lambda name: [image])
     assert (found.possible, found.reached, found.share) == (64770, 3 * 127, 0.0)
 
 
 def test_without_activations_nothing_is_said_of_them() -> None:
-    (found,) = reached(graph_of("QGemm", column(127, 127)), lambda name: [])
+    (found,) = measure_saturation(graph_of("QGemm", column(127, 127)), lambda name: [])
     assert (found.reached, found.share) == (None, None)
 
 
 def test_the_warning_is_one_sentence_with_the_cure() -> None:
-    exposed = [Exposure(name, "QGemm", value) for name, value in zip("abcd", (1, -9, 5, 2))]  # noqa: B905
-    assert warning("m", "It saturates on some", exposed) == (
+    exposed = [SaturationRisk(name, "QGemm", value) for name, value in zip("abcd", (1, -9, 5, 2))]  # noqa: B905
+    assert saturation_warning("m", "It saturates on some", exposed) == (
         "warning: in a, b, c and 1 more layers of m in int8 two products can add up to -9, which "
         "16 bits do not hold: It saturates on some; --option onnx_to_int8.weight=uint8 or "
         "--option onnx_to_int8.reduce_range=true quantizes without that."

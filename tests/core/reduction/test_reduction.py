@@ -18,8 +18,8 @@ from xbackend.commands.main import main
 from xbackend.comparison.findings import INHERITED, NONE, OWN, UNKNOWN, Isolation, LayerVerdict
 from xbackend.errors import XbackendError
 from xbackend.numerics.metrics import Metrics
-from xbackend.reduction.reduction import first_layer
-from xbackend.testing.bench import Bench
+from xbackend.reduction.reduction import first_divergent_layer
+from xbackend.testing.store_builder import StoreBuilder
 from xbackend.worker.tensor import of
 
 Command = Callable[..., Any]
@@ -83,7 +83,7 @@ def _show(folder: Path, xbackend: Command) -> None:
     ],
 )
 def test_what_cannot_be_reduced_is_refused_in_one_sentence(
-    bench: Bench,
+    bench: StoreBuilder,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -92,12 +92,12 @@ def test_what_cannot_be_reduced_is_refused_in_one_sentence(
 ) -> None:
     bench.run({"y": [1.0]})
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(reducing, "carry_out", lambda order, means: [*means.store.runs()])
+    monkeypatch.setattr(reducing, "execute", lambda order, means: [*means.store.runs()])
     assert main(["reduce", *arguments, "--store", str(bench.store.folder)]) == 2
     assert words in capsys.readouterr().err
 
 
-def test_two_models_are_refused(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_models_are_refused(bench: StoreBuilder, capsys: pytest.CaptureFixture[str]) -> None:
     for letter in "ab":
         model = {"name": letter, "digest": letter * 64, "source": letter}
         bench.run({"y": [1.0]}, {"conv": [1.0]}, model=model)
@@ -106,7 +106,7 @@ def test_two_models_are_refused(bench: Bench, capsys: pytest.CaptureFixture[str]
     assert "are of two models" in capsys.readouterr().err
 
 
-def _isolation(bench: Bench, *verdicts: tuple[str, bool]) -> Isolation:
+def _isolation(bench: StoreBuilder, *verdicts: tuple[str, bool]) -> Isolation:
     bench.run({"y": [1.0]})
     (run,) = bench.compare().runs
     layers = []
@@ -126,9 +126,9 @@ def _isolation(bench: Bench, *verdicts: tuple[str, bool]) -> Isolation:
     ],
 )
 def test_it_begins_with_the_first_layer_that_has_an_error_of_its_own_or_differs(
-    bench: Bench, verdicts: list[tuple[str, bool]], tap: str
+    bench: StoreBuilder, verdicts: list[tuple[str, bool]], tap: str
 ) -> None:
-    assert first_layer(_isolation(bench, *verdicts)).tap == tap
+    assert first_divergent_layer(_isolation(bench, *verdicts)).tap == tap
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_it_begins_with_the_first_layer_that_has_an_error_of_its_own_or_differs(
     [((NONE, False), "there is nothing to reduce"), ((OWN, True), "no finding to reduce")],
 )
 def test_where_nothing_differs_that_counts_nothing_is_reduced(
-    bench: Bench, verdict: tuple[str, bool], words: str
+    bench: StoreBuilder, verdict: tuple[str, bool], words: str
 ) -> None:
     with pytest.raises(XbackendError, match=words):
-        first_layer(_isolation(bench, verdict))
+        first_divergent_layer(_isolation(bench, verdict))

@@ -13,15 +13,15 @@ from onnx.reference import ReferenceEvaluator
 
 from xbackend.diagnosis.cut_graph import TensorType
 from xbackend.reduction.reproducer import (
-    Case,
-    dimensions,
+    Reproducer,
+    batch_models,
     extents,
     extract,
-    keep,
-    pack,
-    simpler,
-    stops,
-    unpack,
+    growing_windows,
+    keep_indices,
+    reducible_dimensions,
+    simplifications,
+    split_outputs,
 )
 from xbackend.worker.tensor import of
 
@@ -53,13 +53,13 @@ def _compute(model: onnx.ModelProto, inputs: Mapping[str, Any]) -> dict[str, Arr
     return dict(zip(names, ReferenceEvaluator(model).run(None, arrays), strict=True))
 
 
-def _case(node: onnx.NodeProto, x: Array, **weights: Array) -> Case:
+def _case(node: onnx.NodeProto, x: Array, **weights: Array) -> Reproducer:
     model = _model([node], {"x": x}, weights)
     y = _compute(model, {"x": x})["y"]
     return extract(model, "y", {"x": of(x)}, TensorType("float32", y.shape))
 
 
-def _conv() -> Case:
+def _conv() -> Reproducer:
     node = helper.make_node("Conv", ["x", "w", "b"], ["y"], pads=[1] * 4, kernel_shape=[3, 3])
     return _case(node, _numbers(2, 4, 5, 6), w=_numbers(3, 4, 3, 3), b=_numbers(3))
 
@@ -84,7 +84,7 @@ def test_fewer_samples_and_channels_out_are_those_of_the_whole(
     dimension: str, indices: list[int], axis: int
 ) -> None:
     case = _conv()
-    smaller = keep(case, dimension, indices)
+    smaller = keep_indices(case, dimension, indices)
     assert smaller is not None
     onnx.checker.check_model(smaller.model, full_check=True)
     whole, part = (_compute(each.model, each.inputs)["y"] for each in (case, smaller))
@@ -93,7 +93,7 @@ def test_fewer_samples_and_channels_out_are_those_of_the_whole(
 
 @pytest.mark.parametrize("dimension", ["w[1]", "x[2]", "x[3]", "w[2]", "w[3]"])
 def test_smaller_windows_planes_and_channels_in_are_sound_models(dimension: str) -> None:
-    smaller = keep(_conv(), dimension, [1, 2])
+    smaller = keep_indices(_conv(), dimension, [1, 2])
     assert smaller is not None
     onnx.checker.check_model(smaller.model, full_check=True)
     (declared,) = smaller.model.graph.output
@@ -115,7 +115,7 @@ def test_a_product_of_matrices_has_rows_columns_and_what_is_summed(turned: int) 
     case = _case(node, _numbers(3, 5), w=np.ascontiguousarray(weight), b=_numbers(4))
     assert sorted(extents(case).values()) == [3, 4, 5]
     name = next(name for name, extent in extents(case).items() if extent == 4)
-    smaller = keep(case, name, [1, 3])
+    smaller = keep_indices(case, name, [1, 3])
     assert smaller is not None
     whole, part = (_compute(each.model, each.inputs)["y"] for each in (case, smaller))
     assert np.array_equal(part, whole[:, [1, 3]])
@@ -128,7 +128,7 @@ def test_stacks_of_matrices_are_cut_together() -> None:
 
 def test_what_is_stretched_is_not_cut() -> None:
     case = _case(helper.make_node("Add", ["x", "w"], ["y"]), _numbers(2, 3, 4), w=_numbers(3, 1))
-    assert dimensions(case) == {
+    assert reducible_dimensions(case) == {
         "x[2]": [("x", 2)],
         "w[0]": [("w", 0), ("x", 1)],
         "x[0]": [("x", 0)],
@@ -158,7 +158,7 @@ CHAIN = [
 
 def test_windows_grow_from_one_node_to_the_inputs() -> None:
     model = _model(CHAIN, {"x": _numbers(2)}, {"w": _numbers(2)})
-    found = stops(model, "c", ("x", "a", "b", "c", "y"))
+    found = growing_windows(model, "c", ("x", "a", "b", "c", "y"))
     assert [(size, sorted(given)) for size, given in found] == [
         (1, ["a", "b", "x"]),
         (2, ["a", "x"]),
@@ -177,11 +177,11 @@ def test_a_window_computes_what_the_network_does() -> None:
 
 
 def test_cases_side_by_side_give_what_each_gives_alone() -> None:
-    one, other = _conv(), keep(_conv(), "b[0]", [2])
+    one, other = _conv(), keep_indices(_conv(), "b[0]", [2])
     assert other is not None
-    both = pack([one, other])
+    both = batch_models([one, other])
     onnx.checker.check_model(both.model, full_check=True)
-    found = unpack([one, other], _compute(both.model, both.inputs))
+    found = split_outputs([one, other], _compute(both.model, both.inputs))
     for case, values in zip([one, other], found, strict=True):
         assert np.array_equal(values["y"], _compute(case.model, case.inputs)["y"])
 
@@ -189,7 +189,7 @@ def test_cases_side_by_side_give_what_each_gives_alone() -> None:
 def test_simpler_forms_are_ones_and_fewer_bits_of_the_mantissa() -> None:
     values = np.array([1 + 2**-3 + 2**-9, -3.0], np.float32)
     case = _case(helper.make_node("Relu", ["x"], ["y"]), values)
-    (forms,) = simpler(case)
+    (forms,) = simplifications(case)
     made = [form(case) for form in forms]
     found = [None if each is None else each.inputs["x"].array.tolist() for each in made]
     assert found == [

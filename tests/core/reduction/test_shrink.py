@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
-from xbackend.reduction.shrink import Budget, shrink, simplest
+from xbackend.reduction.shrink import Budget, shrink, simplify
 
 Case = Mapping[str, tuple[int, ...]]
 """For each dimension the indices that are left of it."""
@@ -102,7 +102,7 @@ def test_without_time_nothing_is_tried() -> None:
 def test_how_it_goes_is_told() -> None:
     said: list[str] = []
     case = {"a": tuple(range(8)), "b": (0, 1)}
-    shrink(case, extents, keep, needs(a={1}, b={0, 1}), Budget(100, 60.0, tell=said.append))
+    shrink(case, extents, keep, needs(a={1}, b={0, 1}), Budget(100, 60.0, log=said.append))
     assert said[-1].endswith("trials; what is left: b 2")
 
 
@@ -115,7 +115,7 @@ def test_the_simplest_form_that_shows_the_difference_is_taken(least: int, expect
     case: Case = {"a": (50,), "b": (50,)}
     forms = [[_form("a", value) for value in (0, 2, 4, 8)]]
     difference = Difference(lambda tried: tried["a"][0] >= least)
-    found = simplest(case, forms, difference, Budget(100, 60.0))
+    found = simplify(case, forms, difference, Budget(100, 60.0))
     assert found == {"a": (expected,), "b": (50,)}
 
 
@@ -123,4 +123,4 @@ def test_forms_that_do_not_bear_each_other_are_not_taken_together() -> None:
     case: Case = {"a": (9,), "b": (9,)}
     forms = [[_form("a", 0)], [_form("b", 0)]]
     difference = Difference(lambda tried: tried["a"][0] + tried["b"][0] > 0)
-    assert simplest(case, forms, difference, Budget(100, 60.0)) == {"a": (0,), "b": (9,)}
+    assert simplify(case, forms, difference, Budget(100, 60.0)) == {"a": (0,), "b": (9,)}

@@ -17,7 +17,7 @@ from xbackend.reports import activations as activations_report
 from xbackend.reports import csv as csv_report
 from xbackend.reports import json as json_report
 from xbackend.reports import layers as layers_report
-from xbackend.testing.bench import Bench
+from xbackend.testing.store_builder import StoreBuilder
 
 Array = np.ndarray[Any, Any]
 
@@ -74,7 +74,7 @@ def ulps(*steps: int) -> Array:
     return (np.array([steps], np.int32) + 0x3F80_0000).view(np.float32)
 
 
-def run(bench: Bench, conv: Array, relu: Array, pool: Array, y: Array, **keys: Any) -> None:
+def run(bench: StoreBuilder, conv: Array, relu: Array, pool: Array, y: Array, **keys: Any) -> None:
     taps = {"conv": conv, "relu": relu, "pool": pool}
     neutral = keys.pop("neutral", True)
     result = bench.result("0", {"y": y}, taps, neutral)
@@ -83,7 +83,7 @@ def run(bench: Bench, conv: Array, relu: Array, pool: Array, y: Array, **keys: A
 
 
 @pytest.fixture
-def filled(bench: Bench) -> Bench:
+def filled(bench: StoreBuilder) -> StoreBuilder:
     """Conv: {0} {1 2} {3}; Relu: {0 1 2} {3}; MaxPool: {0 1} {2 3}; Softmax: {0 3} {1 2}.
 
     Run 3 is not neutral, so its output is not held against its pool; run 1 is emulated.
@@ -97,19 +97,19 @@ def filled(bench: Bench) -> Bench:
     return bench
 
 
-def test_the_layers_say_where_classes_are_born_and_collapse(filled: Bench) -> None:
+def test_the_layers_say_where_classes_are_born_and_collapse(filled: StoreBuilder) -> None:
     shown = layers_report.render(filled.compare())
     assert shown.startswith(LAYERS_TABLE), shown
     assert "To draw it" in shown
 
 
-def test_the_activations_say_what_became_of_deviations(filled: Bench) -> None:
+def test_the_activations_say_what_became_of_deviations(filled: StoreBuilder) -> None:
     shown = activations_report.render(filled.compare())
     assert ACTIVATIONS_TABLE in shown, shown
     assert shown.startswith("net, float32, 1 input, 4 runs\n")
 
 
-def test_the_cells_are_those_of_the_document(filled: Bench) -> None:
+def test_the_cells_are_those_of_the_document(filled: StoreBuilder) -> None:
     document = json.loads(json_report.render(filled.compare()))
     rows = list(csv.DictReader(io.StringIO(csv_report.render_activations(filled.compare()))))
     assert [row["tap_after"] for row in rows] == ["relu", "pool", "y"]
@@ -126,7 +126,7 @@ def test_the_cells_are_those_of_the_document(filled: Bench) -> None:
     assert cells["y"]["origin_unknown"] == "run-3"
 
 
-def test_what_is_not_known_is_a_question_mark(bench: Bench) -> None:
+def test_what_is_not_known_is_a_question_mark(bench: StoreBuilder) -> None:
     for value in (1.0, 2.0):
         bench.run({"y": [value]}, {"conv": [value]})
     shown = layers_report.render(bench.compare())
@@ -135,7 +135,7 @@ def test_what_is_not_known_is_a_question_mark(bench: Bench) -> None:
     assert "Of 2 layers neither is known." in shown
 
 
-def test_one_run_alone_and_no_run_are_told_so(bench: Bench) -> None:
+def test_one_run_alone_and_no_run_are_told_so(bench: StoreBuilder) -> None:
     bench.run(None, status="failed", error={"stage": "x", "symptom": "y", "message": "z"})
     assert layers_report.render(bench.compare()).startswith("No run gave outputs")
     assert activations_report.render(bench.compare()).startswith("No run recorded an activation")
@@ -143,7 +143,7 @@ def test_one_run_alone_and_no_run_are_told_so(bench: Bench) -> None:
     assert "One run alone" in layers_report.render(bench.compare())
 
 
-def test_the_plots_name_layers_and_mark_what_they_do(filled: Bench, tmp_path: Path) -> None:
+def test_the_plots_name_layers_and_mark_what_they_do(filled: StoreBuilder, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     words = ["compare", "--store", str(filled.store.folder), "--format"]
     paths = {name: tmp_path / f"{name}.svg" for name in ("layers", "activations")}

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from xbackend.commands.main import main
-from xbackend.testing.bench import Bench
+from xbackend.testing.store_builder import StoreBuilder
 
 DRAWN = ("activations", "cumulative", "dendrogram", "layers")
 
 
 @pytest.fixture
-def filled(bench: Bench) -> Bench:
+def filled(bench: StoreBuilder) -> StoreBuilder:
     """Three machines in two classes, with names that a plot could take for formulas."""
     places = (("a$x_1$", "Skylake", 1.0), ("b$\\frac{$", "Haswell", 1.0), ("c", "Ice Lake", 1.5))
     for place, name, value in places:
@@ -24,7 +24,7 @@ def filled(bench: Bench) -> Bench:
     return bench
 
 
-def draw(bench: Bench, name: str, path: Path) -> int:
+def draw(bench: StoreBuilder, name: str, path: Path) -> int:
     words = ["compare", "--store", str(bench.store.folder), "--format", name]
     return main([*words, "--output", str(path)])
 
@@ -34,7 +34,9 @@ def texts(path: Path) -> list[str]:
     return re.findall(r"<!-- (.*?) -->", path.read_text(encoding="utf-8"))
 
 
-def test_the_curve_has_its_machines_and_what_it_counts(filled: Bench, tmp_path: Path) -> None:
+def test_the_curve_has_its_machines_and_what_it_counts(
+    filled: StoreBuilder, tmp_path: Path
+) -> None:
     pytest.importorskip("matplotlib")
     path = tmp_path / "figure.svg"
     assert draw(filled, "cumulative", path) == 0
@@ -45,7 +47,7 @@ def test_the_curve_has_its_machines_and_what_it_counts(filled: Bench, tmp_path: 
     assert "classes so far" in shown
 
 
-def test_the_tree_has_its_classes_and_their_platforms(filled: Bench, tmp_path: Path) -> None:
+def test_the_tree_has_its_classes_and_their_platforms(filled: StoreBuilder, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     path = tmp_path / "figure.svg"
     assert draw(filled, "dendrogram", path) == 0
@@ -57,7 +59,9 @@ def test_the_tree_has_its_classes_and_their_platforms(filled: Bench, tmp_path: P
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_the_same_store_gives_the_same_plot(filled: Bench, tmp_path: Path, name: str) -> None:
+def test_the_same_store_gives_the_same_plot(
+    filled: StoreBuilder, tmp_path: Path, name: str
+) -> None:
     pytest.importorskip("matplotlib")
     one, two = tmp_path / "one.svg", tmp_path / "two.svg"
     assert [draw(filled, name, path) for path in (one, two)] == [0, 0]
@@ -67,7 +71,7 @@ def test_the_same_store_gives_the_same_plot(filled: Bench, tmp_path: Path, name:
 @pytest.mark.parametrize("name", DRAWN)
 @pytest.mark.parametrize(("suffix", "magic"), [("PNG", b"\x89PNG\r\n"), ("pdf", b"%PDF-")])
 def test_a_plot_can_be_a_png_or_a_pdf(
-    filled: Bench, tmp_path: Path, name: str, suffix: str, magic: bytes
+    filled: StoreBuilder, tmp_path: Path, name: str, suffix: str, magic: bytes
 ) -> None:
     pytest.importorskip("matplotlib")
     path = tmp_path / f"figure.{suffix}"
@@ -75,14 +79,14 @@ def test_a_plot_can_be_a_png_or_a_pdf(
     assert path.read_bytes().startswith(magic)
 
 
-def test_a_text_file_gets_the_text(filled: Bench, tmp_path: Path) -> None:
+def test_a_text_file_gets_the_text(filled: StoreBuilder, tmp_path: Path) -> None:
     path = tmp_path / "figure.txt"
     assert draw(filled, "dendrogram", path) == 0
     assert "class 2: c" in path.read_text()
 
 
 def test_a_report_that_cannot_be_drawn_names_those_that_can(
-    filled: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    filled: StoreBuilder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "figure.svg"
     assert draw(filled, "markdown", path) == 2
@@ -93,7 +97,7 @@ def test_a_report_that_cannot_be_drawn_names_those_that_can(
 
 
 def test_a_plot_without_matplotlib_says_what_to_install(
-    filled: Bench,
+    filled: StoreBuilder,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -115,7 +119,7 @@ def test_what_cannot_be_drawn_is_told_before_anything_is_run(
 
 
 def test_nothing_to_draw_is_one_sentence(
-    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bench: StoreBuilder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("matplotlib")
     bench.run({"y": [1.0]})

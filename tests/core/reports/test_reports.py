@@ -15,8 +15,8 @@ from xbackend.reports import csv as csv_report
 from xbackend.reports import html as html_report
 from xbackend.reports import json as json_report
 from xbackend.reports import markdown, terminal
-from xbackend.reports.wording import number, percent, printable, shorten
-from xbackend.testing.bench import Bench
+from xbackend.reports.formatting import format_number, format_percent, printable, shorten
+from xbackend.testing.store_builder import StoreBuilder
 
 ONE_ULP = float(np.nextafter(np.float32(0.5), np.float32(1)))
 HOSTILE = "<script>alert('|x|')</script>\x1b[31m\n|"
@@ -60,7 +60,7 @@ def _eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def filled(bench: Bench) -> Bench:
+def filled(bench: StoreBuilder) -> StoreBuilder:
     """Three configurations in two classes, one of them run three times, and one that failed."""
     same = {"y": [0.25, 0.5]}, {"conv": [1.0, 2.0], "relu": [1.0, 2.0]}
     other = {"y": [0.25, ONE_ULP]}, {"conv": [1.0, 2.0], "relu": [1.0, 2.5]}
@@ -74,7 +74,7 @@ def filled(bench: Bench) -> Bench:
 
 
 @pytest.fixture
-def hostile(bench: Bench) -> Bench:
+def hostile(bench: StoreBuilder) -> StoreBuilder:
     """Names that a model could hold to do harm where they are shown."""
     layers = [{"tap": HOSTILE, "layer": 0, "operator": HOSTILE}]
     model = {"name": HOSTILE, "digest": "d" * 64, "source": "x"}
@@ -85,11 +85,11 @@ def hostile(bench: Bench) -> Bench:
     return bench
 
 
-def test_the_terminal_shows_who_agrees_with_whom_and_where_they_part(filled: Bench) -> None:
+def test_the_terminal_shows_who_agrees_with_whom_and_where_they_part(filled: StoreBuilder) -> None:
     assert terminal.render(filled.compare()) == AT_A_GLANCE
 
 
-def test_runs_that_agree_are_told_so_in_one_sentence(bench: Bench) -> None:
+def test_runs_that_agree_are_told_so_in_one_sentence(bench: StoreBuilder) -> None:
     for backend in ("ort", "torch", "tf"):
         bench.run({"y": [1.0]}, {"conv": [1.0]}, backend=backend)
     text = terminal.render(bench.compare())
@@ -97,26 +97,26 @@ def test_runs_that_agree_are_told_so_in_one_sentence(bench: Bench) -> None:
     assert "operator" not in text
 
 
-def test_outputs_alone_that_agree_promise_nothing_about_layers(bench: Bench) -> None:
+def test_outputs_alone_that_agree_promise_nothing_about_layers(bench: StoreBuilder) -> None:
     for taps in ({"conv": [1.0]}, {}):
         bench.run({"y": [1.0]}, taps)
     assert "All 2 runs give the same bits." in terminal.render(bench.compare())
 
 
-def test_a_layer_that_differs_under_equal_outputs_is_named(bench: Bench) -> None:
+def test_a_layer_that_differs_under_equal_outputs_is_named(bench: StoreBuilder) -> None:
     for value in (-1.0, -2.0):
         bench.run({"y": [0.0]}, {"conv": [value], "relu": [0.0]})
     text = " ".join(terminal.render(bench.compare()).split())
     assert "same bits, although a layer differs: layer 0 (Conv, tap 'conv')." in text
 
 
-def test_one_run_alone_is_not_called_agreement(bench: Bench) -> None:
+def test_one_run_alone_is_not_called_agreement(bench: StoreBuilder) -> None:
     bench.run({"y": [1.0]})
     text = terminal.render(bench.compare())
     assert "One run alone: there is nothing to compare it with." in text
 
 
-def test_label_flips_are_in_the_verdict(bench: Bench) -> None:
+def test_label_flips_are_in_the_verdict(bench: StoreBuilder) -> None:
     for values in ([0.25, 0.75], [0.75, 0.25]):
         bench.run({"y": values})
     text = " ".join(terminal.render(bench.compare()).split())
@@ -124,26 +124,26 @@ def test_label_flips_are_in_the_verdict(bench: Bench) -> None:
     assert "labels flip in 1 run." in text
 
 
-def test_integers_are_told_by_their_distance(bench: Bench) -> None:
+def test_integers_are_told_by_their_distance(bench: StoreBuilder) -> None:
     for value in (3, 5):
         bench.run({"y": np.array([[value, 0]], np.int8)}, precision="int8")
     assert "integers are up to 2 apart" in " ".join(terminal.render(bench.compare()).split())
 
 
-def test_outputs_that_cannot_be_compared_are_told_so(bench: Bench) -> None:
+def test_outputs_that_cannot_be_compared_are_told_so(bench: StoreBuilder) -> None:
     for count in (2, 3):
         bench.run({"y": np.ones((1, count), np.float32)})
     assert "their dtypes or shapes differ" in " ".join(terminal.render(bench.compare()).split())
 
 
-def test_nan_against_a_number_is_noted(bench: Bench) -> None:
+def test_nan_against_a_number_is_noted(bench: StoreBuilder) -> None:
     for value in (1.0, float("nan")):
         bench.run({"y": [value, 0.0]})
     text = " ".join(terminal.render(bench.compare()).split())
     assert "NaN or infinity stands against another number at 1 element of the outputs." in text
 
 
-def test_repeats_that_contradict_one_another_are_not_deterministic(bench: Bench) -> None:
+def test_repeats_that_contradict_one_another_are_not_deterministic(bench: StoreBuilder) -> None:
     for repeat, value in enumerate((1.0, 2.0, 1.0)):
         bench.run({"y": [value]}, repeat=repeat)
     bench.run({"y": [1.0]}, backend="torch")
@@ -152,7 +152,7 @@ def test_repeats_that_contradict_one_another_are_not_deterministic(bench: Bench)
     assert "ort 1.0, native ×2" in text
 
 
-def test_settings_are_shown_only_where_they_tell_runs_apart(bench: Bench) -> None:
+def test_settings_are_shown_only_where_they_tell_runs_apart(bench: StoreBuilder) -> None:
     for threads in (1, 2):
         bench.run({"y": [1.0]}, settings={"threads": threads, "mode": "eager"})
     text = terminal.render(bench.compare())
@@ -160,7 +160,9 @@ def test_settings_are_shown_only_where_they_tell_runs_apart(bench: Bench) -> Non
     assert "mode" not in text
 
 
-def test_a_processor_is_shown_only_where_the_platform_does_not_imply_it(bench: Bench) -> None:
+def test_a_processor_is_shown_only_where_the_platform_does_not_imply_it(
+    bench: StoreBuilder,
+) -> None:
     for platform, device in (("native", "Old"), ("native", "New"), ("qemu:Haswell", "QEMU")):
         bench.run({"y": [1.0]}, platform=platform, hardware={"device": device})
     text = terminal.render(bench.compare())
@@ -169,20 +171,20 @@ def test_a_processor_is_shown_only_where_the_platform_does_not_imply_it(bench: B
     assert "processor=QEMU" not in text
 
 
-def test_runs_of_one_platform_on_one_processor_do_not_name_it(bench: Bench) -> None:
+def test_runs_of_one_platform_on_one_processor_do_not_name_it(bench: StoreBuilder) -> None:
     for platform in ("native", "qemu:Haswell"):
         bench.run({"y": [1.0]}, platform=platform, hardware={"device": f"CPU of {platform}"})
     assert "processor" not in terminal.render(bench.compare())
 
 
-def test_what_a_run_that_is_ok_could_not_do_is_noted(bench: Bench) -> None:
+def test_what_a_run_that_is_ok_could_not_do_is_noted(bench: StoreBuilder) -> None:
     failure = {"stage": "taps", "symptom": "MemoryError", "message": "No taps."}
     bench.run({"y": [1.0]}, error=failure)
     assert "Note: ort float32, native: No taps." in terminal.render(bench.compare())
 
 
 @pytest.mark.parametrize("report", [terminal, markdown])
-def test_a_crowd_of_runs_is_shown_class_by_class(bench: Bench, report: Any) -> None:
+def test_a_crowd_of_runs_is_shown_class_by_class(bench: StoreBuilder, report: Any) -> None:
     """120 platforms, every third in the second class: two rows, and how to see all."""
     for n in range(120):
         bench.run({"y": [0.25, ONE_ULP if n % 3 == 2 else 0.5]}, platform=f"host{n}")
@@ -197,7 +199,7 @@ def test_a_crowd_of_runs_is_shown_class_by_class(bench: Bench, report: Any) -> N
     assert "host119" in html_report.render(bench.compare())
 
 
-def test_notes_on_a_crowd_name_the_first_and_count_the_rest(bench: Bench) -> None:
+def test_notes_on_a_crowd_name_the_first_and_count_the_rest(bench: StoreBuilder) -> None:
     for n in range(12):
         bench.run({"y": [0.5]}, {"conv": [1.0]}, neutral=False, platform=f"host{n}")
     shown = terminal.render(bench.compare()).replace("\n  ", " ")
@@ -205,7 +207,7 @@ def test_notes_on_a_crowd_name_the_first_and_count_the_rest(bench: Bench) -> Non
     assert "Note: 4 more runs likewise" in shown
 
 
-def test_many_samples_fold_into_one_class_column(bench: Bench) -> None:
+def test_many_samples_fold_into_one_class_column(bench: StoreBuilder) -> None:
     for last in (1.0, 2.0):
         samples = [bench.result(str(n), {"y": [1.0]}, {}) for n in range(9)]
         bench.write(results=[*samples, bench.result("9", {"y": [last]}, {})])
@@ -216,7 +218,7 @@ def test_many_samples_fold_into_one_class_column(bench: Bench) -> None:
 
 @pytest.mark.parametrize("columns", [80, 100, 140])
 def test_no_line_is_wider_than_the_terminal(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, columns: int
+    bench: StoreBuilder, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     name = "/".join(["block_of_the_network"] * 6)
@@ -232,7 +234,7 @@ def test_no_line_is_wider_than_the_terminal(
     )
 
 
-def test_all_runs_failed_is_a_report_too(bench: Bench) -> None:
+def test_all_runs_failed_is_a_report_too(bench: StoreBuilder) -> None:
     failure = {"stage": "import", "symptom": "not-installed", "message": "Install it."}
     for _ in range(2):
         bench.run(None, status="failed", error=failure)
@@ -243,13 +245,13 @@ def test_all_runs_failed_is_a_report_too(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("name", ["table", "markdown"])
-def test_no_name_moves_the_cursor_or_starts_a_line(hostile: Bench, name: str) -> None:
+def test_no_name_moves_the_cursor_or_starts_a_line(hostile: StoreBuilder, name: str) -> None:
     text = REPORTS[name].render(hostile.compare())
     assert "\x1b" not in text
     assert all(char.isprintable() or char == "\n" for char in text)
 
 
-def test_markdown_has_as_many_cells_in_every_row_whatever_the_names(hostile: Bench) -> None:
+def test_markdown_has_as_many_cells_in_every_row_whatever_the_names(hostile: StoreBuilder) -> None:
     text = markdown.render(hostile.compare())
     assert "<script" not in text
     for block in text.split("\n\n"):
@@ -275,7 +277,7 @@ class _Page(HTMLParser):
         self.texts.append(data)
 
 
-def test_html_shows_hostile_names_and_runs_none(hostile: Bench) -> None:
+def test_html_shows_hostile_names_and_runs_none(hostile: StoreBuilder) -> None:
     page = _Page()
     page.feed(html_report.render(hostile.compare()))
     assert "script" not in page.tags
@@ -283,13 +285,13 @@ def test_html_shows_hostile_names_and_runs_none(hostile: Bench) -> None:
     assert any("<script>alert('|x|')</script>" in text for text in page.texts)
 
 
-def test_html_shows_the_same_cells_as_the_terminal(filled: Bench) -> None:
+def test_html_shows_the_same_cells_as_the_terminal(filled: StoreBuilder) -> None:
     page = _Page()
     page.feed(html_report.render(filled.compare()))
     assert {"torch 2.0, native ×3", "22", "CHANGED BITS", "y (output)", "SIGILL"} <= set(page.texts)
 
 
-def test_csv_has_one_row_for_each_comparison(filled: Bench) -> None:
+def test_csv_has_one_row_for_each_comparison(filled: StoreBuilder) -> None:
     rows = list(csv.DictReader(io.StringIO(csv_report.render(filled.compare()))))
     assert [row["tap"] for row in rows] == ["conv", "relu", "y"]
     assert rows[2]["eqcs"] == "run-0 run-4|run-1 run-2 run-3"
@@ -298,12 +300,12 @@ def test_csv_has_one_row_for_each_comparison(filled: Bench) -> None:
     assert rows[1]["taps_not_neutral"] == "run-4"
 
 
-def test_csv_keeps_any_name_in_its_cell(hostile: Bench) -> None:
+def test_csv_keeps_any_name_in_its_cell(hostile: StoreBuilder) -> None:
     (row,) = csv.DictReader(io.StringIO(csv_report.render(hostile.compare())))
     assert row["tap"] == HOSTILE
 
 
-def test_json_is_one_object_that_any_parser_reads(filled: Bench) -> None:
+def test_json_is_one_object_that_any_parser_reads(filled: StoreBuilder) -> None:
     filled.run({"y": [float("nan"), float("inf")]}, backend="other")
 
     def refuse(constant: str) -> None:
@@ -318,15 +320,15 @@ def test_json_is_one_object_that_any_parser_reads(filled: Bench) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(REPORTS))
-def test_a_report_of_one_comparison_is_the_same_every_time(filled: Bench, name: str) -> None:
+def test_a_report_of_one_comparison_is_the_same_every_time(filled: StoreBuilder, name: str) -> None:
     assert REPORTS[name].render(filled.compare()) == REPORTS[name].render(filled.compare())
 
 
 def test_numbers_and_shares_are_short_and_never_round_a_difference_away() -> None:
-    assert [number(value) for value in (0, 999_999, 1_000_000, 0.5, None)] == [
+    assert [format_number(value) for value in (0, 999_999, 1_000_000, 0.5, None)] == [
         "0", "999999", "1e+06", "0.5", "–",
     ]  # fmt: skip
-    assert [percent(value) for value in (0.0, 1e-9, 0.25, 1 - 1e-9, 1.0)] == [
+    assert [format_percent(value) for value in (0.0, 1e-9, 0.25, 1 - 1e-9, 1.0)] == [
         "0 %", "<0.1 %", "25.0 %", ">99.9 %", "100 %",
     ]  # fmt: skip
 

@@ -18,7 +18,7 @@ from xbackend.store import index
 from xbackend.store.index import FILE, read_runs
 from xbackend.store.records import Run, read_run
 from xbackend.store.store import Store
-from xbackend.testing.bench import Bench
+from xbackend.testing.store_builder import StoreBuilder
 
 Record = dict[str, Any]
 Told = list[tuple[Record, list[Record], list[Record]]]
@@ -30,7 +30,7 @@ def _no_record_is_young(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def filled(bench: Bench) -> Bench:
+def filled(bench: StoreBuilder) -> StoreBuilder:
     """Thirty runs of two samples, some of which failed, of two graphs."""
     chance = random.Random(0)
     other = [{"tap": "conv", "layer": 0, "operator": "Conv", "inputs": None}]
@@ -71,14 +71,14 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def test_the_index_gives_what_the_records_say(filled: Bench) -> None:
+def test_the_index_gives_what_the_records_say(filled: StoreBuilder) -> None:
     expected = from_records(filled.store)
     assert told(read_runs(filled.store)) == expected
     assert told(read_runs(filled.store)) == expected
     assert (filled.store.folder / FILE).is_file()
 
 
-def test_no_record_is_read_twice(filled: Bench, opened: list[str]) -> None:
+def test_no_record_is_read_twice(filled: StoreBuilder, opened: list[str]) -> None:
     read_runs(filled.store)
     assert len(opened) == 30
     read_runs(filled.store)
@@ -86,7 +86,7 @@ def test_no_record_is_read_twice(filled: Bench, opened: list[str]) -> None:
 
 
 def test_new_and_changed_records_are_read_and_gone_ones_forgotten(
-    filled: Bench, opened: list[str]
+    filled: StoreBuilder, opened: list[str]
 ) -> None:
     read_runs(filled.store)
     del opened[:]
@@ -107,7 +107,7 @@ def test_new_and_changed_records_are_read_and_gone_ones_forgotten(
 
 
 def test_a_record_that_changed_a_moment_ago_is_read_again(
-    filled: Bench, opened: list[str], monkeypatch: pytest.MonkeyPatch
+    filled: StoreBuilder, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two changes within one tick of the clock have one time."""
     monkeypatch.setattr(index, "YOUNG", 3600 * 10**9)
@@ -116,7 +116,7 @@ def test_a_record_that_changed_a_moment_ago_is_read_again(
     assert len(opened) == 60
 
 
-def test_a_damaged_record_is_an_error_with_and_without_index(filled: Bench) -> None:
+def test_a_damaged_record_is_an_error_with_and_without_index(filled: StoreBuilder) -> None:
     read_runs(filled.store)
     (filled.store.folder / "runs" / "run-5.json").write_text("{")
     with pytest.raises(StoreError, match=r"run-5\.json is not a sound record"):
@@ -165,7 +165,7 @@ def other_version(path: Path) -> None:
     [cut, scribble, empty, swap_digest, swap_text, lose_texts, other_columns, other_version],
 )
 def test_a_damaged_or_foreign_index_is_made_anew(
-    filled: Bench, opened: list[str], spoil: Callable[[Path], None]
+    filled: StoreBuilder, opened: list[str], spoil: Callable[[Path], None]
 ) -> None:
     expected = from_records(filled.store)
     read_runs(filled.store)
@@ -176,19 +176,21 @@ def test_a_damaged_or_foreign_index_is_made_anew(
     assert opened == []
 
 
-def test_where_no_index_can_be_written_records_are_read(filled: Bench) -> None:
+def test_where_no_index_can_be_written_records_are_read(filled: StoreBuilder) -> None:
     (filled.store.folder / FILE).mkdir()
     assert told(read_runs(filled.store)) == from_records(filled.store)
 
 
-def test_without_sqlite_records_are_read(filled: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_sqlite_records_are_read(
+    filled: StoreBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "sqlite3", None)
     assert told(read_runs(filled.store)) == from_records(filled.store)
     assert not (filled.store.folder / FILE).exists()
 
 
 def test_an_index_that_another_process_holds_is_done_without(
-    filled: Bench, monkeypatch: pytest.MonkeyPatch
+    filled: StoreBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read_runs(filled.store)
     new = filled.run({"y": [7.0]})
@@ -201,7 +203,7 @@ def test_an_index_that_another_process_holds_is_done_without(
     assert told(read_runs(filled.store)) == from_records(filled.store)
 
 
-def test_a_record_with_a_digest_that_is_none_is_read_all_the_same(filled: Bench) -> None:
+def test_a_record_with_a_digest_that_is_none_is_read_all_the_same(filled: StoreBuilder) -> None:
     row = {"name": "y", "dtype": "float32", "shape": [1], "digest": "not a digest"}
     filled.write(results=[{"input": "a", "outputs": [row], "taps": []}])
     for _ in range(2):
@@ -217,7 +219,7 @@ def write_and_read(folder: str, number: int) -> Told:
     return told(read_runs(store))
 
 
-def test_any_number_of_processes_may_read_and_write_at_once(filled: Bench) -> None:
+def test_any_number_of_processes_may_read_and_write_at_once(filled: StoreBuilder) -> None:
     with ProcessPoolExecutor(3) as pool:
         seen = list(pool.map(write_and_read, [str(filled.store.folder)] * 3, range(3)))
     everything = from_records(filled.store)

@@ -11,13 +11,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from xbackend.errors import UsageError
-from xbackend.models.generated.numbers import signed, unsigned
+from xbackend.models.generated.random_numbers import uniform_signed, uniform_unit
 from xbackend.preparation.model import find_model
 from xbackend.store.store import Store
 from xbackend.studies.convolutions import Convolution, write_model
-from xbackend.studies.draws import glorot, moments, normal
-from xbackend.studies.exact import read_layer
-from xbackend.studies.multiplications import points
+from xbackend.studies.exact_inference import read_layer
+from xbackend.studies.multiplications import convolution_configs
+from xbackend.studies.random_arrays import glorot, moments, normal
 
 
 def rounded(value: Fraction) -> np.float32:
@@ -28,8 +28,8 @@ def rounded(value: Fraction) -> np.float32:
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     """A transposition, a convolution with padding, ReLU, pooling, and the layer of interest."""
-    weights = {"w": signed("w", (2, 3, 2, 2)), "b": signed("b", (2,))}
-    weights |= {"v": signed("v", (1, 2, 1, 1)), "a": signed("a", (1,))}
+    weights = {"w": uniform_signed("w", (2, 3, 2, 2)), "b": uniform_signed("b", (2,))}
+    weights |= {"v": uniform_signed("v", (1, 2, 1, 1)), "a": uniform_signed("a", (1,))}
     node = helper.make_node
     nodes = [
         node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),
@@ -40,7 +40,7 @@ def small(tmp_path: Path) -> Path:
         node("Sigmoid", ["wanted"], ["s"]),
         node("Conv", ["s", "u", "a"], ["late"]),
     ]
-    weights["u"] = signed("u", (1, 1, 1, 1))
+    weights["u"] = uniform_signed("u", (1, 1, 1, 1))
     value = helper.make_tensor_value_info
     ends = [value("x", TensorProto.FLOAT, [1, 4, 4, 3])], [value("late", TensorProto.FLOAT, None)]
     tensors = [numpy_helper.from_array(array, name) for name, array in weights.items()]
@@ -50,11 +50,11 @@ def small(tmp_path: Path) -> Path:
 
 
 def test_what_reaches_a_layer_is_exact_and_rounded_once(small: Path) -> None:
-    samples = signed("samples", (2, 4, 4, 3))
+    samples = uniform_signed("samples", (2, 4, 4, 3))
     weights, bias, read = read_layer(small, "wanted", samples)
-    assert weights.tobytes() == signed("v", (1, 2, 1, 1)).tobytes()
-    assert bias.tobytes() == signed("a", (1,)).tobytes()
-    w, b = signed("w", (2, 3, 2, 2)), signed("b", (2,))
+    assert weights.tobytes() == uniform_signed("v", (1, 2, 1, 1)).tobytes()
+    assert bias.tobytes() == uniform_signed("a", (1,)).tobytes()
+    w, b = uniform_signed("w", (2, 3, 2, 2)), uniform_signed("b", (2,))
     for sample in range(2):
         for channel in range(2):
             computed = np.zeros((4, 4), np.float32)
@@ -73,7 +73,7 @@ def test_what_reaches_a_layer_is_exact_and_rounded_once(small: Path) -> None:
 
 
 def test_a_layer_that_is_none_or_too_late_is_refused(small: Path) -> None:
-    samples = signed("samples", (1, 4, 4, 3))
+    samples = uniform_signed("samples", (1, 4, 4, 3))
     with pytest.raises(UsageError, match=r"no convolution 'p' .* Convolutions: c, wanted, late"):
         read_layer(small, "p", samples)
     with pytest.raises(UsageError, match=r"after 's', a Sigmoid"):
@@ -97,7 +97,7 @@ def test_the_built_in_network_gives_nearly_what_a_reference_of_onnx_gives() -> N
 
 def test_nearly_normal_numbers_are_sums_of_twelve_rounded_once() -> None:
     drawn = normal("a name", (2, 3), 0.1, 0.7)
-    parts = unsigned("a name", (12, 2, 3))
+    parts = uniform_unit("a name", (12, 2, 3))
     for place in np.ndindex(2, 3):
         total = sum((Fraction(float(parts[(i, *place)])) for i in range(12)), Fraction(-6))
         assert drawn[place] == np.float32(float(total) * 0.7 + 0.1)
@@ -117,7 +117,7 @@ def test_keras_weights_stay_within_glorots_bound() -> None:
 def test_convolutions_have_about_as_many_multiplications_as_asked() -> None:
     wanted = [10**power for power in range(4, 9)]
     chosen = {"multiplications": wanted, "filters": [1, 3], "kernels": [2, 7], "channels": 3}
-    found = points(chosen)
+    found = convolution_configs(chosen)
     assert len(found) == 20
     for point in found:
         counted = point.filters * point.channels * point.kernel**2 * point.extent**2
@@ -130,9 +130,12 @@ def test_a_model_has_an_output_for_each_convolution_and_the_same_bytes_again(
 ) -> None:
     store = Store(tmp_path / "store")
     store.create()
-    weights = unsigned("w", (2, 3, 4, 4))
-    both = [Convolution("one", "x", weights), Convolution("two", "x", weights, signed("b", (2,)))]
-    pictures = {"x": unsigned("x", (5, 3, 6, 6))}
+    weights = uniform_unit("w", (2, 3, 4, 4))
+    both = [
+        Convolution("one", "x", weights),
+        Convolution("two", "x", weights, uniform_signed("b", (2,))),
+    ]
+    pictures = {"x": uniform_unit("x", (5, 3, 6, 6))}
     path = write_model(store, "net", both, pictures)
     assert write_model(store, "net", both, pictures) == path
     model = onnx.load(path)

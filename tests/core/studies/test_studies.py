@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from xbackend.execution.execute import Means
-from xbackend.execution.progress import Lines
-from xbackend.execution.request import Order
+from xbackend.execution.execute import ExecutionContext
+from xbackend.execution.progress import ProgressLines
+from xbackend.execution.request import RunRequest
 from xbackend.store.records import Run
 from xbackend.store.selection import Query, select
 from xbackend.studies.catalogue import find
 from xbackend.studies.configuration import SIZES, shipped
-from xbackend.studies.placement import in_few_words
-from xbackend.studies.study import Outcome, Task
-from xbackend.testing.bench import Bench
+from xbackend.studies.placement import summarise_placement
+from xbackend.studies.study import StudyContext, StudyResult
+from xbackend.testing.store_builder import StoreBuilder
 
 HERE, THERE, BEYOND = "native", "qemu:SandyBridge", "qemu:Haswell"
 ONE, TWO = [1.0, 2.0], [1.0, 2.5]
@@ -27,46 +27,46 @@ KINDS = ("f1_k3_c3_i6", "f1_k3_c3_i60")
 DOUBTFUL = {"emulation_unsafe": ["y"], "emulation_reasons": {"Softmax": "an estimate"}}
 
 
-class Canned(Task):
+class Canned(StudyContext):
     """Takes the runs of a store for those that it should have started."""
 
-    def run(self, order: Order) -> list[Run]:
+    def run(self, request: RunRequest) -> list[Run]:
         """Return the store's runs of the ordered backends that have the ordered settings."""
-        wanted = dict(text.split(".", 1)[1].split("=") for text in order.settings)
+        wanted = dict(text.split(".", 1)[1].split("=") for text in request.settings)
         found = [
             run
-            for run in select(self.means.store, Query())
-            if run.row["backend"] in order.backends
+            for run in select(self.context.store, Query())
+            if run.row["backend"] in request.backends
             and all(run.row["settings"].get(key) == value for key, value in wanted.items())
         ]
         self.runs += found
         return found
 
 
-Carry = Callable[..., tuple[Outcome, str]]
+Carry = Callable[..., tuple[StudyResult, str]]
 
 
 @pytest.fixture
-def carry_out(bench: Bench) -> Carry:
+def carry_out(bench: StoreBuilder) -> Carry:
     """Carry out a study on the bench's runs; return its outcome and its sentence."""
 
-    def carry(name: str, **changes: Any) -> tuple[Outcome, str]:
+    def carry(name: str, **changes: Any) -> tuple[StudyResult, str]:
         study = find(name)
         chosen = {**shipped(name, "small", study.keys), "backends": ["ort"], **changes}
-        means = Means(bench.store, 1, 60.0, Lines(io.StringIO()))
-        outcome = study.carry_out(Canned(chosen, means))
+        context = ExecutionContext(bench.store, 1, 60.0, ProgressLines(io.StringIO()))
+        outcome = study.run(Canned(chosen, context))
         return outcome, study.sentence(outcome)
 
     return carry
 
 
-def convolutions(carry_out: Carry) -> tuple[Outcome, str]:
+def convolutions(carry_out: Carry) -> tuple[StudyResult, str]:
     sizes = {"multiplications": [1000, 100000], "filters": [1], "kernels": [3], "channels": 3}
     return carry_out("multiplications", **sizes)
 
 
 def test_more_multiplications_give_more_classes_where_the_largest_has_more(
-    bench: Bench, carry_out: Carry
+    bench: StoreBuilder, carry_out: Carry
 ) -> None:
     bench.run({KINDS[0]: ONE, KINDS[1]: ONE}, platform=HERE)
     bench.run({KINDS[0]: ONE, KINDS[1]: TWO}, platform=THERE)
@@ -79,7 +79,7 @@ def test_more_multiplications_give_more_classes_where_the_largest_has_more(
     )
 
 
-def test_they_do_not_where_classes_are_lost_or_stay(bench: Bench, carry_out: Carry) -> None:
+def test_they_do_not_where_classes_are_lost_or_stay(bench: StoreBuilder, carry_out: Carry) -> None:
     bench.run({KINDS[0]: ONE, KINDS[1]: ONE}, platform=HERE)
     bench.run({KINDS[0]: TWO, KINDS[1]: ONE}, platform=THERE)
     assert convolutions(carry_out)[0].verdicts[0].word == "does not hold"
@@ -87,21 +87,21 @@ def test_they_do_not_where_classes_are_lost_or_stay(bench: Bench, carry_out: Car
     assert convolutions(carry_out)[0].verdicts[0].word == "does not hold"
 
 
-def test_one_number_of_multiplications_cannot_tell(bench: Bench, carry_out: Carry) -> None:
+def test_one_number_of_multiplications_cannot_tell(bench: StoreBuilder, carry_out: Carry) -> None:
     bench.run({KINDS[0]: ONE}, platform=HERE)
     bench.run({KINDS[0]: TWO}, platform=THERE)
     _, sentence = convolutions(carry_out)
     assert "cannot be told here for ort (it takes two numbers of multiplications)" in sentence
 
 
-def test_one_platform_cannot_tell(bench: Bench, carry_out: Carry) -> None:
+def test_one_platform_cannot_tell(bench: StoreBuilder, carry_out: Carry) -> None:
     bench.run({KINDS[0]: ONE, KINDS[1]: ONE}, platform=HERE)
     outcome, sentence = convolutions(carry_out)
     assert outcome.verdicts[0].word == "cannot be told"
     assert "cannot be told here for ort (it takes two platforms" in sentence
 
 
-def test_what_an_emulator_may_have_made_is_no_class(bench: Bench, carry_out: Carry) -> None:
+def test_what_an_emulator_may_have_made_is_no_class(bench: StoreBuilder, carry_out: Carry) -> None:
     bench.run({KINDS[0]: ONE, KINDS[1]: ONE}, platform=HERE)
     unsafe = {"emulation_unsafe": list(KINDS), "emulation_reasons": {"Conv": "an estimate"}}
     bench.run({KINDS[0]: ONE, KINDS[1]: TWO}, platform=THERE, **unsafe)
@@ -114,17 +114,19 @@ def test_what_an_emulator_may_have_made_is_no_class(bench: Bench, carry_out: Car
     )
 
 
-def test_a_backend_without_outputs_is_told_with_its_reason(bench: Bench, carry_out: Carry) -> None:
+def test_a_backend_without_outputs_is_told_with_its_reason(
+    bench: StoreBuilder, carry_out: Carry
+) -> None:
     error = {"stage": "import", "symptom": "SIGILL", "message": "It needs AVX."}
     bench.run(None, platform=HERE, status="failed", error=error)
     outcome, sentence = convolutions(carry_out)
     assert "cannot be told here for ort (none of its runs gave outputs)" in sentence
     assert outcome.notes == ("ort on native failed: It needs AVX.",)
-    assert not outcome.drawn
+    assert not outcome.plot_data
 
 
 def test_distributions_matter_where_platforms_are_alike_in_one_combination_only(
-    bench: Bench, carry_out: Carry
+    bench: StoreBuilder, carry_out: Carry
 ) -> None:
     chosen = {"weights": ["trained", "glorot"], "inputs": ["real"]}
     same, other = "trained-real", "glorot-real"
@@ -140,7 +142,9 @@ def test_distributions_matter_where_platforms_are_alike_in_one_combination_only(
     assert classes["glorot", BEYOND] == 2
 
 
-def test_threads_change_the_class_only_within_a_platform(bench: Bench, carry_out: Carry) -> None:
+def test_threads_change_the_class_only_within_a_platform(
+    bench: StoreBuilder, carry_out: Carry
+) -> None:
     for platform, values in ((HERE, ONE), (THERE, TWO)):
         for threads in (1, 2):
             bench.run({"y": values}, platform=platform, settings={"threads": threads})
@@ -152,7 +156,7 @@ def test_threads_change_the_class_only_within_a_platform(bench: Bench, carry_out
 
 
 def test_threads_cannot_be_judged_by_an_emulated_output_but_by_a_layer_before_it(
-    bench: Bench, carry_out: Carry
+    bench: StoreBuilder, carry_out: Carry
 ) -> None:
     for threads, values in ((1, ONE), (2, TWO)):
         settings = {"threads": threads}
@@ -163,7 +167,7 @@ def test_threads_cannot_be_judged_by_an_emulated_output_but_by_a_layer_before_it
     assert carry_out("cores")[0].verdicts[0].word == "holds"
 
 
-def test_repeats_race_where_one_has_other_bits(bench: Bench, carry_out: Carry) -> None:
+def test_repeats_race_where_one_has_other_bits(bench: StoreBuilder, carry_out: Carry) -> None:
     for repeat in (0, 1):
         bench.run({"y": ONE}, platform=HERE, repeat=repeat)
         bench.run({"y": TWO}, platform=THERE, repeat=repeat)
@@ -175,7 +179,7 @@ def test_repeats_race_where_one_has_other_bits(bench: Bench, carry_out: Carry) -
 
 
 def test_a_compiler_is_behind_deviations_only_if_there_are_none_without_it(
-    bench: Bench, carry_out: Carry
+    bench: StoreBuilder, carry_out: Carry
 ) -> None:
     chosen = {"variants": ["ort.mode=plain", "ort.mode=xla"]}
 
@@ -193,7 +197,7 @@ def test_a_compiler_is_behind_deviations_only_if_there_are_none_without_it(
 
 
 def test_placement_explains_deviations_only_where_they_go_with_it(
-    bench: Bench, carry_out: Carry
+    bench: StoreBuilder, carry_out: Carry
 ) -> None:
     bench.run({"y": ONE}, platform=HERE, facts={"nodes": {"CPU": ["Conv a"]}})
     assert "cannot be told here for ort (it takes two platforms)" in carry_out("placement")[1]
@@ -209,7 +213,9 @@ def test_placement_explains_deviations_only_where_they_go_with_it(
     assert carry_out("placement")[0].verdicts[0].word == "holds"
 
 
-def test_placements_that_are_not_recorded_tell_nothing(bench: Bench, carry_out: Carry) -> None:
+def test_placements_that_are_not_recorded_tell_nothing(
+    bench: StoreBuilder, carry_out: Carry
+) -> None:
     bench.run({"y": ONE}, platform=HERE)
     bench.run({"y": TWO}, platform=THERE)
     outcome, sentence = carry_out("placement")
@@ -218,9 +224,9 @@ def test_placements_that_are_not_recorded_tell_nothing(bench: Bench, carry_out: 
 
 
 def test_placements_are_counted_whatever_a_backend_calls_them() -> None:
-    assert in_few_words({"a": "GPU:0", "b": "CPU:0"}) == "CPU:0 1, GPU:0 1"
-    assert in_few_words("cuda") == "cuda"
-    assert in_few_words(None) == "–"
+    assert summarise_placement({"a": "GPU:0", "b": "CPU:0"}) == "CPU:0 1, GPU:0 1"
+    assert summarise_placement("cuda") == "cuda"
+    assert summarise_placement(None) == "–"
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -247,7 +253,9 @@ CHAIN = [
 ]
 
 
-def through(bench: Bench, platform: str, conv: list[float], y: list[float], **more: Any) -> None:
+def through(
+    bench: StoreBuilder, platform: str, conv: list[float], y: list[float], **more: Any
+) -> None:
     """Write a run whose input has the same bits everywhere; ReLU passes on what it reads."""
     result = bench.result("0", {"y": y}, {"conv": conv, "relu": conv})
     result["inputs"] = [{"name": "x", "dtype": "float32", "shape": [1], "digest": "e" * 64}]
@@ -255,7 +263,7 @@ def through(bench: Bench, platform: str, conv: list[float], y: list[float], **mo
 
 
 def test_deviations_begin_where_a_layer_parts_runs_that_read_the_same_bits(
-    bench: Bench, carry_out: Carry
+    bench: StoreBuilder, carry_out: Carry
 ) -> None:
     through(bench, HERE, ONE, ONE)
     through(bench, THERE, TWO, TWO)
@@ -273,7 +281,9 @@ def test_deviations_begin_where_a_layer_parts_runs_that_read_the_same_bits(
     )
 
 
-def test_a_class_that_emulation_bears_is_no_beginning(bench: Bench, carry_out: Carry) -> None:
+def test_a_class_that_emulation_bears_is_no_beginning(
+    bench: StoreBuilder, carry_out: Carry
+) -> None:
     through(bench, HERE, ONE, ONE)
     through(bench, THERE, ONE, TWO, **DOUBTFUL)
     outcome, sentence = carry_out("layers")
@@ -282,7 +292,7 @@ def test_a_class_that_emulation_bears_is_no_beginning(bench: Bench, carry_out: C
 
 
 def test_activations_remove_deviations_where_fewer_values_deviate_after_them(
-    bench: Bench, carry_out: Carry
+    bench: StoreBuilder, carry_out: Carry
 ) -> None:
     def run(platform: str, before: list[float], after: list[float], **more: Any) -> None:
         bench.run(
@@ -302,7 +312,7 @@ def test_activations_remove_deviations_where_fewer_values_deviate_after_them(
 
 
 def test_activations_that_let_as_many_deviate_remove_nothing(
-    bench: Bench, carry_out: Carry
+    bench: StoreBuilder, carry_out: Carry
 ) -> None:
     for platform, values in ((HERE, ONE), (THERE, TWO)):
         bench.run({"y": ONE}, {"conv": values, "relu": values}, platform=platform, layers=CHAIN)

@@ -5,10 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xbackend.testing.expected import PASSED, ExpectedFailure, Outcome, complaint, unused
+from xbackend.testing.expected_failures import (
+    PASSED,
+    CaseOutcome,
+    ExpectedFailure,
+    explain_mismatch,
+    stale_patterns,
+)
 from xbackend.testing.onnx_suite import compare
-from xbackend.testing.operators import HUB
-from xbackend.testing.suite_cases import DataSet, SuiteCase, light_models, node_cases
+from xbackend.testing.operators import HUB_OPERATORS
+from xbackend.testing.suite_cases import CaseData, SuiteCase, light_models, node_cases
 from xbackend.worker.tensor import Tensor, of
 
 
@@ -21,7 +27,7 @@ def cases() -> dict[str, SuiteCase]:
 def test_every_operator_of_the_hub_but_equal_has_a_strict_test(
     cases: dict[str, SuiteCase],
 ) -> None:
-    assert HUB - {case.operator for case in cases.values() if case.strict} == {"Equal"}
+    assert HUB_OPERATORS - {case.operator for case in cases.values() if case.strict} == {"Equal"}
 
 
 @pytest.mark.parametrize(
@@ -60,27 +66,27 @@ KNOWN = ExpectedFailure("test_a*", "crash", "It is old.", "1.0")
     ("name", "outcome", "words"),
     [
         ("test_b", PASSED, None),
-        ("test_b", Outcome("crash", "boom"), "test_b: crash: boom"),
-        ("test_a1", Outcome("crash", "boom"), None),
+        ("test_b", CaseOutcome("crash", "boom"), "test_b: crash: boom"),
+        ("test_a1", CaseOutcome("crash", "boom"), None),
         ("test_a1", PASSED, "stale"),
-        ("test_a1", Outcome("wrong value", "off"), "expected as 'crash' but is 'wrong value'"),
+        ("test_a1", CaseOutcome("wrong value", "off"), "expected as 'crash' but is 'wrong value'"),
     ],
 )
 def test_an_outcome_is_judged_by_what_was_expected(
-    name: str, outcome: Outcome, words: str | None
+    name: str, outcome: CaseOutcome, words: str | None
 ) -> None:
-    problem = complaint(name, outcome, [KNOWN])
+    problem = explain_mismatch(name, outcome, [KNOWN])
     assert problem is None if words is None else words in str(problem)
 
 
 def test_a_pattern_that_matches_nothing_is_stale() -> None:
-    assert unused(["test_b"], [KNOWN]) == ("test_a*",)
-    assert unused(["test_b", "test_a"], [KNOWN]) == ()
+    assert stale_patterns(["test_b"], [KNOWN]) == ("test_a*",)
+    assert stale_patterns(["test_b", "test_a"], [KNOWN]) == ()
 
 
-def data(array: np.ndarray) -> DataSet:
+def data(array: np.ndarray) -> CaseData:
     """Expect one output."""
-    return DataSet({}, {"y": array})
+    return CaseData({}, {"y": array})
 
 
 def test_outputs_within_the_tolerance_and_equal_nans_are_close() -> None:

@@ -180,6 +180,6 @@ def test_the_python_version_of_the_archive_is_refused_because_it_is_pickles(
 
 def test_an_oversized_file_is_refused_before_it_is_read(folder: Path) -> None:
     with (folder / "test_batch.bin").open("wb") as stream:
-        stream.truncate(cifar10.LARGEST + 1)
+        stream.truncate(cifar10.MAX_FILE_BYTES + 1)
     with pytest.raises(InputError, match="more than any CIFAR-10 file"):
         cifar10.read(folder)

@@ -14,7 +14,7 @@ import pytest
 
 from xbackend.errors import InputError, UsageError
 from xbackend.training import deepweeds, jpegs
-from xbackend.training.jpegs import Jpegs
+from xbackend.training.jpegs import JpegImages
 
 COLOURS = ((200, 30, 40), (20, 180, 60), (10, 20, 250))
 
@@ -105,8 +105,8 @@ def test_pictures_in_a_folder_of_the_archive_and_what_macos_adds_are_no_obstacle
 
 
 def test_a_thinned_set_is_still_files(checkout: Path) -> None:
-    thinned = deepweeds.read(checkout).limited(4).held_out
-    assert isinstance(thinned.pixels, Jpegs)
+    thinned = deepweeds.read(checkout).subsample(4).held_out
+    assert isinstance(thinned.pixels, JpegImages)
     assert thinned.pixels.names == tuple(names("test", 8)[::2])
     assert thinned.labels.tolist() == [8, 6, 4, 2]
 
@@ -185,7 +185,7 @@ def test_pictures_that_the_archive_lacks_are_counted(tmp_path: Path) -> None:
     pytest.importorskip("PIL")
     path = archive_of(tmp_path / "images.zip", ("a.jpg", b"x"))
     with pytest.raises(InputError, match=r"lacks 2 of 3 pictures, 'b\.jpg' among them"):
-        Jpegs(path, ["a.jpg", "b.jpg", "c.jpg"], 256)
+        JpegImages(path, ["a.jpg", "b.jpg", "c.jpg"], 256)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_an_odd_picture_is_one_sentence_with_its_name(
     pytest.importorskip("PIL")
     path = archive_of(tmp_path / "images.zip", ("a.jpg", data()))
     with pytest.raises(InputError) as caught:
-        Jpegs(path, ["a.jpg"], 256).check()
+        JpegImages(path, ["a.jpg"], 256).check()
     assert words in str(caught.value)
     assert "images.zip: a.jpg" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -218,7 +218,7 @@ def test_a_picture_whose_checksum_is_wrong_is_refused(tmp_path: Path) -> None:
     raw[raw.index(data) + len(data) // 2] ^= 1
     path.write_bytes(raw)
     with pytest.raises(InputError, match=r"a\.jpg' is damaged or no JPEG picture \(Bad CRC"):
-        Jpegs(path, ["a.jpg"], 256).check()
+        JpegImages(path, ["a.jpg"], 256).check()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 0.95])
@@ -235,7 +235,7 @@ def test_a_member_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("PIL")
     path = archive_of(tmp_path / "images.zip", ("a.jpg", b"1"), ("other/a.jpg", b"2"))
     with pytest.raises(InputError, match=r"other/a\.jpg' is there twice"):
-        Jpegs(path, ["a.jpg"], 256)
+        JpegImages(path, ["a.jpg"], 256)
 
 
 def test_a_member_that_is_a_link_is_refused(tmp_path: Path) -> None:
@@ -244,17 +244,17 @@ def test_a_member_that_is_a_link_is_refused(tmp_path: Path) -> None:
     link.external_attr = 0o120777 << 16
     path = archive_of(tmp_path / "images.zip", (link, b"/etc/hostname"))
     with pytest.raises(InputError, match=r"a\.jpg' is a link or a device"):
-        Jpegs(path, ["a.jpg"], 256)
+        JpegImages(path, ["a.jpg"], 256)
 
 
 def test_an_oversized_member_is_refused_before_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("PIL")
-    monkeypatch.setattr(jpegs, "LARGEST", 10)
+    monkeypatch.setattr(jpegs, "MAX_FILE_BYTES", 10)
     path = archive_of(tmp_path / "images.zip", ("a.jpg", bytes(11)))
     with pytest.raises(InputError, match="has 11 bytes, more than any such picture"):
-        Jpegs(path, ["a.jpg"], 256)
+        JpegImages(path, ["a.jpg"], 256)
 
 
 def test_without_pillow_it_says_what_to_install(

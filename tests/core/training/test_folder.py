@@ -16,7 +16,7 @@ from xbackend.errors import ConversionError, UsageError
 from xbackend.models.dataset import Dataset, Images, Samples
 from xbackend.models.digits import enlarge
 from xbackend.models.keras_file import canonicalise, renumbered
-from xbackend.training import fit, folder
+from xbackend.training import fit, model_folder
 from xbackend.training.fit import Recipe
 from xbackend.training.keras_fit import scale
 
@@ -36,7 +36,7 @@ def test_the_defaults_are_those_of_the_paper() -> None:
 
 
 def _chosen(outputs: np.ndarray, labels: np.ndarray) -> dict[str, int]:
-    samples = folder.choose_samples(outputs, Images(np.arange(len(labels)), labels))
+    samples = model_folder.choose_samples(outputs, Images(np.arange(len(labels)), labels))
     assert samples.images.pixels[:].tolist() == list(samples.indices)
     return dict(zip(samples.names, samples.indices, strict=True))
 
@@ -61,8 +61,8 @@ def test_samples_differ_even_if_the_network_is_seldom_right() -> None:
 
 
 def test_the_samples_file_holds_the_chosen_pictures_divided(tmp_path: Path) -> None:
-    chosen = Samples(DATA.held_out.pick([4, 2]), ("usual", "boundary"), (4, 2), "by hand")
-    row = folder.write_samples(tmp_path, chosen, 255)
+    chosen = Samples(DATA.held_out.select([4, 2]), ("usual", "boundary"), (4, 2), "by hand")
+    row = model_folder.write_samples(tmp_path, chosen, 255)
     samples = np.load(tmp_path / "samples.npy", allow_pickle=False)
     assert samples.dtype == np.float32
     assert samples[0, 0, 0, 0] == np.float32(4) / np.float32(255)
@@ -79,14 +79,14 @@ def test_int8_is_calibrated_on_at_most_100_pictures_at_equal_distances(
     count: int, chosen: int
 ) -> None:
     images = Images(np.arange(count), np.zeros(count, int))
-    picked = folder.calibration(images)
+    picked = model_folder.calibration_images(images)
     assert len(picked) == chosen
     assert len(set(np.diff(picked))) == 1
 
 
 def test_the_digest_over_all_files_is_that_of_their_list() -> None:
     rows = {"onnx": {"digest": "bb"}, "keras": {"digest": "aa"}}
-    assert folder.digest_of_all(rows) == hashlib.sha256(b"keras aa\nonnx bb\n").hexdigest()
+    assert model_folder.digest_of_all(rows) == hashlib.sha256(b"keras aa\nonnx bb\n").hexdigest()
 
 
 def test_a_digit_is_drawn_in_squares_of_four_by_four_in_three_equal_channels() -> None:
@@ -121,7 +121,7 @@ def test_a_recipe_that_cannot_work_is_refused_in_one_sentence(
     tmp_path: Path, recipe: Recipe, sentence: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        folder.train_model(recipe, DATA, tmp_path / "out", print)
+        model_folder.train_model(recipe, DATA, tmp_path / "out", print)
     assert sentence in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -131,17 +131,17 @@ def test_training_without_tensorflow_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"needs tensorflow\. .*pip install 'xbackend\[tf\]'"):
-        folder.train_model(RECIPE, DATA, tmp_path / "out", print)
+        model_folder.train_model(RECIPE, DATA, tmp_path / "out", print)
 
 
 def test_a_folder_that_is_not_empty_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fit, "check", lambda recipe: None)
-    monkeypatch.setattr(folder, "check", lambda recipe: None)
+    monkeypatch.setattr(fit, "check_recipe", lambda recipe: None)
+    monkeypatch.setattr(model_folder, "check_recipe", lambda recipe: None)
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UsageError, match="is not an empty folder"):
-        folder.train_model(RECIPE, DATA, tmp_path, print)
+        model_folder.train_model(RECIPE, DATA, tmp_path, print)
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
@@ -155,11 +155,11 @@ def test_a_folder_that_is_not_empty_is_left_alone(
 def test_a_training_process_that_dies_is_one_sentence_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, sentence: str
 ) -> None:
-    monkeypatch.setattr(fit, "PROCESS", program)
-    monkeypatch.setattr(fit, "check", lambda recipe: None)
-    monkeypatch.setattr(folder, "check", lambda recipe: None)
+    monkeypatch.setattr(fit, "CHILD_PROGRAM", program)
+    monkeypatch.setattr(fit, "check_recipe", lambda recipe: None)
+    monkeypatch.setattr(model_folder, "check_recipe", lambda recipe: None)
     with pytest.raises(ConversionError) as caught:
-        folder.train_model(RECIPE, DATA, tmp_path / "out", print, ("keras",))
+        model_folder.train_model(RECIPE, DATA, tmp_path / "out", print, ("keras",))
     assert str(caught.value) == f"Training {sentence}"
     assert list(tmp_path.iterdir()) == []
 

@@ -14,8 +14,8 @@ from xbackend.errors import InputError, UsageError
 from xbackend.models import dataset
 from xbackend.training import train
 from xbackend.training.fit import Recipe
-from xbackend.training.jpegs import Jpegs
-from xbackend.training.train import Source, split_name
+from xbackend.training.jpegs import JpegImages
+from xbackend.training.train import DatasetSource, split_name
 
 
 @pytest.mark.parametrize(
@@ -80,14 +80,14 @@ def test_a_damaged_picture_is_told_before_anything_is_trained(
         archive.writestr("a.jpg", stream.getvalue())
         archive.writestr("b.jpg", stream.getvalue()[:500])
     sound, damaged = (
-        dataset.Images(Jpegs(tmp_path / "images.zip", [name], 256), np.zeros(1, np.int64))
+        dataset.Images(JpegImages(tmp_path / "images.zip", [name], 256), np.zeros(1, np.int64))
         for name in ("a.jpg", "b.jpg")
     )
     data = dataset.Dataset(sound, damaged, ("a",), 255, "t", "s")
-    monkeypatch.setattr(train, "check", lambda recipe: None)
+    monkeypatch.setattr(train, "check_recipe", lambda recipe: None)
     monkeypatch.setattr(train, "_read", lambda model, source: data)
     monkeypatch.setattr(train, "train_model", lambda *what: pytest.fail("it was trained"))
     told: list[str] = []
     with pytest.raises(InputError, match=r"images\.zip: b\.jpg' is damaged"):
-        train.train(Recipe(), Source(None), tmp_path / "out", told.append)
+        train.train(Recipe(), DatasetSource(None), tmp_path / "out", told.append)
     assert told == ["reading 2 pictures"]

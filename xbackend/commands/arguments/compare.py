@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xbackend.commands.arguments.parser import Commands, add_command, add_means
+from xbackend.commands.arguments.parser import Subparsers, add_command, add_execution_options
 
 COMPARE_EXAMPLES = """examples:
   xbackend compare                                    every run of the store, as tables
@@ -42,7 +42,7 @@ ISOLATE_HELP = (
 )
 
 
-def add(commands: Commands) -> None:
+def add(commands: Subparsers) -> None:
     """Add the command."""
     parser = add_command(
         commands,
@@ -61,4 +61,4 @@ def add(commands: Commands) -> None:
     add("--max-eqcs", metavar="N", type=int, help="exit 1 if an output has more classes")
     add("--reference", metavar="float64", help=REFERENCE_HELP)
     add("--isolate", metavar="A,B", nargs="?", const="", help=ISOLATE_HELP)
-    add_means(parser)
+    add_execution_options(parser)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xbackend.commands.arguments.parser import Commands, add_command, add_store
+from xbackend.commands.arguments.parser import Subparsers, add_command, add_store
 
 CONVERT_EXAMPLES = """examples:
   xbackend convert model.keras --to onnx,tflite,tflite-int8,onnx-int8
@@ -26,7 +26,7 @@ options, the default first:
 """
 
 
-def add(commands: Commands) -> None:
+def add(commands: Subparsers) -> None:
     """Add the command."""
     parser = add_command(
         commands,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xbackend.commands.arguments.parser import Commands, add_command, add_store
+from xbackend.commands.arguments.parser import Subparsers, add_command, add_store
 
 CORES_EXAMPLES = """examples:
   xbackend run --platform cores:1 --platform native --threads 1,2,4,8,16
@@ -12,7 +12,7 @@ CORES_EXAMPLES = """examples:
 """
 
 
-def add(commands: Commands) -> None:
+def add(commands: Subparsers) -> None:
     """Add the command."""
     text = "show the classes over platforms and numbers of threads"
     parser = add_command(commands, "cores", "xbackend.commands.cores:cores", text, CORES_EXAMPLES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xbackend.commands.arguments.parser import Commands, add_command, add_means
+from xbackend.commands.arguments.parser import Subparsers, add_command, add_execution_options
 
 FLAGS_EXAMPLES = """examples:
   xbackend flags                                      what goes with the classes of this store
@@ -17,7 +17,7 @@ change (legacy-cache, l3-cache), the vendor and the model number.
 """
 
 
-def add(commands: Commands) -> None:
+def add(commands: Subparsers) -> None:
     """Add the command."""
     text = "tell which properties of processors go with the classes, or make them"
     parser = add_command(
@@ -40,4 +40,4 @@ def add(commands: Commands) -> None:
     add("--threads", metavar="N", default="1", help="of the ablated runs (default: 1)")
     add("--set", metavar="WORD.KEY=VALUE", action="append", help="see 'xbackend backends'")
     add("--json", action="store_true", help="print one JSON object")
-    add_means(parser)
+    add_execution_options(parser)

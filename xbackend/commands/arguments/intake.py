@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xbackend.commands.arguments.parser import Commands, add_command, add_store
+from xbackend.commands.arguments.parser import Subparsers, add_command, add_store
 
 IMPORT_EXAMPLES = """examples:
   xbackend import unannticipated unaNNticipated --store published
@@ -17,7 +17,7 @@ exit status: 0 something was imported, 2 nothing was
 """
 
 
-def add(commands: Commands) -> None:
+def add(commands: Subparsers) -> None:
     """Add the command."""
     text = "take runs that others made into a store"
     parser = add_command(

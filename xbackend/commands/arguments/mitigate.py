@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xbackend.commands.arguments.parser import Commands, add_command, add_means
+from xbackend.commands.arguments.parser import Subparsers, add_command, add_execution_options
 
 MITIGATE_EXAMPLES = """examples:
   xbackend mitigate                                   the built-in model, here, every mitigation
@@ -22,7 +22,7 @@ mitigation was not carried out though it was accepted
 WORDS_HELP = "names, families or patterns (default: the usual ones; 'list' lists all)"
 
 
-def add(commands: Commands) -> None:
+def add(commands: Subparsers) -> None:
     """Add the command."""
     text = "find what removes the deviation, and what it costs"
     parser = add_command(
@@ -46,7 +46,7 @@ def add(commands: Commands) -> None:
     add("--format", metavar="FORMAT", default="table", help="table, markdown, csv or json")
     add("--json", action="store_true", help="the same as --format json")
     add("--output", metavar="FILE", help="write there instead of to standard output")
-    add_means(parser)
+    add_execution_options(parser)
 
 
 REFERENCE_HELP = "what fidelity is to: float64, float64:BACKEND or none (default: float64)"

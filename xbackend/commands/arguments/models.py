@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xbackend.commands.arguments.parser import Commands, add_command
+from xbackend.commands.arguments.parser import Subparsers, add_command
 
 MODELS_EXAMPLES = """examples:
   xbackend models                                     what is built in
@@ -24,11 +24,11 @@ examples:
 """
 
 
-def add(commands: Commands) -> None:
+def add(commands: Subparsers) -> None:
     """Add the command and its actions."""
     text = "list, show or train the built-in models"
     parser = add_command(
-        commands, "models", "xbackend.commands.listings:models", text, MODELS_EXAMPLES
+        commands, "models", "xbackend.commands.listings:print_models", text, MODELS_EXAMPLES
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     show = actions.add_parser("show", help="what is known of a model")
@@ -36,7 +36,7 @@ def add(commands: Commands) -> None:
     _add_train(actions)
 
 
-def _add_train(actions: Commands) -> None:
+def _add_train(actions: Subparsers) -> None:
     text = "train a network from its official data files"
     train = add_command(actions, "train", "xbackend.commands.listings:train", text, TRAIN_EXAMPLES)
     train.add_argument("name", help="cifar10-small, cifar10-r18 or deepweeds-r50v2")

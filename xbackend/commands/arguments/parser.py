@@ -6,14 +6,14 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 else:
-    Commands = argparse._SubParsersAction  # which is not generic at run time
+    Subparsers = argparse._SubParsersAction  # which is not generic at run time
 Parser = argparse.ArgumentParser
 
 
-def add_command(commands: Commands, name: str, act: str, text: str, examples: str) -> Parser:
-    """Add a command, which calls `act`, a `package.module:function`, with what was parsed."""
+def add_command(commands: Subparsers, name: str, handler: str, text: str, examples: str) -> Parser:
+    """Add a command, which calls `handler`, a `package.module:function`, with what was parsed."""
     parser = commands.add_parser(
         name,
         help=text,
@@ -21,14 +21,14 @@ def add_command(commands: Commands, name: str, act: str, text: str, examples: st
         epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(act=act)
+    parser.set_defaults(handler=handler)
     return parser
 
 
-def add_listing(commands: Commands, name: str, act: str, text: str) -> Parser:
+def add_listing(commands: Subparsers, name: str, handler: str, text: str) -> Parser:
     """Add a command that only prints, likewise."""
     parser = commands.add_parser(name, help=text, description=text.capitalize() + ".")
-    parser.set_defaults(act=act)
+    parser.set_defaults(handler=handler)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
@@ -40,8 +40,8 @@ def add_store(parser: Parser) -> None:
     )
 
 
-def add_means(parser: Parser) -> None:
-    """Add what workers are started with, see `xbackend.execution.execute.Means`."""
+def add_execution_options(parser: Parser) -> None:
+    """Add what workers are started with, see `xbackend.execution.execute.ExecutionContext`."""
     add = parser.add_argument
     add("--timeout", metavar="S", type=float, default=600.0, help="per worker (default: 600)")
     add("--jobs", metavar="N", type=int, help="workers at once (default: one for each core)")

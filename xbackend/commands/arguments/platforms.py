@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from xbackend.commands.arguments.parser import Commands, add_listing
+from xbackend.commands.arguments.parser import Subparsers, add_listing
 
 
-def add(commands: Commands) -> None:
+def add(commands: Subparsers) -> None:
     """Add the command."""
     text = "list where workers can run"
     parser = add_listing(commands, "platforms", "xbackend.commands.listings:print_platforms", text)

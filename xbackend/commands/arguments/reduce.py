@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xbackend.commands.arguments.parser import Commands, add_command, add_means
+from xbackend.commands.arguments.parser import Subparsers, add_command, add_execution_options
 
 REDUCE_EXAMPLES = """examples:
   xbackend reduce --backends ort --platform native --platform qemu:Haswell
@@ -14,7 +14,7 @@ exit status: 0 done, 2 wrong usage, 3 a run failed or nothing smaller shows the 
 """
 
 
-def add(commands: Commands) -> None:
+def add(commands: Subparsers) -> None:
     """Add the command."""
     text = "cut out the smallest model and input that show the difference between two runs"
     parser = add_command(
@@ -33,4 +33,4 @@ def add(commands: Commands) -> None:
     add("--trials", metavar="N", type=int, default=2000, help="at most so many (default: 2000)")
     add("--limit", metavar="S", type=float, default=600.0, help="stop after (default: 600 s)")
     add("--json", action="store_true", help="print difference.json")
-    add_means(parser)
+    add_execution_options(parser)

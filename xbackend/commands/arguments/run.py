@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xbackend.commands.arguments.parser import Commands, add_command, add_means
+from xbackend.commands.arguments.parser import Subparsers, add_command, add_execution_options
 
 RUN_EXAMPLES = """examples:
   xbackend run                                        the built-in model, every installed backend
@@ -21,7 +21,7 @@ OPTION_HELP = (
 TAPS_HELP = "outputs (one inference), layers (every ONNX value), or patterns such as 'conv*,fc1'"
 
 
-def add(commands: Commands) -> None:
+def add(commands: Subparsers) -> None:
     """Add the command."""
     parser = add_command(
         commands,
@@ -44,4 +44,4 @@ def add(commands: Commands) -> None:
     add("--fresh", action="store_true", help="repeat runs that the store has already")
     add("--allow-nonfinite", action="store_true", help="accept NaN and infinities in the inputs")
     add("--json", action="store_true", help="print the runs' records as JSON")
-    add_means(parser)
+    add_execution_options(parser)

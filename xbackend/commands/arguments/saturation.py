@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xbackend.commands.arguments.parser import Commands, add_command, add_means
+from xbackend.commands.arguments.parser import Subparsers, add_command, add_execution_options
 
 SATURATION_EXAMPLES = """examples:
   xbackend saturation                                 the built-in model's int8 form
@@ -15,14 +15,14 @@ neighbours can be too much for that with any input, and how far the inputs go, f
 """
 
 
-def add(commands: Commands) -> None:
+def add(commands: Subparsers) -> None:
     """Add the command."""
     text = "tell which layers of an int8 model overflow in kernels that saturate"
-    act = "xbackend.commands.overflows:saturation"
-    parser = add_command(commands, "saturation", act, text, SATURATION_EXAMPLES)
+    handler = "xbackend.commands.overflows:saturation"
+    parser = add_command(commands, "saturation", handler, text, SATURATION_EXAMPLES)
     add = parser.add_argument
     add("model", nargs="?", help="a file, a SavedModel, module:callable, or a built-in name")
     add("--inputs", metavar="FILE", help=".npy or .npz (default: the model's samples, or random)")
     add("--option", metavar="CONVERTER.KEY=VALUE", action="append", help="of one converter")
     add("--json", action="store_true", help="print the layers as JSON")
-    add_means(parser)
+    add_execution_options(parser)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xbackend.commands.arguments.parser import Commands, add_command, add_means
+from xbackend.commands.arguments.parser import Subparsers, add_command, add_execution_options
 
 STUDY_EXAMPLES = """examples:
   xbackend study                                      what there is
@@ -17,7 +17,7 @@ exit status: 0 done, whatever was found; 2 wrong usage, 3 a run failed (the othe
 OUTPUT_HELP = "write it there: .png, .svg or .pdf draws, .csv or .json holds the figures"
 
 
-def add(commands: Commands) -> None:
+def add(commands: Subparsers) -> None:
     """Add the command."""
     text = "repeat a study of the paper and tell whether its finding holds here"
     parser = add_command(commands, "study", "xbackend.commands.study:study", text, STUDY_EXAMPLES)
@@ -32,4 +32,4 @@ def add(commands: Commands) -> None:
     add("--show", action="store_true", help="print the configuration and run nothing")
     add("--output", metavar="FILE", action="append", help=OUTPUT_HELP)
     add("--json", action="store_true", help="print one JSON object")
-    add_means(parser)
+    add_execution_options(parser)

@@ -6,7 +6,7 @@ from xbackend.plugins.mitigation import Change, Mitigation
 
 LEVEL = "options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.{}"
 
-LEVELS = {
+GRAPH_OPTIMIZATION_LEVELS = {
     "layout": "ORT_ENABLE_LAYOUT",
     "extended": "ORT_ENABLE_EXTENDED",
     "basic": "ORT_ENABLE_BASIC",
@@ -18,7 +18,7 @@ OPTIMIZERS = ("NchwcTransformer", "ConvActivationFusion", "ConvBNFusion")
 
 
 def _level(rank: int, level: str) -> Mitigation:
-    lines = (LEVEL.format(LEVELS[level]),)
+    lines = (LEVEL.format(GRAPH_OPTIMIZATION_LEVELS[level]),)
     return Mitigation(
         name=f"optimization-{level}",
         what=f"ONNX Runtime rewrites the graph up to the level '{level}' only",
@@ -105,7 +105,7 @@ ALL = (
         family="instructions",
         rank=1,
     ),
-    *(_level(rank, level) for rank, level in enumerate(LEVELS, 1)),
+    *(_level(rank, level) for rank, level in enumerate(GRAPH_OPTIMIZATION_LEVELS, 1)),
     *(_without(name) for name in OPTIMIZERS),
     _mode("function", "one graph instead of eager operations", "tf", "function", "@tf.function"),
     _mode("xla", "XLA compiles", "tf", "xla", "@tf.function(jit_compile=True)"),

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from xbackend.numerics.zeroing import MANTISSA
 from xbackend.plugins.mitigation import Change, Circumstances, Mitigation
 
-FLOATS = ("tf", "ort", "torch", "tflite")
-TRIED = {
+FLOAT_BACKENDS = ("tf", "ort", "torch", "tflite")
+DEFAULT_BITS = {
     "round-activations": (4, 8, 12, 16, 20),
     "cut-activations": (8, 12, 16),
     "round-weights": (12,),
@@ -21,16 +21,16 @@ FAMILIES = {
     for what in ("weights", "inputs", "activations", "all")
     for verb in ("round", "cut")
 }
-LEAST_CUT = 2
+MIN_TRUNCATED_BITS = 2
 """Bits from which cutting activations is exact."""
-INTEGERS = "Integers have no mantissa."
+NO_MANTISSA = "Integers have no mantissa."
 
 
-def make(circumstances: Circumstances) -> Iterator[Mitigation]:
+def mitigations(circumstances: Circumstances) -> Iterator[Mitigation]:
     """Yield a mitigation for each number of bits, each rounding and each of the four."""
     for family in FAMILIES:
         for bits in range(1, MANTISSA):
-            if not (family in ("cut-activations", "cut-all") and bits < LEAST_CUT):
+            if not (family in ("cut-activations", "cut-all") and bits < MIN_TRUNCATED_BITS):
                 yield _mitigation(family, bits)
 
 
@@ -42,11 +42,11 @@ def _mitigation(family: str, bits: int) -> Mitigation:
     return Mitigation(
         name=f"{family}-{bits}",
         what=f"the last {bits} mantissa bits of {where} are {how}",
-        changes=dict.fromkeys(FLOATS, change),
-        lacks={"fixed": INTEGERS},
+        changes=dict.fromkeys(FLOAT_BACKENDS, change),
+        lacks={"fixed": NO_MANTISSA},
         family=family,
         rank=10 + bits,
-        default=bits in TRIED.get(family, ()),
+        default=bits in DEFAULT_BITS.get(family, ()),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from xbackend.models.generated.numbers import Array, glorot_bound, he_bound, signed
+from xbackend.models.generated.random_numbers import Array, glorot_bound, he_bound, uniform_signed
 from xbackend.models.variant import RELU, Variant
 
 OPSET = 17
@@ -18,7 +18,7 @@ EPSILON = 0.001
 """What Keras' BatchNormalization adds to a variance."""
 
 
-class Net:
+class GraphBuilder:
     """A graph that grows; every method appends a layer and returns the name of what it computes.
 
     Tensors are (1, channels, rows, columns) until they are flattened. `shape` knows all but the
@@ -34,7 +34,7 @@ class Net:
         self.parameters = 0
         """How many numbers were drawn."""
 
-    def images(self, name: str, rows: int, columns: int, channels: int) -> str:
+    def image_input(self, name: str, rows: int, columns: int, channels: int) -> str:
         """Take pictures with channels last, as Keras does, and turn them."""
         self.input = (name, (1, rows, columns, channels))
         shape = (channels, rows, columns)
@@ -119,7 +119,7 @@ class Net:
         shape = (channels, *(extent + 2 * count for extent in extents))
         return self._node("Pad", name, [x, f"{name}/pads"], shape)
 
-    def average(self, x: str, name: str) -> str:
+    def global_average_pool(self, x: str, name: str) -> str:
         """Average each channel and drop the extents."""
         channels = self.shape[x][0]
         averaged = self._node("GlobalAveragePool", name, [x], (channels, 1, 1))
@@ -170,7 +170,7 @@ class Net:
         return he_bound(fan_in) if self.variant.start == "he" else glorot_bound(fan_in, fan_out)
 
     def _draw(self, name: str, shape: Sequence[int]) -> Array:
-        drawn = signed(f"{self.seed}/{name}", shape)
+        drawn = uniform_signed(f"{self.seed}/{name}", shape)
         self.parameters += drawn.size
         return drawn
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from xbackend.models.generated.graph import Net
+from xbackend.models.generated.graph import GraphBuilder
 
 STACKS = ((64, 3, 2), (128, 4, 2), (256, 6, 2), (512, 3, 1))
 """Of each stack: channels within a block, how many blocks, stride of the last one."""
 
 
-def build(net: Net) -> None:
+def build(net: GraphBuilder) -> None:
     """Add its layers: no top of Keras', one dense layer of nine classes.
 
     The output is `softmax`; 24,744,457 parameters come out, as the paper counts them.
     """
-    x = net.images("image", 256, 256, 3)
+    x = net.image_input("image", 256, 256, 3)
     x = net.conv(x, "conv1_conv", 64, 7, 2, pad=3)
     x = net.pool(net.pad(x, "pool1_pad", 1), "pool1_pool", 3, 2, pad=0)
     for number, (channels, blocks, stride) in enumerate(STACKS, 2):
@@ -24,7 +24,7 @@ def build(net: Net) -> None:
     net.softmax(net.dense(net.flatten(x, "flatten"), "dense", 9, calm=1024), "softmax")
 
 
-def _block(net: Net, x: str, name: str, channels: int, stride: int, widen: bool) -> str:
+def _block(net: GraphBuilder, x: str, name: str, channels: int, stride: int, widen: bool) -> str:
     """Add a bottleneck block that normalises first; `widen` gives the shortcut a convolution."""
     before = net.activate(net.norm(x, f"{name}_preact_bn"), f"{name}_preact_")
     if widen:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from xbackend.models.generated.graph import Net
+from xbackend.models.generated.graph import GraphBuilder
 
 
-def build(net: Net) -> None:
+def build(net: GraphBuilder) -> None:
     """Add its layers, 59,354 parameters; the output is `softmax`."""
-    x = net.images("image", 32, 32, 3)
+    x = net.image_input("image", 32, 32, 3)
     for number, (channels, kernel) in enumerate([(3, 3), (5, 5)], 1):
         x = net.activate(net.conv(x, f"conv{number}", channels, kernel), "", number)
         x = net.pool(x, f"pool{number}", 2, 2, pad=0)
