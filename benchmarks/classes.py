@@ -16,7 +16,7 @@ import numpy as np
 from xbackend.comparison.equivalence import Digests, SampleDigests, members
 from xbackend.numerics.metrics import measure
 from xbackend.numerics.partition import partition
-from xbackend.store.cohort import sections
+from xbackend.store.cohort import cohorts
 from xbackend.store.index import read_runs
 from xbackend.store.store import Store
 
@@ -166,8 +166,8 @@ Classes = dict[str, list[list[int]]]
 
 def group_all(store: Store) -> Classes:
     """Return the classes of every tensor, as a comparison gets them."""
-    (section,) = sections(read_runs(store), ())
-    sample = Digests(section.runs).sample("0")
+    (cohort,) = cohorts(read_runs(store), ())
+    sample = Digests(cohort.runs).sample("0")
     return {name: _lists(sample, name) for name in (*sample.taps, *sample.outputs)}
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.numerics.blocks import MemoryBlocks, of_tensor
+from xbackend.numerics.blocks import MemoryBlocks, blocks_of_tensor
 from xbackend.numerics.metrics import measure, remaining_precision
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 from .timing import Ratio, ratio, time_interleaved
 
@@ -35,7 +35,7 @@ def pairs(elements: int = ELEMENTS) -> dict[str, tuple[Array, Array]]:
 
 def blocks(*arrays: Array) -> list[MemoryBlocks]:
     """Wrap arrays for the differ."""
-    return [of_tensor(of(array)) for array in arrays]
+    return [blocks_of_tensor(from_numpy(array)) for array in arrays]
 
 
 def compare_pairs(rounds: int) -> list[Ratio]:

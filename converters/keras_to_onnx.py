@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from xbackend.errors import ModelError
-from xbackend.plugins.converter import ConverterSpec, Request, Result
+from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
 from xbackend.preparation import weights
 
 from .keras_names import names_of_layers, names_of_weights
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SPEC = ConverterSpec(
     name="keras_to_onnx",
-    arrows=(("keras", "onnx"), ("h5", "onnx"), ("savedmodel", "onnx")),
+    conversions=(("keras", "onnx"), ("h5", "onnx"), ("savedmodel", "onnx")),
     convert="xbackend.converters.keras_to_onnx:convert",
     modules=("tensorflow", "tf2onnx"),
     extra="tf",
@@ -38,21 +38,21 @@ CALL = re.compile(r"(Stateful)?PartitionedCall(_\d+)?")
 """What TensorFlow puts before the names of values in a function that another one calls."""
 
 
-def convert(request: Request) -> Result:
+def convert(request: ConversionRequest) -> ConversionResult:
     """Write `model.onnx`, with the batch fixed at one and the model's own names and layout."""
     source = load_traceable(request.source, request.source_format)
     model = _converted(source, request)
     _name_after_layers(model, source)
     path = request.output / "model.onnx"
     path.write_bytes(model.SerializeToString())
-    return Result(
+    return ConversionResult(
         model=path.name,
         weights=weights.compare_weights(source.weights, _initializers(model)),
         notes={"opset": OPSET, "batch": BATCH, "folding": NOTE},
     )
 
 
-def _converted(source: TraceableModel, request: Request) -> onnx.ModelProto:
+def _converted(source: TraceableModel, request: ConversionRequest) -> onnx.ModelProto:
     import tf2onnx
 
     try:
@@ -69,7 +69,7 @@ def _converted(source: TraceableModel, request: Request) -> onnx.ModelProto:
     return model
 
 
-def _refuse_foreign(model: onnx.ModelProto, request: Request) -> None:
+def _refuse_foreign(model: onnx.ModelProto, request: ConversionRequest) -> None:
     """Raise ModelError for operations that tf2onnx passed through: it only logs them."""
     from onnx import defs
 

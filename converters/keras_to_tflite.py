@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from xbackend.errors import InputError, ModelError
-from xbackend.plugins.converter import ConverterSpec, Request, Result
+from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
 from xbackend.preparation import weights
 
 from .flat_writer import FLAT_OPTIONS, operations, quantization
@@ -22,7 +22,9 @@ SOURCES = ("keras", "h5", "savedmodel")
 
 SPEC = ConverterSpec(
     name="keras_to_tflite",
-    arrows=tuple((source, target) for target in ("tflite", "tflite-int8") for source in SOURCES),
+    conversions=tuple(
+        (source, target) for target in ("tflite", "tflite-int8") for source in SOURCES
+    ),
     convert="xbackend.converters.keras_to_tflite:convert",
     modules=("tensorflow",),
     extra="tf",
@@ -36,7 +38,7 @@ Array = np.ndarray[Any, Any]
 Samples = list[list[Array]]
 
 
-def convert(request: Request) -> Result:
+def convert(request: ConversionRequest) -> ConversionResult:
     """Write `model.tflite`, with the batch fixed at one and the model's own layout."""
     source = load_traceable(request.source, request.source_format)
     notes: dict[str, Any] = {"batch": BATCH}
@@ -46,14 +48,14 @@ def convert(request: Request) -> Result:
         notes |= _calibration(samples, request.options)
     path = request.output / "model.tflite"
     path.write_bytes(_flat(source, samples, request))
-    return Result(
+    return ConversionResult(
         model=path.name,
         weights=weights.compare_weights(source.weights, read_flat_file(path).weights().values()),
         notes=notes,
     )
 
 
-def _flat(source: TraceableModel, samples: Samples, request: Request) -> bytes:
+def _flat(source: TraceableModel, samples: Samples, request: ConversionRequest) -> bytes:
     """Convert the frozen function; with samples, quantize it after them."""
     import tensorflow as tf
 
@@ -87,7 +89,7 @@ def _sentence(error: Exception, path: Path) -> str:
     return f"TensorFlow Lite's converter cannot convert {path}: {first}"
 
 
-def _samples(source: TraceableModel, request: Request) -> Samples:
+def _samples(source: TraceableModel, request: ConversionRequest) -> Samples:
     """Return the calibration inputs, one list of arrays for each sample. Raises InputError."""
     if request.inputs is None:
         raise InputError(

@@ -10,7 +10,7 @@ import numpy as np
 
 from xbackend.errors import ModelError
 from xbackend.worker.graph import Node
-from xbackend.worker.tensor import Tensor, of
+from xbackend.worker.tensor import Tensor, from_numpy
 
 if TYPE_CHECKING:
     import onnx
@@ -37,7 +37,7 @@ class NormaliseContext:
         name = f"{near}/{what}"
         while name in self.constants:
             name += "_"
-        self.constants[name] = of(array)
+        self.constants[name] = from_numpy(array)
         return name
 
 
@@ -182,7 +182,7 @@ def _constant(node: Node, context: NormaliseContext) -> Node:
     forms |= {"value_int": "int64", "value_ints": "int64"}
     for key, dtype in forms.items():
         if key in node.attributes:
-            value = of(np.asarray(node.attributes[key], dtype))
+            value = from_numpy(np.asarray(node.attributes[key], dtype))
             return _changed(node, (), drop=(key,), value=value)
     return node
 
@@ -190,7 +190,7 @@ def _constant(node: Node, context: NormaliseContext) -> Node:
 def _constant_of_shape(node: Node, context: NormaliseContext) -> Node:
     if "value" in node.attributes:
         return node
-    return _changed(node, node.inputs, value=of(np.zeros(1, np.float32)))
+    return _changed(node, node.inputs, value=from_numpy(np.zeros(1, np.float32)))
 
 
 def _upsample(node: Node, context: NormaliseContext) -> Node:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xbackend.errors import ConversionError
-from xbackend.plugins.converter import ConverterSpec, Request, Result
+from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
 from xbackend.preparation import weights
 from xbackend.worker.tensor import Tensor, cast
 
@@ -25,7 +25,7 @@ PRECISIONS = ("float64", "float16", "bfloat16")
 
 SPEC = ConverterSpec(
     name="onnx_to_cast",
-    arrows=tuple(("onnx", f"onnx-{precision}") for precision in PRECISIONS),
+    conversions=tuple(("onnx", f"onnx-{precision}") for precision in PRECISIONS),
     convert="xbackend.converters.onnx_to_cast:convert",
     modules=("onnx",),
     extra="ort",
@@ -72,7 +72,7 @@ class CastState:
         return self.types.get(name) == FLOAT
 
 
-def convert(request: Request) -> Result:
+def convert(request: ConversionRequest) -> ConversionResult:
     """Write the model in the precision that the target format names."""
     precision = request.target_format.partition("-")[2]
     model = read_onnx(request.source)
@@ -86,7 +86,7 @@ def convert(request: Request) -> Result:
     _outputs(recast)
     _save(model, request.output / "model.onnx")
     target = {t.name: tensor_of(t) for t in model.graph.initializer}
-    return Result(
+    return ConversionResult(
         model="model.onnx",
         weights=weights.compare_weights(
             {name: tensor.array for name, tensor in source.items()},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xbackend.errors import ModelError
-from xbackend.plugins.converter import ConverterSpec, Request, Result
+from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
 from xbackend.preparation import weights
 from xbackend.worker.artifact import Layer, ValueInfo
 from xbackend.worker.graph import Graph, Node
@@ -25,7 +25,7 @@ PRECISIONS = ("float64", "float16", "bfloat16", "int8")
 
 SPEC = ConverterSpec(
     name="onnx_to_graph",
-    arrows=(("onnx", "graph"), *((f"onnx-{p}", f"graph-{p}") for p in PRECISIONS)),
+    conversions=(("onnx", "graph"), *((f"onnx-{p}", f"graph-{p}") for p in PRECISIONS)),
     convert="xbackend.converters.onnx_to_graph:convert",
     modules=("onnx",),
     extra="ort",
@@ -40,14 +40,14 @@ LARGE = 1 << 30
 """Bytes of weights from which they are kept beside the ONNX file: protobuf ends at 2 GiB."""
 
 
-def convert(request: Request) -> Result:
+def convert(request: ConversionRequest) -> ConversionResult:
     """Write `graph.json`, `weights.bin`, `model.onnx` and `taps.onnx`."""
     model = read_onnx(request.source)
     graph = graph_of(model)
     write_graph(graph, request.output)
     source = {t.name: tensor_of(t).array for t in model.graph.initializer}
     _write_onnx(model, request.output)
-    return Result(
+    return ConversionResult(
         model="model.onnx",
         weights=weights.compare_weights(source, (t.array for t in graph.constants.values())),
         inputs=graph.inputs,

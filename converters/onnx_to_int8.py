@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xbackend.errors import ConversionError, InputError
-from xbackend.plugins.converter import ConverterSpec, Request, Result
+from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
 from xbackend.preparation import weights
 
 from .onnx_source import own_opset, read_onnx
@@ -45,7 +45,7 @@ CHOICES: Mapping[str, tuple[object, ...]] = {
 
 SPEC = ConverterSpec(
     name="onnx_to_int8",
-    arrows=(("onnx", "onnx-int8"),),
+    conversions=(("onnx", "onnx-int8"),),
     convert="xbackend.converters.onnx_to_int8:convert",
     modules=("onnx", "onnxruntime"),
     extra="ort",
@@ -81,7 +81,7 @@ class Options:
     anything else as a product and a sum, as integers need."""
 
 
-def convert(request: Request) -> Result:
+def convert(request: ConversionRequest) -> ConversionResult:
     """Quantize a model and say from what: options, samples, opset, folded nodes."""
     options = read_options(request.options)
     model = read_onnx(request.source)
@@ -98,7 +98,7 @@ def convert(request: Request) -> Result:
         ranges = calibrate(model, samples, scratch)
         model = _quantize(model, ranges, options)
     _save(model, request.output / "model.onnx")
-    return Result(
+    return ConversionResult(
         model="model.onnx",
         weights=weights.compare_weights(source, (array_of(t) for t in model.graph.initializer)),
         notes={

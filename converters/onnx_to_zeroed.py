@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xbackend.errors import ConversionError, UsageError
-from xbackend.numerics.zeroing import MANTISSA, ROUNDINGS, zero_bits
-from xbackend.plugins.converter import ConverterSpec, Request, Result
+from xbackend.numerics.zeroing import MANTISSA, ROUNDINGS, zero_mantissa_bits
+from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
 from xbackend.preparation import weights
 
 from .onnx_normalise import tensor_of
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SPEC = ConverterSpec(
     name="onnx_to_zeroed",
-    arrows=(("onnx", "onnx-zeroed"),),
+    conversions=(("onnx", "onnx-zeroed"),),
     convert="xbackend.converters.onnx_to_zeroed:convert",
     modules=("onnx",),
     extra="ort",
@@ -71,7 +71,7 @@ class Zeroing:
     rounding: str
 
 
-def convert(request: Request) -> Result:
+def convert(request: ConversionRequest) -> ConversionResult:
     """Write the model with fewer bits; values keep their names, outputs of the graph too."""
     zeroing = _read(request.options)
     model = read_onnx(request.source)
@@ -80,7 +80,7 @@ def convert(request: Request) -> Result:
     added = _zero_activations(model, zeroing) if zeroing.activations else []
     after = [tensor_of(t).array for t in model.graph.initializer]
     _save(model, request)
-    return Result(
+    return ConversionResult(
         model="model.onnx",
         weights=weights.compare_weights(before, after),
         notes={"options": vars(zeroing), "rounded_values": added},
@@ -117,7 +117,7 @@ def _zero_weights(model: onnx.ModelProto, zeroing: Zeroing) -> None:
 
     for tensor in model.graph.initializer:
         if tensor.data_type == FLOAT:
-            array = zero_bits(tensor_of(tensor).array, zeroing.weights, zeroing.rounding)
+            array = zero_mantissa_bits(tensor_of(tensor).array, zeroing.weights, zeroing.rounding)
             tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
 
 
@@ -208,7 +208,7 @@ def _node(operator: str, inputs: tuple[str, ...], output: str) -> onnx.NodeProto
     return helper.make_node(operator, list(inputs), [output], name=f"xbackend/{output}")
 
 
-def _save(model: onnx.ModelProto, request: Request) -> None:
+def _save(model: onnx.ModelProto, request: ConversionRequest) -> None:
     import onnx
 
     size = sum(len(tensor.raw_data) for tensor in model.graph.initializer)

@@ -12,7 +12,12 @@ from typing import Any
 import numpy as np
 
 from xbackend.errors import ConversionError
-from xbackend.plugins.converter import ConverterSpec, Request, Result, WeightReport
+from xbackend.plugins.converter import (
+    ConversionRequest,
+    ConversionResult,
+    ConverterSpec,
+    WeightReport,
+)
 from xbackend.worker.artifact import Layer
 from xbackend.worker.graph import Graph, read_graph
 
@@ -32,7 +37,7 @@ from .tflite_file import read_flat_file, refuse_foreign_operations
 
 SPEC = ConverterSpec(
     name="tflite_to_flat",
-    arrows=(("tflite", "flat"), ("tflite-int8", "flat-int8")),
+    conversions=(("tflite", "flat"), ("tflite-int8", "flat-int8")),
     convert="xbackend.converters.tflite_to_flat:convert",
     modules=("numpy", "onnx"),
     extra="tflite",
@@ -61,7 +66,7 @@ class NamedGraph:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
-def convert(request: Request) -> Result:
+def convert(request: ConversionRequest) -> ConversionResult:
     """Copy the file to `model.tflite` and write `taps.json` beside it."""
     file = read_flat_file(request.source)
     refuse_foreign_operations(file, request.source)
@@ -73,7 +78,7 @@ def convert(request: Request) -> Result:
     shutil.copyfile(request.source, request.output / "model.tflite")
     text = json.dumps(_document(named))
     (request.output / "taps.json").write_text(text, encoding="utf-8")
-    return Result(
+    return ConversionResult(
         model="model.tflite",
         weights=WeightReport(identical=tuple(file.weights()), changed=()),
         inputs=tuple(port.value for port in named.inputs),
@@ -114,7 +119,7 @@ def _named_by_itself(flat: FlatInterpreter) -> NamedGraph:
     )
 
 
-def _named_after(hub: Path, flat: FlatInterpreter, request: Request) -> NamedGraph:
+def _named_after(hub: Path, flat: FlatInterpreter, request: ConversionRequest) -> NamedGraph:
     """Name tensors after the ONNX values that compute the same on the same inputs."""
     graph = read_graph(hub)
     quantized = flat.is_quantized()
@@ -153,7 +158,7 @@ class AlignmentTrial:
 
 
 def _agreeing(
-    graph: Graph, hub: Path, flat: FlatInterpreter, request: Request, quantized: bool
+    graph: Graph, hub: Path, flat: FlatInterpreter, request: ConversionRequest, quantized: bool
 ) -> AlignmentTrial:
     """Return the first pairing of inputs under which the outputs agree, else the closest."""
     limit = QUANTIZED_TOLERANCE if quantized else FLOAT_TOLERANCE
@@ -177,7 +182,7 @@ def _try(
     hub: Path,
     flat: FlatInterpreter,
     ports: list[Port],
-    request: Request,
+    request: ConversionRequest,
     quantized: bool,
 ) -> AlignmentTrial:
     trials = feeds(ports, request.inputs, noise=not quantized)

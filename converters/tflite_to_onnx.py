@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xbackend.errors import ModelError
-from xbackend.plugins.converter import ConverterSpec, Request, Result
+from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
 from xbackend.preparation import weights
 
 from .onnx_names import rename_values, unique_names
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SPEC = ConverterSpec(
     name="tflite_to_onnx",
-    arrows=(("tflite", "onnx"),),
+    conversions=(("tflite", "onnx"),),
     convert="xbackend.converters.tflite_to_onnx:convert",
     modules=("tf2onnx", "tensorflow"),
     extra="tf",
@@ -34,7 +34,7 @@ LINEAR = "/linear"
 """Added to a tensor's name for the value before the activation that TensorFlow Lite fuses."""
 
 
-def convert(request: Request) -> Result:
+def convert(request: ConversionRequest) -> ConversionResult:
     """Write `model.onnx`, whose inputs and outputs have the file's layout and names."""
     file = read_flat_file(request.source)
     refuse_foreign_operations(file, request.source)
@@ -42,7 +42,7 @@ def convert(request: Request) -> Result:
     _name_after_tensors(model, file)
     path = request.output / "model.onnx"
     path.write_bytes(model.SerializeToString())
-    return Result(
+    return ConversionResult(
         model=path.name,
         weights=weights.compare_weights(file.weights(), _initializers(model)),
         notes={"opset": OPSET, "folding": NOTE, "layout": "inputs as in the TensorFlow Lite file"},

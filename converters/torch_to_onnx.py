@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 
 from xbackend.errors import ConversionError, ModelError
-from xbackend.plugins.converter import ConverterSpec, Request, Result
+from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
 from xbackend.preparation import weights
 
 from .pt2_archive import sanitize
 
 SPEC = ConverterSpec(
     name="torch_to_onnx",
-    arrows=(("pt2", "onnx"), ("callable", "onnx")),
+    conversions=(("pt2", "onnx"), ("callable", "onnx")),
     convert="xbackend.converters.torch_to_onnx:convert",
     modules=("torch", "onnxscript", "onnx"),
     extra="torch",
@@ -47,7 +47,7 @@ class ModuleWithExamples:
     """Inputs to trace it with, None where none are given."""
 
 
-def convert(request: Request) -> Result:
+def convert(request: ConversionRequest) -> ConversionResult:
     """Write `model.onnx`, with every weight as it is."""
     import torch
 
@@ -113,7 +113,7 @@ def _current_folder_importable() -> Iterator[None]:
         sys.path.remove("")
 
 
-def _convert_program(program: Any, request: Request) -> Result:
+def _convert_program(program: Any, request: ConversionRequest) -> ConversionResult:
     """Export by PyTorch's exporter of programs, whose optimiser folds and is left out."""
     import torch
 
@@ -133,7 +133,7 @@ def _convert_program(program: Any, request: Request) -> Result:
     return _exported(export, state, request, {"exporter": "dynamo", "opset": PROGRAM_OPSET})
 
 
-def _convert_module(made: ModuleWithExamples, request: Request) -> Result:
+def _convert_module(made: ModuleWithExamples, request: ConversionRequest) -> ConversionResult:
     """Export by tracing, in inference, with the folding of constants and normalisations off."""
     import torch
 
@@ -168,7 +168,7 @@ def _output_names(module: Any, examples: tuple[Any, ...]) -> list[str]:
     return ["output"] if count == 1 else [f"output_{index}" for index in range(count)]
 
 
-def _given(request: Request, names: list[str]) -> tuple[Any, ...]:
+def _given(request: ConversionRequest, names: list[str]) -> tuple[Any, ...]:
     """Return the first of the sample inputs, a batch of one."""
     import torch
 
@@ -183,8 +183,11 @@ def _given(request: Request, names: list[str]) -> tuple[Any, ...]:
 
 
 def _exported(
-    export: Callable[[Path], None], state: dict[str, Any], request: Request, notes: dict[str, Any]
-) -> Result:
+    export: Callable[[Path], None],
+    state: dict[str, Any],
+    request: ConversionRequest,
+    notes: dict[str, Any],
+) -> ConversionResult:
     """Run an exporter and tell which weights kept their bits."""
     import onnx
     from onnx.numpy_helper import to_array
@@ -200,7 +203,7 @@ def _exported(
         ) from error
     held = [_bits(to_array(tensor)) for tensor in onnx.load(path).graph.initializer]
     source = {name: _array(value) for name, value in state.items() if not _is_counter(name)}
-    return Result(model=FILE, weights=weights.compare_weights(source, held), notes=notes)
+    return ConversionResult(model=FILE, weights=weights.compare_weights(source, held), notes=notes)
 
 
 def _is_counter(name: str) -> bool:

@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from xbackend.errors import UsageError
-from xbackend.plugins.importer import ForeignRun, Found, ImporterSpec, Refusal, Sample
+from xbackend.plugins.importer import (
+    ImportedRun,
+    ImportedSample,
+    ImporterSpec,
+    ImportIssue,
+    ImportItems,
+)
 
 from .unannticipated_file import InvalidResult, ResultFile, read
 from .unannticipated_path import FORMS, ResultPath, UnknownPath, inner, parse_path
@@ -57,7 +63,7 @@ class ParsedResult:
         return (*where, *machine, self.model, self.precision)
 
 
-def runs(folder: Path) -> Found:
+def runs(folder: Path) -> ImportItems:
     """Yield the runs below a folder, and what is wrong with files among them.
 
     Raises UsageError where no file lies in an experiment's folder.
@@ -66,7 +72,7 @@ def runs(folder: Path) -> Found:
     remarks: Counter[tuple[str, str]] = Counter()
     for path in _files(folder):
         one = _measured(path)
-        if isinstance(one, Refusal):
+        if isinstance(one, ImportIssue):
             yield one
             continue
         found.setdefault(one.key, {}).setdefault(one.place.sample, []).append(one)
@@ -75,7 +81,7 @@ def runs(folder: Path) -> Found:
         yield from _runs(samples)
     for (where, remark), count in remarks.items():
         files = "1 file" if count == 1 else f"{count} files"
-        yield Refusal(f"{where}: imported, {files} {remark}.")
+        yield ImportIssue(f"{where}: imported, {files} {remark}.")
 
 
 def _folder(where: ResultPath) -> str:
@@ -101,13 +107,13 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def _measured(path: Path) -> ParsedResult | Refusal:
+def _measured(path: Path) -> ParsedResult | ImportIssue:
     parts = inner(path)
     try:
         found, contents = parse_path(parts), read(path)
         return ParsedResult(found, contents, _model(found, contents))
     except (UnknownPath, InvalidResult) as error:
-        return Refusal(f"{'/'.join(parts)} is not imported: {error}.")
+        return ImportIssue(f"{'/'.join(parts)} is not imported: {error}.")
 
 
 def _model(found: ResultPath, contents: ResultFile) -> str:
@@ -126,7 +132,7 @@ def _model(found: ResultPath, contents: ResultFile) -> str:
     return model
 
 
-def _runs(samples: Mapping[str, Sequence[ParsedResult]]) -> Iterator[ForeignRun]:
+def _runs(samples: Mapping[str, Sequence[ParsedResult]]) -> Iterator[ImportedRun]:
     """Yield the runs of one machine and model: one if no file has repeats or a double."""
     for files in zip_longest(*samples.values()):
         present = [one for one in files if one is not None]
@@ -136,14 +142,18 @@ def _runs(samples: Mapping[str, Sequence[ParsedResult]]) -> Iterator[ForeignRun]
         for repeat, tensors in enumerate(repeats):
             given = zip(present, tensors, strict=True)
             outputs = tuple(
-                Sample(one.place.sample, {OUTPUT: tensor}) for one, tensor in given if tensor
+                ImportedSample(one.place.sample, {OUTPUT: tensor})
+                for one, tensor in given
+                if tensor
             )
             yield _run(present, outputs, repeat)
 
 
-def _run(files: Sequence[ParsedResult], samples: tuple[Sample, ...], repeat: int) -> ForeignRun:
+def _run(
+    files: Sequence[ParsedResult], samples: tuple[ImportedSample, ...], repeat: int
+) -> ImportedRun:
     first = files[0]
-    return ForeignRun(
+    return ImportedRun(
         model=first.model,
         source=SOURCE,
         inputs=f"{first.place.experiment} {first.model}",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.findings import ReferenceComparison, ReferenceComparisonRow
 from xbackend.comparison.summary import Summary
-from xbackend.numerics.error import Accuracy
+from xbackend.numerics.float64_error import ErrorMetrics
 
 from .formatting import format_number, format_percent, name_row, pluralize, printable
 from .tables import LAST_LAYERS, Table
@@ -24,8 +24,8 @@ MEANING = (
 def find_reference_comparison(
     comparison: Comparison, summary: Summary
 ) -> ReferenceComparison | None:
-    """Return what is known of a section's accuracy."""
-    found = (each for each in comparison.reference_comparisons if each.section is summary.section)
+    """Return what is known of a cohort's accuracy."""
+    found = (each for each in comparison.reference_comparisons if each.cohort is summary.cohort)
     return next(found, None)
 
 
@@ -87,8 +87,8 @@ def _cell(row: ReferenceComparisonRow, tap: str) -> str:
     return "–" if one is None else f"{one.correct_bits} ({_norm(row, one)})"
 
 
-def _norm(row: ReferenceComparisonRow, one: Accuracy) -> str:
-    bits = one.bits_by_norm(str(row.first.row["precision"]))
+def _norm(row: ReferenceComparisonRow, one: ErrorMetrics) -> str:
+    bits = one.normwise_bits(str(row.first.row["precision"]))
     return "–" if bits is None else f"{bits:.1f}"
 
 

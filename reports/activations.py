@@ -15,7 +15,7 @@ from xbackend.comparison.activations import (
     summarise_activations,
 )
 from xbackend.comparison.comparison import Comparison
-from xbackend.store.cohort import Section
+from xbackend.store.cohort import Cohort
 
 from .formatting import DAGGER, format_number, format_percent, pluralize, printable, shorten
 from .layers import STAR, trust_marks
@@ -45,10 +45,10 @@ def render(comparison: Comparison) -> str:
 
 
 def by_section(passages: Sequence[ActivationComparison]) -> list[list[ActivationComparison]]:
-    """Put passages of one section together."""
+    """Put passages of one cohort together."""
     found: dict[str, list[ActivationComparison]] = {}
     for passage in passages:
-        found.setdefault(passage.tap.section.key, []).append(passage)
+        found.setdefault(passage.tap.cohort.key, []).append(passage)
     return list(found.values())
 
 
@@ -73,13 +73,13 @@ def _section(passages: Sequence[ActivationComparison], width: int) -> str:
 
 
 def title_of(passages: Sequence[ActivationComparison]) -> str:
-    """Return what a section is about: `cifar10-small, float32, 3 inputs, 4 runs`."""
-    section: Section = passages[0].tap.section
-    group = section.group
+    """Return what a cohort is about: `cifar10-small, float32, 3 inputs, 4 runs`."""
+    cohort: Cohort = passages[0].tap.cohort
+    group = cohort.group
     keys = [f"{key}={group[key]}" for key in group if key not in ("model_digest", "precision")]
     inputs = len({passage.tap.input for passage in passages})
-    counts = [pluralize(inputs, "input"), pluralize(len(section.runs), "run")]
-    return printable(", ".join([section.model, str(group["precision"]), *keys, *counts]))
+    counts = [pluralize(inputs, "input"), pluralize(len(cohort.runs), "run")]
+    return printable(", ".join([cohort.model, str(group["precision"]), *keys, *counts]))
 
 
 def _layers(changes: Sequence[ActivationSummary]) -> Table:

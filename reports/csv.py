@@ -10,7 +10,7 @@ from typing import Any
 
 from xbackend.comparison.activations import activations
 from xbackend.comparison.comparison import Comparison
-from xbackend.numerics.error import Accuracy
+from xbackend.numerics.float64_error import ErrorMetrics
 
 COLUMNS = (
     "model", "group", "inputs_digest", "input", "tap", "layer", "operator", "is_output", "dtype",
@@ -70,12 +70,12 @@ def render(comparison: Comparison) -> str:
     if comparison.isolations:
         writer.writerows(_isolations(comparison))
         return stream.getvalue()
-    judged = {id(each.section): each for each in comparison.reference_comparisons}
+    judged = {id(each.cohort): each for each in comparison.reference_comparisons}
     writer.writerow([*COLUMNS, *(JUDGED if judged else ())])
     for tap in (tap for sample in comparison.samples for tap in sample.taps):
         row = tap.to_dict()
         cells = [_cell(key, row[key]) for key in COLUMNS]
-        found = judged.get(id(tap.section))
+        found = judged.get(id(tap.cohort))
         ratings = found.by_class.get((tap.input, tap.tap), ()) if found else ()
         writer.writerow([*cells, *(_ratings(ratings, key) for key in JUDGED.values() if judged)])
     return stream.getvalue()
@@ -102,7 +102,7 @@ def render_activations(comparison: Comparison) -> str:
     return stream.getvalue()
 
 
-def _ratings(ratings: Sequence[Accuracy | None], key: str) -> str:
+def _ratings(ratings: Sequence[ErrorMetrics | None], key: str) -> str:
     values = [None if each is None else getattr(each, key) for each in ratings]
     return "|".join("" if value is None else str(value) for value in values)
 

@@ -6,7 +6,7 @@ from tabulate import tabulate
 
 from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.machines import CumulativeCurve, MachineRow, machine_table
-from xbackend.platforms.evidence import in_words
+from xbackend.platforms.emulation_doubt import join_names
 
 from .formatting import pluralize, printable, shorten
 from .machines import backend_labels, column_title, section_letters
@@ -67,11 +67,11 @@ def verdict(curve: CumulativeCurve) -> str:
     """Return how many classes how many machines fall into."""
     known = [number for number in curve.counts if number is not None]
     sentence = f"{pluralize(known[-1], 'class')} on {pluralize(len(known), 'machine')}"
-    reliance = curve.columns[0].sample.reliance
-    if not reliance.classes:
+    emulation_doubt = curve.columns[0].sample.emulation_doubt
+    if not emulation_doubt.classes:
         return sentence
-    operators = printable(in_words(reliance.operators))
-    return f"{sentence}, {len(reliance.classes)} of them by emulated {operators} alone"
+    operators = printable(join_names(emulation_doubt.operators))
+    return f"{sentence}, {len(emulation_doubt.classes)} of them by emulated {operators} alone"
 
 
 def name_machines(rows: tuple[MachineRow, ...]) -> list[str]:

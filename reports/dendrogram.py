@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from xbackend.comparison.comparison import Comparison, TapComparison
 from xbackend.comparison.dendrogram import Node, output_tree
 from xbackend.comparison.machines import sort_key
-from xbackend.platforms.evidence import resting
+from xbackend.platforms.emulation_doubt import doubtful_run_ids
 
 from .formatting import DAGGER, emulation_note, pluralize, printable, shorten
 
@@ -41,7 +41,9 @@ def render(comparison: Comparison) -> str:
 
 def _emulation_notes(comparison: Comparison) -> list[str]:
     """Return what a dagger means, if any class has one."""
-    doubtful = [sample.reliance for sample in comparison.samples if sample.reliance.classes]
+    doubtful = [
+        sample.emulation_doubt for sample in comparison.samples if sample.emulation_doubt.classes
+    ]
     names = dict.fromkeys(name for each in doubtful for name in each.operators)
     return [emulation_note(list(names))] if names else []
 
@@ -53,12 +55,12 @@ def trees(comparison: Comparison) -> list[Tree]:
     for sample, output in outputs:
         root = output_tree(comparison.store, output) if output.eqc_count > 1 else None
         if root is not None:
-            doubtful = resting(sample.eqcs, sample.reliance)
+            doubtful = doubtful_run_ids(sample.eqcs, sample.emulation_doubt)
             leaves = tuple(_leaf(output, place, doubtful) for place in range(output.eqc_count))
             found.append((output, root, leaves))
     sections: dict[str, set[str]] = {}
     for output, *_ in found:
-        sections.setdefault(_subject(output), set()).add(output.section.key)
+        sections.setdefault(_subject(output), set()).add(output.cohort.key)
     return [
         Tree(_title(output, len(sections[_subject(output)]) > 1), root, leaves)
         for output, root, leaves in found
@@ -67,23 +69,23 @@ def trees(comparison: Comparison) -> list[Tree]:
 
 def _title(output: TapComparison, apart: bool) -> str:
     """Return what a tree is about, with digests where only these tell it from another one."""
-    digests = (str(output.section.group["model_digest"]), output.section.inputs_digest)
+    digests = (str(output.cohort.group["model_digest"]), output.cohort.inputs_digest)
     names = [f"{what} {text[:8]}" for what, text in zip(("model", "inputs"), digests, strict=True)]
     subject = ", ".join([_subject(output), *(names if apart else [])])
     return f"{subject}: {pluralize(output.eqc_count, 'class')}"
 
 
 def _subject(output: TapComparison) -> str:
-    group = output.section.group
+    group = output.cohort.group
     keys = [f"{key}={group[key]}" for key in group if key not in ("model_digest", "precision")]
-    parts = [output.section.model, str(group["precision"]), *keys, f"input {output.input}"]
+    parts = [output.cohort.model, str(group["precision"]), *keys, f"input {output.input}"]
     return printable(", ".join(parts))
 
 
 def _leaf(output: TapComparison, place: int, doubtful: frozenset[str]) -> str:
     """Return a class's number and platforms, in the order of machines."""
     mark = DAGGER if doubtful.issuperset(output.eqcs[place]) else ""
-    runs = [run for run in output.section.runs if run.id in set(output.eqcs[place])]
+    runs = [run for run in output.cohort.runs if run.id in set(output.eqcs[place])]
     runs.sort(key=lambda run: sort_key(run.row["hardware"]))
     names = dict.fromkeys(str(run.row["platform"]) for run in runs)
     return f"{place + 1}{mark}: {shorten(printable(', '.join(names)), LONGEST)}"

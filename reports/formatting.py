@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xbackend.comparison.comparison import TapComparison
 from xbackend.comparison.layers import TapSummary
 from xbackend.comparison.summary import RunGroup, Summary
-from xbackend.platforms.evidence import in_words
+from xbackend.platforms.emulation_doubt import join_names
 from xbackend.store.records import Run
 
 DAGGER = "†"
@@ -41,20 +41,20 @@ def shorten(text: str, width: int) -> str:
 
 
 def heading(summary: Summary) -> str:
-    """Return what a section is about: model, precision, further keys, inputs, runs.
+    """Return what a cohort is about: model, precision, further keys, inputs, runs.
 
     `cifar10-small, float32, 3 inputs, 4 runs`.
     """
-    group = summary.section.group
+    group = summary.cohort.group
     keys = [f"{key}={group[key]}" for key in group if key not in ("model_digest", "precision")]
-    parts = [summary.section.model, str(group["precision"]), *keys]
+    parts = [summary.cohort.model, str(group["precision"]), *keys]
     parts += [pluralize(len(summary.inputs), "input"), pluralize(summary.run_count, "run")]
     return printable(", ".join(parts))
 
 
 def emulation_note(operators: Sequence[str]) -> str:
     """Return what a dagger means."""
-    found = printable(in_words(operators))
+    found = printable(join_names(operators))
     return f"{DAGGER} comes from emulated {found}: perhaps the bits of no real processor"
 
 
@@ -121,7 +121,7 @@ def format_percent(share: float | None) -> str:
 
 
 def verdict(summary: Summary) -> str:
-    """Return one sentence that says whether the runs of a section agree, and where they part."""
+    """Return one sentence that says whether the runs of a cohort agree, and where they part."""
     if summary.run_count == 1:
         return "One run alone: there is nothing to compare it with."
     if len(summary.eqcs) == 1:
@@ -133,12 +133,14 @@ def verdict(summary: Summary) -> str:
 
 def _emulation(summary: Summary) -> Sequence[str]:
     """Return a sentence on the classes that are no findings, if there are any."""
-    numbers, safe = [str(number) for number in summary.reliance.classes], summary.last_safe
+    numbers, safe = [str(number) for number in summary.emulation_doubt.classes], summary.last_safe
     if not numbers:
         return []
-    who = f"Class {numbers[0]} rests" if len(numbers) == 1 else f"Classes {in_words(numbers)} rest"
+    who = (
+        f"Class {numbers[0]} rests" if len(numbers) == 1 else f"Classes {join_names(numbers)} rest"
+    )
     what = "is no finding" if len(numbers) == 1 else "are no findings"
-    operators = printable(in_words(summary.reliance.operators))
+    operators = printable(join_names(summary.emulation_doubt.operators))
     sentence = f"{who} on emulated {operators} alone and {what}"
     if safe is None:
         return [f"{sentence}; no layer before was recorded, see --taps."]
@@ -187,7 +189,7 @@ def _labels(summary: Summary) -> str:
 
 
 def notes(summary: Summary) -> list[str]:
-    """Return what a reader must know before trusting a section's tables."""
+    """Return what a reader must know before trusting a cohort's tables."""
     found = [
         f"{name}: recording its layers changed the bits of its outputs, so its layers may not be "
         "those of the untapped run."
@@ -199,7 +201,7 @@ def notes(summary: Summary) -> list[str]:
     found += _few(
         [
             f"{name_run(run)}: {printable(run.row['error']['message'])}"
-            for run in summary.section.runs
+            for run in summary.cohort.runs
             if run.row["error"] is not None
         ]
     )
@@ -213,7 +215,7 @@ def _saturation(summary: Summary) -> list[str]:
     """Return a note on layers that kernels may overflow in, where runs do not agree."""
     exposed = {
         str(run.row["backend"]): [str(each["tap"]) for each in run.row["saturation"]]
-        for run in summary.section.runs
+        for run in summary.cohort.runs
         if run.row.get("saturation") and len(summary.eqcs) > 1
     }
     return [

@@ -27,13 +27,13 @@ LONGEST = 28
 SHADES = {"activation": "#ffe8c2", "pooling": "#cfe6f7"}
 CLASSES, BITS, BORN, JOINED = "#1f4e79", "#8a4b00", "#2e7d32", "#b3261e"
 HEIGHT = 4.6
-"""Inches for a section."""
+"""Inches for a cohort."""
 MOST = 12
 """Sections in one figure."""
 
 
 def draw_layers(comparison: Comparison, path: Path) -> None:
-    """Draw classes and remaining bits along the layers of each section: see `open_figure`."""
+    """Draw classes and remaining bits along the layers of each cohort: see `open_figure`."""
     found = [summary for summary in summaries(comparison) if summary.taps]
     _check(len(found), "No run gave outputs, so there is nothing to draw.")
     width = _width(max(len(summary.taps) for summary in found))

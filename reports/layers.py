@@ -42,7 +42,7 @@ DRAWN = "To draw it: --output figure.svg, .png or .pdf."
 
 
 def render(comparison: Comparison) -> str:
-    """Lay out a row for each tensor of each section, for the terminal's width."""
+    """Lay out a row for each tensor of each cohort, for the terminal's width."""
     width = max(NARROWEST, shutil.get_terminal_size((80, 24)).columns)
     found = [summary for summary in summaries(comparison) if summary.taps]
     if not found:
@@ -109,7 +109,7 @@ def _signs_told(summary: Summary, table: Table) -> list[str]:
     """Return what the signs in the table mean, those that there are."""
     cells = "".join(cell for row in table.rows for cell in row[4:7])
     found = [f"{sign} {meaning}" for sign, meaning in SIGNS.items() if sign in cells]
-    operators = list(summary.reliance.operators)
+    operators = list(summary.emulation_doubt.operators)
     return [*found, *([emulation_note(operators)] if DAGGER in cells and operators else [])]
 
 

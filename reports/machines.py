@@ -66,17 +66,17 @@ def _sentences(table: MachineTable, models: Sequence[str]) -> list[str]:
     marked = [] if all(cell.deterministic for cell in cells) else [STARRED]
     if any(cell.by_emulation for cell in cells):
         samples = [column.sample for column in table.columns]
-        names = dict.fromkeys(name for each in samples for name in each.reliance.operators)
+        names = dict.fromkeys(name for each in samples for name in each.emulation_doubt.operators)
         marked.append(emulation_note(list(names)))
     return ["\n".join(lines), "\n".join([LEGEND, *marked])]
 
 
 def section_letters(columns: Sequence[SampleColumn]) -> list[str]:
-    """Return a letter for each column, the same for all samples of one section."""
+    """Return a letter for each column, the same for all samples of one cohort."""
     names: dict[str, str] = {}
     for column in columns:
-        names.setdefault(column.section, _letter(len(names)))
-    return [names[column.section] for column in columns]
+        names.setdefault(column.cohort, _letter(len(names)))
+    return [names[column.cohort] for column in columns]
 
 
 def _letter(number: int) -> str:
@@ -90,7 +90,7 @@ def _letter(number: int) -> str:
 
 
 def headings(columns: Sequence[SampleColumn]) -> list[str]:
-    """Return what stands above each column: the letter of its section, and its input."""
+    """Return what stands above each column: the letter of its cohort, and its input."""
     pairs = zip(section_letters(columns), columns, strict=True)
     return [f"{letter} {shorten(printable(each.input), INPUT)}" for letter, each in pairs]
 

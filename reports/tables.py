@@ -48,7 +48,7 @@ def run_group_table(summary: Summary, by_input: bool = True) -> Table:
     inputs = list(map(_name_input, summary.inputs)) if by_input else ["class"]
     headers = ("run", *inputs, "bits", "taps")
     joint = {
-        name: _class(place, place in summary.reliance.classes)
+        name: _class(place, place in summary.emulation_doubt.classes)
         for place, ids in enumerate(summary.eqcs, 1)
         for name in ids
     }
@@ -88,7 +88,7 @@ def _class_table(summary: Summary) -> Table:
     for place, ids in enumerate(summary.eqcs[:MOST_CLASSES], 1):
         mine = [of[name] for name in ids if name in of]
         bits = None if any(row.bits is None for row in mine) else min(row.bits or 0 for row in mine)
-        number_of = _class(place, place in summary.reliance.classes)
+        number_of = _class(place, place in summary.emulation_doubt.classes)
         rows.append(
             (
                 name_row(mine[0]),
@@ -153,11 +153,11 @@ def _signs(tap: TapSummary) -> str:
 
 def emulation_notes(summary: Summary) -> list[str]:
     """Return what a dagger in the tables means, if there is one."""
-    reliance = summary.reliance
+    emulation_doubt = summary.emulation_doubt
     marked = shows_layers(summary) and any(tap.emulation_unsafe for tap in _shown(summary))
-    if not reliance.operators or not (reliance.classes or marked):
+    if not emulation_doubt.operators or not (emulation_doubt.classes or marked):
         return []
-    return [emulation_note(reliance.operators)]
+    return [emulation_note(emulation_doubt.operators)]
 
 
 def has_starred_layers(summary: Summary) -> bool:

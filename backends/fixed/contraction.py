@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xbackend.worker.windows import Window, positions, window_of
+from xbackend.worker.sliding_window import Window, kernel_positions, window_of
 
 from .operands import given, need
 from .sums import product
@@ -43,7 +43,7 @@ def convolve(padded: Array, weight: Array, groups: int, window: Window) -> Array
 
 def _columns(sample: Array, window: Window, groups: int) -> Array:
     """Lay out what each weight sees: (groups, C / groups * kernel, places)."""
-    seen = [sample[None][index][0] for _, index in positions(window)]
+    seen = [sample[None][index][0] for _, index in kernel_positions(window)]
     stacked: Array = np.stack(seen, axis=1).reshape(groups, -1, len(seen), *window.extents)
     count = int(np.prod(window.extents, dtype=np.int64))
     return stacked.reshape(groups, stacked.shape[1] * len(seen), count)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xbackend.worker.windows import Window, positions, window_of
+from xbackend.worker.sliding_window import Window, kernel_positions, window_of
 
 from . import arithmetic
+from .elementwise import greater
 from .operands import need, scale_of
-from .selection import greater
 from .sums import fold
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def max_pool(node: Node, inputs: Inputs) -> List[Array]:
     lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
     padded = window.pad(x, lowest)
     best = np.full(x.shape[:2] + window.extents, lowest, x.dtype)
-    for _, index in positions(window):
+    for _, index in kernel_positions(window):
         best = greater(best, padded[index])
     return [best]
 
@@ -66,7 +66,7 @@ def average_pool(node: Node, inputs: Inputs) -> List[Array]:
 
 
 def _ordered_sum(window: Window, padded: Array) -> Array:
-    places = [index for _, index in positions(window)]
+    places = [index for _, index in kernel_positions(window)]
     return fold(lambda index: np.asarray(padded[places[index]]), 0, len(places))
 
 
@@ -110,7 +110,7 @@ def _window_sum(window: Window, values: Array) -> Array:
     """Sum float32 values over each place of a window, in the order of the elements."""
     padded = window.pad(values, 0.0)
     total = np.zeros(values.shape[:2] + window.extents, np.float32)
-    for _, index in positions(window):
+    for _, index in kernel_positions(window):
         total = total + padded[index]
     return total
 

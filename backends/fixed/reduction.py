@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import elementary
+from .elementwise import divide
 from .operands import given, need
-from .selection import divide
 from .sums import total
 
 if TYPE_CHECKING:

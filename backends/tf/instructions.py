@@ -10,7 +10,7 @@ import tempfile
 from typing import Dict
 
 from xbackend.worker.contract import Unsupported
-from xbackend.worker.onednn import told, within
+from xbackend.worker.onednn import is_within_isa_limit, isa_from_log
 
 VARIABLE = "ONEDNN_MAX_CPU_ISA"
 VERBOSE = "ONEDNN_VERBOSE"
@@ -29,7 +29,7 @@ def require(most: str) -> str:
     if most == "auto":
         return ""
     said = _said()
-    if not within(said, most):
+    if not is_within_isa_limit(said, most):
         raise Unsupported(
             f"tf.onednn_isa={most} was not taken, oneDNN uses {said or 'what it does not tell'}: "
             f"{VARIABLE} is read once, when TensorFlow is loaded. Start a fresh process, or choose "
@@ -58,13 +58,13 @@ def _said() -> str:
                 tf.matmul(tf.ones([64, 64]), tf.ones([64, 64])).numpy()
         finally:
             ctypes.CDLL(None).fflush(None)
-            _give_back(kept)
+            _restore_output(kept)
         stream.seek(0)
         text = stream.read().decode(errors="replace")
-    return told(text)
+    return isa_from_log(text)
 
 
-def _give_back(kept: int) -> None:
+def _restore_output(kept: int) -> None:
     """Let Python print where it did; libraries too, unless oneDNN has much to say."""
     if os.environ.get(VERBOSE) != "1":
         os.dup2(kept, 1)

@@ -13,7 +13,7 @@ from typing import Any, Dict
 import torch
 
 from xbackend.worker.contract import Settings, Unsupported
-from xbackend.worker.onednn import told, within
+from xbackend.worker.onednn import is_within_isa_limit, isa_from_log
 
 BRANCHES = {"OFF": 1, "AUTO": 2, "COMPATIBLE": 3, "AVX2": 10, "AVX512": 12}
 """MKL's numbers of its branches (mkl_service.h)."""
@@ -34,7 +34,7 @@ def check(settings: Settings) -> None:
         said = {number: name for name, number in BRANCHES.items()}
         raise _refused("mkl_cbwr", asked, said.get(branch() or 0, "without MKL"))
     asked = str(settings["onednn_isa"])
-    if asked != "auto" and not within(instructions(), asked):
+    if asked != "auto" and not is_within_isa_limit(instructions(), asked):
         raise _refused("onednn_isa", asked, instructions())
 
 
@@ -82,7 +82,7 @@ def instructions() -> str:
             os.close(kept)
         stream.seek(0)
         said = stream.read().decode(errors="replace")
-    return told(said) or "nothing known"
+    return isa_from_log(said) or "nothing known"
 
 
 def _refused(key: str, asked: str, actual: str) -> Unsupported:

@@ -167,7 +167,9 @@ def _refuse_missing(
     """Name every operator, form and number format that is missing, in one sentence."""
     missing = {_full_name(node) for node in nodes if _full_name(node) not in TABLE}
     known = [node for node in nodes if _full_name(node) in TABLE]
-    complaints = ((node, TABLE[node.operator].lacks(node, constants)) for node in known)
+    complaints = (
+        (node, TABLE[node.operator].unsupported_reason(node, constants)) for node in known
+    )
     missing |= {f"{node.operator} {what}" for node, what in complaints if what}
     formats = {value.dtype for value in graph.inputs} | {t.dtype for t in constants.values()}
     missing |= {f"tensors of {name}" for name in formats - DTYPES.keys()}

@@ -31,7 +31,7 @@ def records(tmp_path_factory):
 
 
 def _outputs(store, record):
-    return [store.tensor(row["outputs"][0]).array for row in record["results"]]
+    return [store.read_tensor(row["outputs"][0]).array for row in record["results"]]
 
 
 @pytest.mark.parametrize("backend", ["ort", "tflite"])

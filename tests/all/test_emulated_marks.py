@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from xbackend.commands.main import main
-from xbackend.platforms.emulation_marks import unfaithful_operators
+from xbackend.platforms.emulation_taint import unfaithful_operators
 from xbackend.plugins.registry import backend
 
 

@@ -18,9 +18,9 @@ import onnx
 import pytest
 
 from xbackend.backends.fixed.adapter import FixedSession
-from xbackend.backends.fixed.refusal import refuse
+from xbackend.backends.fixed.unsupported import check_supported
 from xbackend.converters import onnx_to_graph, onnx_to_int8
-from xbackend.plugins.converter import Request
+from xbackend.plugins.converter import ConversionRequest
 from xbackend.testing.expected_failures import (
     PASSED,
     CaseOutcome,
@@ -38,7 +38,7 @@ from xbackend.testing.random_nodes import (
     tables,
 )
 from xbackend.worker.graph import read_graph
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 ORT = """
 import json, sys
@@ -61,10 +61,10 @@ from pathlib import Path
 import numpy as np
 from xbackend.backends.fixed.adapter import FixedSession
 from xbackend.worker.graph import read_graph
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 folder, x = sys.argv[1:]
 session = FixedSession(read_graph(Path(folder)))
-taps = dict(session.tap({"x": of(np.load(x))}, session.taps))
+taps = dict(session.tap({"x": from_numpy(np.load(x))}, session.taps))
 np.savez(f"{folder}/result.npz", **{str(i): t.array for i, t in enumerate(taps.values())})
 print(json.dumps(list(taps)))
 """
@@ -112,14 +112,14 @@ class Quantized:
         self.folder, self.x = folder / "graph", folder / "x.npy"
         np.save(self.x, x)
         self.folder.mkdir()
-        onnx_to_graph.convert(Request(model, "onnx-int8", "graph-int8", self.folder))
+        onnx_to_graph.convert(ConversionRequest(model, "onnx-int8", "graph-int8", self.folder))
 
     def fixed(self) -> dict[str, Any]:
         """Compute every value in exact integers, in this process."""
         graph = read_graph(self.folder)
-        refuse(graph, "int8")
+        check_supported(graph, "int8")
         session = FixedSession(graph)
-        given = {"x": of(np.load(self.x))}
+        given = {"x": from_numpy(np.load(self.x))}
         return {name: tensor.array for name, tensor in session.tap(given, session.taps)}
 
     def ort(self, file: str, level: str, prefix: list[str] | None = None) -> dict[str, Any]:
@@ -133,7 +133,9 @@ def quantized(model: onnx.ModelProto, folder: Path, **options: Any) -> Quantized
     onnx.save(model, source)
     np.savez(inputs, x=samples(model, 4))
     output.mkdir()
-    onnx_to_int8.convert(Request(source, "onnx", "onnx-int8", output, inputs, None, options))
+    onnx_to_int8.convert(
+        ConversionRequest(source, "onnx", "onnx-int8", output, inputs, None, options)
+    )
     return Quantized(output / "model.onnx", samples(model, 1, seed=1), folder)
 
 

@@ -20,23 +20,25 @@ from onnx.reference import ReferenceEvaluator
 from xbackend.converters.onnx_to_int8 import convert
 from xbackend.converters.quantization_preprocess import decompose_batch_norms, fold_batch_norms
 from xbackend.errors import ConversionError, InputError
-from xbackend.plugins.converter import Request, Result
+from xbackend.plugins.converter import ConversionRequest, ConversionResult
 from xbackend.testing.random_nets import NETS, RandomNet, normalised_net, plain_net, samples
 
 
-def request(folder: Path, model: onnx.ModelProto, x: Any, **options: Any) -> Request:
+def request(folder: Path, model: onnx.ModelProto, x: Any, **options: Any) -> ConversionRequest:
     """Write a model and its samples, and ask for the int8 model in a folder of its own."""
     onnx.save(model, folder / "source.onnx")
     np.savez(folder / "inputs.npz", x=x)
     output = folder / f"output{len(list(folder.iterdir()))}"
     output.mkdir()
     source = folder / "source.onnx"
-    return Request(source, "onnx", "onnx-int8", output, folder / "inputs.npz", None, options)
+    return ConversionRequest(
+        source, "onnx", "onnx-int8", output, folder / "inputs.npz", None, options
+    )
 
 
 def quantize(
     folder: Path, model: onnx.ModelProto, x: Any, **options: Any
-) -> tuple[onnx.ModelProto, Result]:
+) -> tuple[onnx.ModelProto, ConversionResult]:
     asked = request(folder, model, x, **options)
     result = convert(asked)
     assert [path.name for path in asked.output.iterdir()] == [result.model]
@@ -173,10 +175,10 @@ def test_a_batch_of_the_models_own_size_is_taken_at_once(tmp_path: Path) -> None
 PROGRAM = """
 import sys
 from pathlib import Path
-from xbackend.plugins.converter import Request
+from xbackend.plugins.converter import ConversionRequest
 from xbackend.converters.onnx_to_int8 import convert
 source, inputs, output = map(Path, sys.argv[1:])
-convert(Request(source, "onnx", "onnx-int8", output, inputs))
+convert(ConversionRequest(source, "onnx", "onnx-int8", output, inputs))
 """
 
 
@@ -302,7 +304,7 @@ def test_an_option_that_there_is_not_is_refused(
 def test_samples_are_needed(tmp_path: Path) -> None:
     model = plain_net()
     asked = request(tmp_path, model, samples(model, 1))
-    bare = Request(asked.source, "onnx", "onnx-int8", asked.output)
+    bare = ConversionRequest(asked.source, "onnx", "onnx-int8", asked.output)
     with pytest.raises(ConversionError, match="needs samples to calibrate on"):
         convert(bare)
 

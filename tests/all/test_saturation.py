@@ -38,7 +38,7 @@ def apart(store: Store, folder: Path) -> Path:
     taps: dict[str, list[Any]] = {}
     for result in record["results"]:
         for row in result["taps"]:
-            taps.setdefault(row["name"], []).append(store.tensor(row).array)
+            taps.setdefault(row["name"], []).append(store.read_tensor(row).array)
     nodes = [node for node in model.graph.node if node.op_type in PRODUCTS]
     inputs = {f"exact/{node.input[0]}": np.concatenate(taps[node.input[0]]) for node in nodes}
     for node in nodes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 
 from xbackend.plugins import registry
-from xbackend.plugins.converter import Request
+from xbackend.plugins.converter import ConversionRequest
 from xbackend.plugins.registry import load_object
 from xbackend.preparation.conversion import find_conversion_path
 from xbackend.testing.artifacts import make_artifact
@@ -49,7 +49,7 @@ class FlatContract(BackendContract):
         output = folder / "flat"
         output.mkdir()
         hub = make_artifact(model, folder).folder
-        request = Request(source, "tflite", "flat", output, hub=hub)
+        request = ConversionRequest(source, "tflite", "flat", output, hub=hub)
         result = load_object("xbackend.converters.tflite_to_flat:convert")(request)
         interface = (result.inputs, result.outputs, result.layers)
         return Artifact(output, "flat", "", *interface, {"model": result.model})

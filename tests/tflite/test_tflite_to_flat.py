@@ -15,7 +15,7 @@ from xbackend.converters import flat_interpreter
 from xbackend.errors import ConversionError, InputError, ModelError
 from xbackend.testing.small_models import small_model
 from xbackend.worker.artifact import Artifact, Layer, ValueInfo
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 TURNED = [0, 3, 1, 2]
 
@@ -128,7 +128,7 @@ def test_outputs_in_another_order_are_found_by_what_they_compute(
     model.graph.ClearField("output")
     model.graph.output.extend([label, scores])
     artifact = flatten("branches", model)
-    image = of(np.random.default_rng(1).random((1, 8, 8, 3), np.float32))
+    image = from_numpy(np.random.default_rng(1).random((1, 8, 8, 3), np.float32))
     with prepare(artifact) as session:
         outputs = session.run({"image": image})
     assert {name: tensor.shape for name, tensor in outputs.items()} == {
@@ -158,7 +158,7 @@ def test_inputs_in_another_order_are_found_by_name_or_by_what_comes_out(
     assert [value.name for value in artifact.inputs] == list(names)
     large, small = np.full((1, 4), 5, np.float32), np.full((1, 4), 2, np.float32)
     with prepare(artifact) as session:
-        output = session.run({names[0]: of(large), names[1]: of(small)})["y"]
+        output = session.run({names[0]: from_numpy(large), names[1]: from_numpy(small)})["y"]
     assert output.array.tolist() == [[3, 3, 3, 3]]
 
 

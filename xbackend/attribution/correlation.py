@@ -9,8 +9,8 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xbackend.numerics.metrics import classes
-from xbackend.platforms.evidence import is_unsafe, operators_of, provable
+from xbackend.numerics.metrics import equivalence_classes
+from xbackend.platforms.emulation_doubt import has_unsafe_output, proven_classes, unsafe_operators
 from xbackend.store.records import Run
 
 Record = dict[str, Any]
@@ -87,11 +87,11 @@ def _group(run: Run) -> Record:
 
 def _table(runs: Sequence[Run]) -> FlagTable:
     shared = set.intersection(*({str(row["input"]) for row in run.results} for run in runs))
-    emulated = operators_of([run for run in runs if is_unsafe(run)])
+    emulated = unsafe_operators([run for run in runs if has_unsafe_output(run)])
     if emulated:
-        found: Sequence[Sequence[int]] = provable(runs, sorted(shared))
+        found: Sequence[Sequence[int]] = proven_classes(runs, sorted(shared))
     else:
-        found = classes([_outputs(run, shared) for run in runs])
+        found = equivalence_classes([_outputs(run, shared) for run in runs])
     number = {place: index for index, places in enumerate(found, 1) for place in places}
     labels = [number[place] for place in range(len(runs))]
     return FlagTable(

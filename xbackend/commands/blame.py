@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from xbackend.attribution.correlation import FlagTable, flag_tables
-from xbackend.platforms.evidence import in_words
+from xbackend.platforms.emulation_doubt import join_names
 from xbackend.store.cohort import number_format
-from xbackend.store.selection import Query, select
+from xbackend.store.query import Query, select
 from xbackend.store.store import Store
 
 Record = dict[str, Any]
@@ -61,8 +61,8 @@ def _table_text(table: FlagTable) -> str:
 def emulation_note(operators: Sequence[str]) -> str:
     """Return a sentence on what is judged instead of outputs that an emulator made."""
     return (
-        f"Judged by the layers that do not rest on emulated {in_words(operators)}, as the outputs "
-        "do, whose bits are perhaps those of no real processor."
+        f"Judged by the layers that do not rest on emulated {join_names(operators)}, as the "
+        "outputs do, whose bits are perhaps those of no real processor."
     )
 
 

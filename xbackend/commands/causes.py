@@ -16,15 +16,19 @@ from xbackend.execution.execute import ExecutionContext, execute
 from xbackend.execution.request import RunRequest
 from xbackend.platforms.cpu_switches import (
     Switches,
-    chosen,
-    differences,
+    cpu_properties,
+    hardware_differences,
     is_flag,
-    properties,
-    suffix,
+    qemu_suffix,
+    select_switches,
     switchable,
 )
 from xbackend.platforms.emulated import probe
-from xbackend.platforms.evidence import is_unsafe, operators_of, parting
+from xbackend.platforms.emulation_doubt import (
+    first_proven_difference,
+    has_unsafe_output,
+    unsafe_operators,
+)
 from xbackend.platforms.parse import parse_platform, processor_of, with_processor
 from xbackend.platforms.platform import find_command
 from xbackend.plugins.registry import float_backends
@@ -55,7 +59,7 @@ def run_ablation(
     start = request.platforms[0]
     found = switch_candidates(start)
     known = (*found.had, *found.refused)
-    only = known if not options.only else chosen(options.only.split(","), known)
+    only = known if not options.only else select_switches(options.only.split(","), known)
     documents: dict[str, Record] = {}
     for backend in request.backends or float_backends():
         one = dataclasses.replace(request, backends=(backend,))
@@ -103,10 +107,10 @@ def switch_candidates(start: str) -> SwitchCandidates:
     emulator = find_command("qemu-x86_64", start, "qemu-user")
     seen = probe(emulator, cpu)
     had, refused = list(switchable(seen["flags"])), {}
-    for switch in properties(seen["vendor"]):
+    for switch in cpu_properties(seen["vendor"]):
         try:
-            other = probe(emulator, cpu + suffix([switch]))
-            if differences(seen, other) or seen["flags"] != other["flags"]:
+            other = probe(emulator, cpu + qemu_suffix([switch]))
+            if hardware_differences(seen, other) or seen["flags"] != other["flags"]:
                 had.append(switch)
         except UsageError as error:
             refused[switch] = str(error)
@@ -123,7 +127,7 @@ def _attempts(
     cpu = processor_of(start)
 
     def attempt(sets: Sequence[Switches]) -> list[AblationOutcome]:
-        specs = [with_processor(start, cpu + suffix(switches)) for switches in sets]
+        specs = [with_processor(start, cpu + qemu_suffix(switches)) for switches in sets]
         refused = {spec: why for spec in specs if (why := _refusal(spec))}
         legal = tuple(spec for spec in specs if spec not in refused)
         records = execute(dataclasses.replace(request, platforms=legal), context) if legal else []
@@ -152,13 +156,13 @@ def outcome(whole: Record, changed: Record) -> AblationOutcome:
 
     Where outputs come from emulated operators that are not faithful, only other tensors count.
     """
-    seen = differences(whole["hardware"], changed["hardware"])
+    seen = hardware_differences(whole["hardware"], changed["hardware"])
     if changed["status"] != "ok":
         reason = str(changed["error"]["message"])
         return AblationOutcome("illegal", reason=reason, differences=seen)
     runs = read_run(whole), read_run(changed)
-    if any(map(is_unsafe, runs)):
-        found = _by_tap(whole, parting(*runs), operators_of(runs))
+    if any(map(has_unsafe_output, runs)):
+        found = _by_tap(whole, first_proven_difference(*runs), unsafe_operators(runs))
     elif _digests(whole, "outputs") == _digests(changed, "outputs"):
         found = AblationOutcome("same")
     elif whole["taps_neutral"] is False or changed["taps_neutral"] is False:

@@ -278,19 +278,19 @@ def _warn_of_saturation(builder: ArtifactBuilder, target: str, log: Callable[[st
     from xbackend.plugins import registry
     from xbackend.preparation.saturation import artifact_saturation_risks, saturation_warning
 
-    spec = next((s for s in registry.backends() if s.saturating), None)
+    spec = next((s for s in registry.backends() if s.saturation_warning), None)
     if target != "onnx-int8" or spec is None:
         return
     exposed = artifact_saturation_risks(builder.build(spec.formats["int8"]).folder)
     if exposed:
-        log(saturation_warning(builder.model.name, spec.saturating, exposed))
+        log(saturation_warning(builder.model.name, spec.saturation_warning, exposed))
 
 
 def _check_formats(targets: Sequence[str]) -> None:
     """Refuse a format that no converter writes; the prepared ones are no files of the user's."""
     from xbackend.plugins import registry
 
-    reached = {target for spec in registry.converters() for _, target in spec.arrows}
+    reached = {target for spec in registry.converters() for _, target in spec.conversions}
     known = sorted(name for name in reached if name.partition("-")[0] not in ("graph", "flat"))
     for target in targets:
         if target not in known:

@@ -11,7 +11,7 @@ from xbackend.comparison.threads import ThreadCell, ThreadRow, ThreadTable, thre
 from xbackend.errors import UsageError
 from xbackend.plugins import registry
 from xbackend.store.cohort import number_format
-from xbackend.store.selection import Query, select
+from xbackend.store.query import Query, select
 from xbackend.store.store import open_store
 
 SUFFIXES = (".png", ".svg", ".pdf")

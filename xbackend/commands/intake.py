@@ -15,7 +15,13 @@ from typing import Any
 from xbackend.comparison.machines import sort_key
 from xbackend.errors import UsageError, XbackendError
 from xbackend.plugins import registry
-from xbackend.plugins.importer import ForeignRun, Found, ImporterSpec, Refusal, Sample
+from xbackend.plugins.importer import (
+    ImportedRun,
+    ImportedSample,
+    ImporterSpec,
+    ImportIssue,
+    ImportItems,
+)
 from xbackend.store.store import Store, open_store
 from xbackend.worker.objects import write_tensor
 from xbackend.worker.version import VERSION
@@ -57,7 +63,7 @@ def command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _read(spec: ImporterSpec, path: Path) -> Found:
+def _read(spec: ImporterSpec, path: Path) -> ImportItems:
     """Yield what an importer finds; whatever it raises is told in one sentence."""
     try:
         yield from registry.load_object(spec.read)(path)
@@ -78,15 +84,15 @@ def _sentence(done: ImportResult, store: Store) -> str:
     return f"{', '.join(parts)}; they are in {store.folder}; next: xbackend compare"
 
 
-def import_runs(store: Store, name: str, found: Found) -> ImportResult:
+def import_runs(store: Store, name: str, found: ImportItems) -> ImportResult:
     """Keep the runs of an importer; each refusal is one line on standard error."""
     added: set[str] = set()
     known: set[str] = set()
     refusals = 0
     for each in found:
-        if isinstance(each, Refusal):
+        if isinstance(each, ImportIssue):
             refusals += 1
-            print(f"xbackend: {_one_line(each.sentence)}", file=sys.stderr)
+            print(f"xbackend: {_one_line(each.message)}", file=sys.stderr)
             continue
         record = imported_record(store, name, each)
         if record["id"] not in added:
@@ -107,7 +113,7 @@ def _store_if_new(store: Store, record: Record) -> bool:
     return False
 
 
-def imported_record(store: Store, name: str, run: ForeignRun) -> Record:
+def imported_record(store: Store, name: str, run: ImportedRun) -> Record:
     """Keep a run's tensors and return its record, whose id comes from all that it holds.
 
     Ids sort as `comparison.machines.order` does, so that classes are numbered in that order.
@@ -141,7 +147,7 @@ def imported_record(store: Store, name: str, run: ForeignRun) -> Record:
     return {**told, "id": _name(name, told), "created": when, "xbackend": VERSION}
 
 
-def _result(store: Store, sample: Sample) -> Record:
+def _result(store: Store, sample: ImportedSample) -> Record:
     outputs = [
         {"name": name, **write_tensor(str(store.folder), tensor)}
         for name, tensor in sample.outputs.items()

@@ -39,7 +39,7 @@ def _backend(spec: BackendSpec) -> dict[str, Any]:
         "versions": {name: found for name, found in versions.items() if found},
         "precisions": list(spec.formats),
         "default_precision": spec.default_precision,
-        "lacks": dict(spec.lacks),
+        "lacks": dict(spec.unsupported_precisions),
         "settings": [vars(setting) for setting in spec.settings],
     }
 

@@ -47,7 +47,7 @@ def saturation(options: argparse.Namespace) -> int:
 
 def _exact_backend() -> str:
     """Return the word of a backend whose integers are exact."""
-    word = next((spec.word for spec in registry.backends() if spec.exact), None)
+    word = next((spec.word for spec in registry.backends() if spec.exact_integers), None)
     if word is None:
         raise UsageError("No installed backend has exact integers; xbackend brings one, 'fixed'.")
     return word
@@ -62,7 +62,7 @@ def exposed_layers(store: Store, record: Mapping[str, Any]) -> tuple[SaturationR
     rows = [row for result in record["results"] for row in result["taps"]]
 
     def activations(name: str) -> Iterator[np.ndarray[Any, Any]]:
-        return (store.tensor(row).array for row in rows if row["name"] == name)
+        return (store.read_tensor(row).array for row in rows if row["name"] == name)
 
     folder = store.folder / "artifacts" / record["artifact"]["digest"]
     return measure_saturation(read_graph(folder), activations)

@@ -20,8 +20,8 @@ from xbackend.execution.execute import ExecutionContext, execute
 from xbackend.execution.progress import progress
 from xbackend.reduction.reduction import reduce_pair
 from xbackend.reduction.shrink import Budget
+from xbackend.store.query import Query, select
 from xbackend.store.records import Run, read_run
-from xbackend.store.selection import Query, select
 from xbackend.store.store import open_store
 
 

@@ -12,7 +12,7 @@ from xbackend.mitigation.consistency import Consistency
 from xbackend.mitigation.recommend import recommend
 from xbackend.mitigation.results import MitigationResult
 from xbackend.mitigation.search import SearchResult, describe_result
-from xbackend.platforms.evidence import in_words as enumerated
+from xbackend.platforms.emulation_doubt import join_names as enumerated
 
 HEADERS = (
     "backend", "mitigation", "classes", "bits", "flips", "fidelity", "error", "accuracy",

@@ -10,7 +10,7 @@ from typing import Any
 from xbackend.comparison.comparison import Comparison, SampleComparison, TapComparison
 from xbackend.comparison.layers import worst_metrics
 from xbackend.comparison.measurement import Measurer
-from xbackend.numerics.metrics import Metrics, identical
+from xbackend.numerics.metrics import Metrics, identical_metrics
 
 Record = dict[str, Any]
 
@@ -71,9 +71,9 @@ class ActivationComparison:
             **(self.after or UNKNOWN_STATE).to_dict("after"),
         }
         return {
-            "group": tap.section.group,
-            "model": tap.section.model,
-            "inputs_digest": tap.section.inputs_digest,
+            "group": tap.cohort.group,
+            "model": tap.cohort.model,
+            "inputs_digest": tap.cohort.inputs_digest,
             "input": tap.input,
             "layer": tap.layer,
             "operator": tap.operator,
@@ -93,7 +93,7 @@ UNKNOWN_STATE = TensorState("", 0, Metrics(None, None, None, None))
 
 @dataclass(frozen=True)
 class ActivationSummary:
-    """One activation or pooling layer over all samples of a section."""
+    """One activation or pooling layer over all samples of a cohort."""
 
     tap: TapComparison
     """Its tensor on the first sample."""
@@ -151,22 +151,22 @@ def activations(comparison: Comparison) -> tuple[ActivationComparison, ...]:
 
 
 def activation_totals(passages: Sequence[ActivationComparison]) -> tuple[ActivationTotal, ...]:
-    """Count the layers by what they do, for each operator of each section."""
+    """Count the layers by what they do, for each operator of each cohort."""
     found: dict[tuple[str, str], list[ActivationComparison]] = {}
     for passage in passages:
         tap = passage.tap
-        found.setdefault((tap.section.key, str(tap.operator)), []).append(passage)
+        found.setdefault((tap.cohort.key, str(tap.operator)), []).append(passage)
     return tuple(map(_total, found.values()))
 
 
 def summarise_activations(
     passages: Sequence[ActivationComparison],
 ) -> tuple[ActivationSummary, ...]:
-    """Return what each layer does over all samples of its section, in graph order."""
+    """Return what each layer does over all samples of its cohort, in graph order."""
     found: dict[tuple[str, str], list[ActivationComparison]] = {}
     for passage in passages:
         tap = passage.tap
-        found.setdefault((tap.section.key, tap.tap), []).append(passage)
+        found.setdefault((tap.cohort.key, tap.tap), []).append(passage)
     return tuple(map(_summarise, found.values()))
 
 
@@ -202,9 +202,9 @@ def _total(passages: Sequence[ActivationComparison]) -> ActivationTotal:
         return number / samples
 
     return ActivationTotal(
-        model=tap.section.model,
-        group=tap.section.group,
-        inputs_digest=tap.section.inputs_digest,
+        model=tap.cohort.model,
+        group=tap.cohort.group,
+        inputs_digest=tap.cohort.inputs_digest,
         operator=str(tap.operator),
         kind=str(tap.kind),
         layers=len({passage.tap.tap for passage in passages}),
@@ -223,7 +223,7 @@ class _Reader:
     def __init__(self, sample: SampleComparison, measurer: Measurer) -> None:
         self.sample = sample
         self.measurer = measurer
-        self.runs = {run.id: run for run in sample.section.runs}
+        self.runs = {run.id: run for run in sample.cohort.runs}
         self.taps = {tap.tap: tap for tap in sample.taps}
         self.edges: dict[int, Mapping[str, Any]] = {}
 
@@ -271,7 +271,7 @@ class _Reader:
         if source in self.taps:
             return self._side(self.taps[source], shared)
         row = self._input(shared[0], source) or {"dtype": ""}
-        return TensorState(source, 1, identical(row["dtype"]))
+        return TensorState(source, 1, identical_metrics(row["dtype"]))
 
     def _side(self, tap: TapComparison, shared: Sequence[str]) -> TensorState:
         """Return a tensor over some runs; it is read again only if others have it too."""

@@ -23,10 +23,10 @@ from xbackend.comparison.measurement import Measurer
 from xbackend.comparison.operator_kinds import operator_kind
 from xbackend.errors import UsageError
 from xbackend.numerics.metrics import Metrics
-from xbackend.platforms.evidence import Reliance, rely
-from xbackend.store.cohort import Section, sample_names, sections
+from xbackend.platforms.emulation_doubt import EmulationDoubt, assess_emulation
+from xbackend.store.cohort import Cohort, cohorts, sample_names
+from xbackend.store.query import Query, select
 from xbackend.store.records import Run
-from xbackend.store.selection import Query, select
 from xbackend.store.store import Store
 
 Record = dict[str, Any]
@@ -38,9 +38,9 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class TapComparison:
-    """One tensor of one sample, over all runs of a section."""
+    """One tensor of one sample, over all runs of a cohort."""
 
-    section: Section
+    cohort: Cohort
     input: str
     """The sample's name."""
     tap: str
@@ -61,7 +61,7 @@ class TapComparison:
     is_output: bool
     """Whether it comes from the untapped inference."""
     missing: tuple[str, ...]
-    """Ids of the section's runs that computed the sample but have no such tensor."""
+    """Ids of the cohort's runs that computed the sample but have no such tensor."""
     taps_not_neutral: tuple[str, ...]
     """Ids of runs whose taps changed the bits of their outputs, so perhaps this tensor's too."""
     emulation_unsafe: tuple[str, ...]
@@ -84,9 +84,9 @@ class TapComparison:
     def to_dict(self) -> Record:
         """Return the keys of the contract, and more."""
         return {
-            "group": self.section.group,
-            "model": self.section.model,
-            "inputs_digest": self.section.inputs_digest,
+            "group": self.cohort.group,
+            "model": self.cohort.model,
+            "inputs_digest": self.cohort.inputs_digest,
             "input": self.input,
             "tap": self.tap,
             "layer": self.layer,
@@ -110,9 +110,9 @@ class TapComparison:
 
 @dataclass(frozen=True)
 class SampleComparison:
-    """One sample over all runs of a section."""
+    """One sample over all runs of a cohort."""
 
-    section: Section
+    cohort: Cohort
     input: str
     taps: tuple[TapComparison, ...]
     """In graph order, outputs among them."""
@@ -122,7 +122,7 @@ class SampleComparison:
     """Runs of which a label is not the first run's."""
     taps_not_neutral: tuple[str, ...]
     """Ids of runs whose taps changed the bits of their outputs."""
-    reliance: Reliance
+    emulation_doubt: EmulationDoubt
     """What of the classes rests on emulated operators alone."""
 
     @property
@@ -138,7 +138,7 @@ class SampleComparison:
     @property
     def last_safe(self) -> TapComparison | None:
         """The last tensor in graph order that all runs with unsafe outputs have and can trust."""
-        needed = set(self.reliance.unsafe)
+        needed = set(self.emulation_doubt.unsafe)
         trusted = (tap for tap in reversed(self.taps) if needed and not tap.emulation_unsafe)
         return next((tap for tap in trusted if needed.issubset(chain(*tap.eqcs))), None)
 
@@ -146,9 +146,9 @@ class SampleComparison:
         """Return the entry of `divergence`."""
         first, safe = self.first_divergence, self.last_safe
         return {
-            "group": self.section.group,
-            "model": self.section.model,
-            "inputs_digest": self.section.inputs_digest,
+            "group": self.cohort.group,
+            "model": self.cohort.model,
+            "inputs_digest": self.cohort.inputs_digest,
             "input": self.input,
             "first_tap": None if first is None else first.tap,
             "layer": None if first is None else first.layer,
@@ -156,9 +156,9 @@ class SampleComparison:
             "eqc_count_output": len(self.eqcs),
             "label_flips": self.label_flips,
             "taps_not_neutral": list(self.taps_not_neutral),
-            "emulation_unsafe": list(self.reliance.unsafe),
-            "emulation_operators": list(self.reliance.operators),
-            "eqcs_by_emulation": [list(self.eqcs[n - 1]) for n in self.reliance.classes],
+            "emulation_unsafe": list(self.emulation_doubt.unsafe),
+            "emulation_operators": list(self.emulation_doubt.operators),
+            "eqcs_by_emulation": [list(self.eqcs[n - 1]) for n in self.emulation_doubt.classes],
             "last_safe_tap": None if safe is None else safe.tap,
             "last_safe_layer": None if safe is None else safe.layer,
             "eqcs_last_safe": None if safe is None else [list(ids) for ids in safe.eqcs],
@@ -172,7 +172,7 @@ class Comparison:
     runs: tuple[Run, ...]
     """Every run that was selected, failed and skipped ones among them."""
     samples: tuple[SampleComparison, ...]
-    """Section by section, sample by sample."""
+    """Section by cohort, sample by sample."""
     store: Store
     """Where the tensors are, for what is only computed if it is shown."""
     reference_comparisons: tuple[ReferenceComparison, ...] = ()
@@ -182,10 +182,10 @@ class Comparison:
 
     @property
     def sections(self) -> dict[str, tuple[SampleComparison, ...]]:
-        """The samples of each section, under a key that only tells sections apart."""
+        """The samples of each cohort, under a key that only tells sections apart."""
         found: dict[str, list[SampleComparison]] = {}
         for sample in self.samples:
-            found.setdefault(sample.section.key, []).append(sample)
+            found.setdefault(sample.cohort.key, []).append(sample)
         return {key: tuple(samples) for key, samples in found.items()}
 
     @property
@@ -209,7 +209,7 @@ def compare(
     where: Sequence[str] = (),
     group_by: Sequence[str] = (),
 ) -> Comparison:
-    """Compare the runs of a store; for the arguments see `xbackend.store.selection.Query`.
+    """Compare the runs of a store; for the arguments see `xbackend.store.query.Query`.
 
     Raises UsageError for an empty store or an unknown key, StoreError for a damaged one.
     """
@@ -219,8 +219,8 @@ def compare(
 def compare_runs(store: Store, runs: Sequence[Run], group_by: Sequence[str] = ()) -> Comparison:
     """Compare some runs of a store. Raises StoreError for a damaged tensor."""
     measurer = Measurer(store)
-    found = [_SectionComparer(section, measurer) for section in sections(runs, group_by)]
-    samples = (each.sample(name) for each in found for name in sample_names(each.section.runs))
+    found = [_SectionComparer(cohort, measurer) for cohort in cohorts(runs, group_by)]
+    samples = (each.sample(name) for each in found for name in sample_names(each.cohort.runs))
     return Comparison(tuple(runs), tuple(samples), store)
 
 
@@ -252,38 +252,42 @@ def threshold_failures(
 
 
 def _name_output(tap: TapComparison) -> str:
-    precision = tap.section.group["precision"]
-    return f"Output '{tap.tap}' of {tap.section.model} ({precision}) on input '{tap.input}'"
+    precision = tap.cohort.group["precision"]
+    return f"Output '{tap.tap}' of {tap.cohort.model} ({precision}) on input '{tap.input}'"
 
 
 class _SectionComparer:
-    """Compares the samples of a section."""
+    """Compares the samples of a cohort."""
 
-    def __init__(self, section: Section, measurer: Measurer) -> None:
-        self.section = section
+    def __init__(self, cohort: Cohort, measurer: Measurer) -> None:
+        self.cohort = cohort
         self.measurer = measurer
-        self.digests = Digests(section.runs)
-        self.ids = RunIdClasses(section.runs)
-        self.unsafe = {place: run.unsafe for place, run in enumerate(section.runs) if run.unsafe}
+        self.digests = Digests(cohort.runs)
+        self.ids = RunIdClasses(cohort.runs)
+        self.unsafe = {
+            place: run.emulation_unsafe
+            for place, run in enumerate(cohort.runs)
+            if run.emulation_unsafe
+        }
 
     def sample(self, name: str) -> SampleComparison:
         """Compare one sample over the runs that computed it."""
         sample = self.digests.sample(name)
-        runs = [self.section.runs[place] for place in np.flatnonzero(sample.computed).tolist()]
-        origins = ClassChanges(sample, self.section.runs, sample.not_neutral, self.ids)
+        runs = [self.cohort.runs[place] for place in np.flatnonzero(sample.computed).tolist()]
+        origins = ClassChanges(sample, self.cohort.runs, sample.not_neutral, self.ids)
         taps = tuple(
             self._tap(sample, tap, layer, origins)
-            for tap, layer in _in_graph_order(sample, self.section.runs)
+            for tap, layer in _in_graph_order(sample, self.cohort.runs)
         )
         eqcs = self.ids.classes(_output_labels(sample))
         return SampleComparison(
-            section=self.section,
+            cohort=self.cohort,
             input=name,
             taps=taps,
             eqcs=eqcs,
             label_flips=_count_flips(taps),
             taps_not_neutral=self.ids.at(np.flatnonzero(sample.not_neutral)),
-            reliance=rely(eqcs, runs, [name]),
+            emulation_doubt=assess_emulation(eqcs, runs, [name]),
         )
 
     def _tap(
@@ -300,7 +304,7 @@ class _SectionComparer:
         not_neutral = having & sample.not_neutral & (not is_output)
         reads = layer.get("inputs")
         return TapComparison(
-            section=self.section,
+            cohort=self.cohort,
             input=sample.name,
             tap=tap,
             layer=layer.get("layer"),

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xbackend.comparison.comparison import TapComparison
-from xbackend.numerics.blocks import FileBlocks, of_file
-from xbackend.numerics.metrics import identical, remaining_precision
+from xbackend.numerics.blocks import FileBlocks, blocks_of_file
+from xbackend.numerics.metrics import identical_metrics, remaining_precision
 from xbackend.store.store import Store
 
 Bits = Sequence[Sequence[int]]
@@ -37,7 +37,7 @@ def output_tree(store: Store, output: TapComparison) -> Node | None:
 
     Reads one tensor for each class, in blocks. Raises StoreError for a damaged one.
     """
-    whole = identical(output.dtype).remaining_precision
+    whole = identical_metrics(output.dtype).remaining_precision
     if whole is None or output.metrics.remaining_precision is None:
         return None
     tensors = [_open(store, output, ids[0]) for ids in output.eqcs]
@@ -50,10 +50,10 @@ def output_tree(store: Store, output: TapComparison) -> Node | None:
 
 
 def _open(store: Store, output: TapComparison, name: str) -> FileBlocks:
-    run = next(run for run in output.section.runs if run.id == name)
+    run = next(run for run in output.cohort.runs if run.id == name)
     result = next(each for each in run.results if str(each["input"]) == output.input)
     row = next(each for each in result["outputs"] if each["name"] == output.tap)
-    return of_file(store.verify_object(row["digest"]), row["dtype"], tuple(row["shape"]))
+    return blocks_of_file(store.verify_object(row["digest"]), row["dtype"], tuple(row["shape"]))
 
 
 def build_tree(shared: Bits, classes: tuple[int, ...], whole: int) -> Node:

@@ -1,4 +1,4 @@
-"""Which runs recorded the same bits, tensor by tensor: arrays over all runs of a section.
+"""Which runs recorded the same bits, tensor by tensor: arrays over all runs of a cohort.
 
 Digests of all runs stand in matrices, one for each way in which runs recorded, and a tensor's
 classes are a grouping of a column. So a million digests take a fraction of a second.
@@ -13,7 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.store.compact import SIZE, Packed, Template, digests_of, extra_of
+from xbackend.store.packed_results import (
+    SIZE,
+    PackedResults,
+    ResultsTemplate,
+    extra_of_sample,
+    results_key,
+)
 from xbackend.store.records import Run
 
 Record = dict[str, Any]
@@ -28,15 +34,15 @@ NO_CLASS = -1
 class DigestMatrix:
     """Runs that recorded the same tensors of the same samples."""
 
-    template: Template
+    template: ResultsTemplate
     places: Array
-    """Where the runs stand in the section."""
+    """Where the runs stand in the cohort."""
     words: Array
     """Digests as integers: run by tensor by word."""
 
 
 class Digests:
-    """The digests of all runs of a section."""
+    """The digests of all runs of a cohort."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self.runs = runs
@@ -48,11 +54,11 @@ class Digests:
 
 
 def _stacks(runs: Sequence[Run]) -> tuple[DigestMatrix, ...]:
-    templates: dict[str, Template] = {}
+    templates: dict[str, ResultsTemplate] = {}
     places: dict[str, list[int]] = {}
     parts: dict[str, list[bytes]] = {}
     for place, run in enumerate(runs):
-        template, digests = digests_of(run.results)
+        template, digests = results_key(run.results)
         templates.setdefault(template.text, template)
         places.setdefault(template.text, []).append(place)
         parts.setdefault(template.text, []).append(digests)
@@ -141,14 +147,14 @@ class SampleDigests:
         found = np.zeros(len(self.digests.runs), bool)
         for place in np.flatnonzero(self.computed).tolist():
             run = self.digests.runs[place]
-            said = extra_of(run.results, self.name)
+            said = extra_of_sample(run.results, self.name)
             found[place] = said.get("taps_neutral", run.row["taps_neutral"]) is False
         return found
 
     def record(self, name: str, place: int) -> Record:
         """Return a tensor of one run as it is recorded: name, dtype, shape and digest."""
         results = self.digests.runs[place].results
-        if isinstance(results, Packed):
+        if isinstance(results, PackedResults):
             places = [results.template.places(self.name, kind) for kind in ("outputs", "taps")]
             return results.tensor(next(each[name] for each in places if name in each))
         result = next(each for each in results if str(each["input"]) == self.name)

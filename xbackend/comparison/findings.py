@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from xbackend.numerics.error import Accuracy
+from xbackend.numerics.float64_error import ErrorMetrics
 from xbackend.numerics.metrics import Metrics
 from xbackend.plugins import registry
-from xbackend.store.cohort import Section
+from xbackend.store.cohort import Cohort
 from xbackend.store.records import Record, Run
 
 OWN, INHERITED, BOTH, NONE, UNKNOWN = "own", "inherited", "own + inherited", "none", "not isolable"
@@ -78,7 +78,7 @@ class Isolation:
         for run in (self.reference, self.run):
             spec = registry.backend(str(run.row["backend"]))
             held = run.row["settings"]
-            missing = {k: v for k, v in spec.unfused.items() if held.get(k) != v}
+            missing = {k: v for k, v in spec.unfused_settings.items() if held.get(k) != v}
             wanted.update({f"{spec.word}.{key}": value for key, value in missing.items()})
         return " ".join(f"--set {key}={value}" for key, value in wanted.items())
 
@@ -104,9 +104,9 @@ class ReferenceComparisonRow:
 
     ids: tuple[str, ...]
     first: Run
-    output: Accuracy
+    output: ErrorMetrics
     """The worst over outputs and samples."""
-    taps: dict[str, Accuracy]
+    taps: dict[str, ErrorMetrics]
     """Every tensor that the reference has too, the worst over samples, outputs among them."""
     strange: tuple[str, ...]
     """Tensors with so few bits by norm that they are not the reference's at all."""
@@ -117,12 +117,12 @@ class ReferenceComparisonRow:
 
 @dataclass(frozen=True)
 class ReferenceComparison:
-    """The runs of a section, the nearest first, held against one reference."""
+    """The runs of a cohort, the nearest first, held against one reference."""
 
-    section: Section
+    cohort: Cohort
     reference: Run
     rows: tuple[ReferenceComparisonRow, ...]
-    by_class: Mapping[tuple[str, str], tuple[Accuracy | None, ...]]
+    by_class: Mapping[tuple[str, str], tuple[ErrorMetrics | None, ...]]
     """By sample and tensor: the accuracy of each of its classes."""
 
     @property
@@ -134,9 +134,9 @@ class ReferenceComparison:
     def to_dict(self) -> Record:
         """Return the entry of `accuracy` in the JSON report."""
         return {
-            "group": self.section.group,
-            "model": self.section.model,
-            "inputs_digest": self.section.inputs_digest,
+            "group": self.cohort.group,
+            "model": self.cohort.model,
+            "inputs_digest": self.cohort.inputs_digest,
             "reference": self.reference.id,
             "reference_backend": self.reference.row["backend"],
             "reference_version": self.reference.row["backend_version"],

@@ -1,4 +1,4 @@
-"""The tensors of a section, layer by layer, over all its samples: the paper's Figure 5."""
+"""The tensors of a cohort, layer by layer, over all its samples: the paper's Figure 5."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from xbackend.numerics.metrics import Metrics
 
 @dataclass(frozen=True)
 class TapSummary:
-    """One tensor over all samples of a section."""
+    """One tensor over all samples of a cohort."""
 
     tap: str
     layer: int | None
@@ -39,7 +39,7 @@ class TapSummary:
 
 
 def summarise_taps(samples: Sequence[SampleComparison]) -> tuple[TapSummary, ...]:
-    """Return every tensor of a section, in graph order."""
+    """Return every tensor of a cohort, in graph order."""
     found: dict[str, list[TapComparison]] = {}
     for sample in samples:
         for tap in sample.taps:

@@ -14,7 +14,7 @@ from itertools import accumulate
 from typing import Any
 
 from xbackend.comparison.comparison import Comparison, SampleComparison
-from xbackend.platforms.evidence import resting
+from xbackend.platforms.emulation_doubt import doubtful_run_ids
 from xbackend.store.records import Run
 
 Record = dict[str, Any]
@@ -68,9 +68,9 @@ class SampleColumn:
     sample: SampleComparison
 
     @property
-    def section(self) -> str:
-        """What the samples of one section share."""
-        return self.sample.section.key
+    def cohort(self) -> str:
+        """What the samples of one cohort share."""
+        return self.sample.cohort.key
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class CumulativeCurve:
     """How many classes have been seen from the first machine on: the paper's Figure 1."""
 
     columns: tuple[SampleColumn, ...]
-    """Samples of one section whose counts are the same at every machine."""
+    """Samples of one cohort whose counts are the same at every machine."""
     counts: tuple[int | None, ...]
     """One for each row; None for a machine that did not run the sample."""
 
@@ -123,10 +123,10 @@ class MachineTable:
         return tuple(row.cells[column] for row in self.rows)
 
     def curves(self) -> tuple[CumulativeCurve, ...]:
-        """Return the cumulative number of classes for each section, more where samples differ."""
+        """Return the cumulative number of classes for each cohort, more where samples differ."""
         found: dict[tuple[Any, ...], list[SampleColumn]] = {}
         for at, column in enumerate(self.columns):
-            found.setdefault((column.section, self._counts(at)), []).append(column)
+            found.setdefault((column.cohort, self._counts(at)), []).append(column)
         return tuple(
             CumulativeCurve(tuple(columns), counts) for (_, counts), columns in found.items()
         )
@@ -154,9 +154,9 @@ def machine_table(comparison: Comparison) -> MachineTable:
 
 
 def _column(sample: SampleComparison) -> SampleColumn:
-    group = sample.section.group
+    group = sample.cohort.group
     keys = {key: group[key] for key in group if key not in ("model_digest", "precision")}
-    return SampleColumn(sample.section.model, str(group["precision"]), keys, sample.input, sample)
+    return SampleColumn(sample.cohort.model, str(group["precision"]), keys, sample.input, sample)
 
 
 def _identity(run: Run) -> str:
@@ -182,7 +182,7 @@ def _column_cells(
 ) -> list[MachineCell | None]:
     """Return the cells of a sample, its classes numbered in the order of the rows."""
     place = {name: at for at, ids in enumerate(sample.eqcs) for name in ids}
-    doubtful = resting(sample.eqcs, sample.reliance)
+    doubtful = doubtful_run_ids(sample.eqcs, sample.emulation_doubt)
     numbers: dict[int, int] = {}
     cells: list[MachineCell | None] = []
     for runs in groups:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from xbackend.numerics.blocks import FileBlocks, of_file
-from xbackend.numerics.labels import flips
-from xbackend.numerics.metrics import Metrics, identical, measure
+from xbackend.numerics.blocks import FileBlocks, blocks_of_file
+from xbackend.numerics.label_flips import label_flips
+from xbackend.numerics.metrics import Metrics, identical_metrics, measure
 from xbackend.numerics.partition import partition
 from xbackend.store.store import Store
 
@@ -48,17 +48,17 @@ class Measurer:
         return self.measured[key]
 
     def _measure_outputs(self, rows: Sequence[Record]) -> Measurement:
-        whole = identical(rows[0]["dtype"]).remaining_precision
+        whole = identical_metrics(rows[0]["dtype"]).remaining_precision
         if len(rows) == 1:
             return Measurement(self._metrics(rows), (whole,), (False,))
         tensors = [self._open(row) for row in rows]
-        shared = partition(tensors).shared
-        return Measurement(self._metrics(rows), shared, tuple(flips(tensors)))
+        shared = partition(tensors).shared_bits
+        return Measurement(self._metrics(rows), shared, tuple(label_flips(tensors)))
 
     def _metrics(self, rows: Sequence[Record]) -> Metrics:
         """Return the metrics; one class alone is identical, and no tensor is read."""
         if len(rows) == 1:
-            return identical(rows[0]["dtype"])
+            return identical_metrics(rows[0]["dtype"])
         key = _key(rows)
         if key not in self.metrics:
             self.metrics[key] = measure([self._open(row) for row in rows])
@@ -69,7 +69,7 @@ class Measurer:
         if digest not in self.checked:
             self.store.verify_object(digest)
             self.checked.add(digest)
-        return of_file(self.store.object_path(digest), row["dtype"], tuple(row["shape"]))
+        return blocks_of_file(self.store.object_path(digest), row["dtype"], tuple(row["shape"]))
 
 
 def _key(rows: Sequence[Record]) -> Key:

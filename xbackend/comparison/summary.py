@@ -1,4 +1,4 @@
-"""A section of a comparison at a glance: who agrees with whom, and where the layers part."""
+"""A cohort of a comparison at a glance: who agrees with whom, and where the layers part."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from xbackend.comparison.comparison import Classes, Comparison, SampleComparison, TapComparison
 from xbackend.comparison.layers import TapSummary, extreme_or_none, summarise_taps, worst_metrics
-from xbackend.numerics.metrics import Metrics, classes, identical
-from xbackend.platforms.evidence import Reliance, rely, resting
-from xbackend.store.cohort import Section
+from xbackend.numerics.metrics import Metrics, equivalence_classes, identical_metrics
+from xbackend.platforms.emulation_doubt import EmulationDoubt, assess_emulation, doubtful_run_ids
+from xbackend.store.cohort import Cohort
 from xbackend.store.records import Run
 
 Record = dict[str, Any]
@@ -30,7 +30,7 @@ class RunGroup:
     version: str
     platform: str
     distinguishing: tuple[str, ...]
-    """What else tells these runs from others of the section, such as `threads=2`."""
+    """What else tells these runs from others of the cohort, such as `threads=2`."""
     ids: tuple[str, ...]
     classes: tuple[int | None, ...]
     """The class of the outputs for each sample, from 1; None where it was not computed."""
@@ -44,9 +44,9 @@ class RunGroup:
 
 @dataclass(frozen=True)
 class Summary:
-    """A section: one model, one precision, one set of inputs."""
+    """A cohort: one model, one precision, one set of inputs."""
 
-    section: Section
+    cohort: Cohort
     inputs: tuple[str, ...]
     """The samples' names."""
     rows: tuple[RunGroup, ...]
@@ -64,7 +64,7 @@ class Summary:
     """In graph order, outputs among them."""
     nondeterministic: tuple[RunGroup, ...]
     """Rows of runs that gave other bits than a repeat of themselves."""
-    reliance: Reliance
+    emulation_doubt: EmulationDoubt
     """What of the classes rests on emulated operators alone."""
     last_safe: TapSummary | None
     """The last tensor in graph order that all runs with unsafe outputs have and can trust."""
@@ -72,7 +72,7 @@ class Summary:
     @property
     def run_count(self) -> int:
         """The number of runs that gave outputs."""
-        return len(self.section.runs)
+        return len(self.cohort.runs)
 
     @property
     def shares_layers(self) -> bool:
@@ -87,11 +87,11 @@ class Summary:
     def to_dict(self) -> Record:
         """Return JSON values: an entry of `sections`."""
         return {
-            "group": self.section.group,
-            "model": self.section.model,
-            "inputs_digest": self.section.inputs_digest,
+            "group": self.cohort.group,
+            "model": self.cohort.model,
+            "inputs_digest": self.cohort.inputs_digest,
             "inputs": list(self.inputs),
-            "runs": [run.id for run in self.section.runs],
+            "runs": [run.id for run in self.cohort.runs],
             "eqcs": [list(ids) for ids in self.eqcs],
             "eqc_count": len(self.eqcs),
             **vars(self.metrics),
@@ -99,37 +99,37 @@ class Summary:
             "label_flips": len(self.flipped),
             "taps_not_neutral": list(self.taps_not_neutral),
             "not_deterministic": [list(row.ids) for row in self.nondeterministic],
-            "emulation_unsafe": list(self.reliance.unsafe),
-            "emulation_operators": list(self.reliance.operators),
-            "eqcs_by_emulation": [list(self.eqcs[n - 1]) for n in self.reliance.classes],
+            "emulation_unsafe": list(self.emulation_doubt.unsafe),
+            "emulation_operators": list(self.emulation_doubt.operators),
+            "eqcs_by_emulation": [list(self.eqcs[n - 1]) for n in self.emulation_doubt.classes],
             "last_safe_tap": None if self.last_safe is None else self.last_safe.tap,
         }
 
 
 def summaries(comparison: Comparison) -> list[Summary]:
-    """Return the summary of each section."""
+    """Return the summary of each cohort."""
     return [_summarise(samples) for samples in comparison.sections.values()]
 
 
 def _summarise(samples: Sequence[SampleComparison]) -> Summary:
-    section = samples[0].section
+    cohort = samples[0].cohort
     outputs = [output for sample in samples for output in sample.outputs]
-    rows = _rows(section, samples)
+    rows = _rows(cohort, samples)
     dtype = outputs[0].dtype if outputs else ""
-    eqcs, taps = _joint_classes(section, samples), summarise_taps(samples)
+    eqcs, taps = _joint_classes(cohort, samples), summarise_taps(samples)
     names = tuple(sample.input for sample in samples)
     return Summary(
-        section=section,
+        cohort=cohort,
         inputs=names,
         rows=rows,
         eqcs=eqcs,
         metrics=worst_metrics([output.metrics for output in outputs]),
-        mantissa_bits=identical(dtype).remaining_precision,
+        mantissa_bits=identical_metrics(dtype).remaining_precision,
         first_divergence=_earliest(samples),
-        flipped=_flipped(section, outputs),
+        flipped=_flipped(cohort, outputs),
         taps=taps,
-        nondeterministic=_nondeterministic(section, rows),
-        reliance=rely(eqcs, section.runs, names),
+        nondeterministic=_nondeterministic(cohort, rows),
+        emulation_doubt=assess_emulation(eqcs, cohort.runs, names),
         last_safe=_last_safe(samples, taps),
     )
 
@@ -139,10 +139,10 @@ def _numbers(eqcs: Classes) -> dict[str, int]:
     return {name: number for number, ids in enumerate(eqcs, 1) for name in ids}
 
 
-def _joint_classes(section: Section, samples: Sequence[SampleComparison]) -> Classes:
+def _joint_classes(cohort: Cohort, samples: Sequence[SampleComparison]) -> Classes:
     numbers = [_numbers(sample.eqcs) for sample in samples]
-    ids = [run.id for run in section.runs]
-    found = classes(tuple(of.get(name) for of in numbers) for name in ids)
+    ids = [run.id for run in cohort.runs]
+    found = equivalence_classes(tuple(of.get(name) for of in numbers) for name in ids)
     return tuple(tuple(ids[place] for place in places) for places in found)
 
 
@@ -161,7 +161,7 @@ def _last_safe(
     return next((tap for tap in taps if tap.tap in names), None)
 
 
-def _flipped(section: Section, outputs: Iterable[TapComparison]) -> tuple[str, ...]:
+def _flipped(cohort: Cohort, outputs: Iterable[TapComparison]) -> tuple[str, ...]:
     flipped = {
         name
         for output in outputs
@@ -169,18 +169,18 @@ def _flipped(section: Section, outputs: Iterable[TapComparison]) -> tuple[str, .
         if flips
         for name in ids
     }
-    return tuple(run.id for run in section.runs if run.id in flipped)
+    return tuple(run.id for run in cohort.runs if run.id in flipped)
 
 
-def _rows(section: Section, samples: Sequence[SampleComparison]) -> tuple[RunGroup, ...]:
+def _rows(cohort: Cohort, samples: Sequence[SampleComparison]) -> tuple[RunGroup, ...]:
     """Fold runs that differ in nothing but when they ran into one row."""
     numbers = [_numbers(sample.eqcs) for sample in samples]
     bits = _bits_to_first(samples)
-    varying = _varying(section.runs)
-    firsts = {str(run.row["backend"]): run for run in reversed(section.runs)}
+    varying = _varying(cohort.runs)
+    firsts = {str(run.row["backend"]): run for run in reversed(cohort.runs)}
     baseline = {backend: _shown(run) for backend, run in firsts.items()}
     found: dict[str, list[Run]] = {}
-    for run in section.runs:
+    for run in cohort.runs:
         places = [of.get(run.id) for of in numbers]
         key = json.dumps([_identity(run), places, run.row["taps_neutral"]], sort_keys=True)
         found.setdefault(key, []).append(run)
@@ -188,7 +188,9 @@ def _rows(section: Section, samples: Sequence[SampleComparison]) -> tuple[RunGro
         _row(
             runs,
             tuple(of.get(runs[0].id) for of in numbers),
-            tuple(runs[0].id in resting(each.eqcs, each.reliance) for each in samples),
+            tuple(
+                runs[0].id in doubtful_run_ids(each.eqcs, each.emulation_doubt) for each in samples
+            ),
             bits,
             _distinguishing(runs[0], varying, baseline),
         )
@@ -227,9 +229,9 @@ def _bits_to_first(samples: Iterable[SampleComparison]) -> dict[str, int | None]
     return {name: extreme_or_none(min, bits) for name, bits in shared.items()}
 
 
-def _nondeterministic(section: Section, rows: Sequence[RunGroup]) -> tuple[RunGroup, ...]:
+def _nondeterministic(cohort: Cohort, rows: Sequence[RunGroup]) -> tuple[RunGroup, ...]:
     """Return the rows that a repeat of the same run contradicts."""
-    runs = {run.id: run for run in section.runs}
+    runs = {run.id: run for run in cohort.runs}
     heads = [json.dumps(_identity(runs[row.ids[0]]), sort_keys=True) for row in rows]
     given: dict[str, set[tuple[int | None, ...]]] = {}
     for head, row in zip(heads, rows, strict=True):

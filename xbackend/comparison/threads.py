@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xbackend.errors import UsageError
-from xbackend.numerics.metrics import classes
+from xbackend.numerics.metrics import equivalence_classes
 from xbackend.store.records import Run
 
 Record = dict[str, Any]
@@ -129,7 +129,10 @@ def _group(run: Run) -> Record:
 def _table(runs: Sequence[Run], tap: str | None) -> ThreadTable:
     bits = {run.id: _bits(run, tap) for run in runs}
     known = [run.id for run in runs if bits[run.id] is not None]
-    found = [tuple(known[p] for p in places) for places in classes([bits[name] for name in known])]
+    found = [
+        tuple(known[p] for p in places)
+        for places in equivalence_classes([bits[name] for name in known])
+    ]
     number = {name: place for place, ids in enumerate(found, 1) for name in ids}
     places: dict[str, list[Run]] = {}
     for run in runs:
@@ -218,4 +221,4 @@ def _cell(threads: int, runs: Sequence[Run], number: dict[str, int], tap: str | 
 
 def _is_unsafe(run: Run, tap: str | None) -> bool:
     outputs = {row["name"] for result in run.results for row in result["outputs"]}
-    return bool(run.unsafe & (outputs if tap is None else {tap}))
+    return bool(run.emulation_unsafe & (outputs if tap is None else {tap}))

@@ -142,7 +142,7 @@ class _Side:
         }
 
     def _transposed(self, row: Record) -> Record:
-        tensor = self.store.tensor(row)
+        tensor = self.store.read_tensor(row)
         turned = Tensor(tensor.dtype, tensor.array.transpose(NHWC_PERMUTATION))
         return write_tensor(str(self.store.folder), turned)
 
@@ -161,7 +161,7 @@ class _Side:
             self.refused.pop(tap, None)
             for kept, row in zip(self.alone, rows, strict=True):
                 kept[tap] = row[tap]
-        self.unsafe |= found.unsafe
+        self.unsafe |= found.emulation_unsafe
         self.version = found.row["backend_version"]
 
     def notes(self) -> Iterator[str]:

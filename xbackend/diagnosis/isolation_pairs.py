@@ -12,7 +12,7 @@ from xbackend.diagnosis.isolation import isolate
 from xbackend.diagnosis.reference import BACKENDS, ReferenceTarget, reference_run
 from xbackend.errors import UsageError, XbackendError
 from xbackend.execution.execute import ExecutionContext
-from xbackend.numerics.error import REFERENCE, round_bits
+from xbackend.numerics.float64_error import REFERENCE, round_bits
 from xbackend.numerics.floats import FORMATS
 from xbackend.store.records import Record, Run
 from xbackend.store.store import Store
@@ -105,7 +105,7 @@ def _subjects(comparison: Comparison, text: str) -> list[Run]:
         runs[ids[0]]
         for summary in summaries(comparison)
         for ids in summary.eqcs
-        if summary.section.group["precision"] in FORMATS.keys() - {REFERENCE}
+        if summary.cohort.group["precision"] in FORMATS.keys() - {REFERENCE}
     ]
 
 
@@ -138,6 +138,6 @@ def _round(row: Record, dtype: str | None, store: Store) -> Record:
     """Return a tensor in a format, kept in the store; as it is where it is no float64."""
     if row["dtype"] != REFERENCE or dtype not in FORMATS:
         return row
-    bits = round_bits(store.tensor(row).array, dtype)
+    bits = round_bits(store.read_tensor(row).array, dtype)
     tensor = Tensor(dtype, bits.view(storage_dtype(dtype)))
     return {"name": row["name"], **write_tensor(str(store.folder), tensor)}

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from xbackend.errors import ModelError, UsageError, XbackendError
 from xbackend.execution.execute import ExecutionContext, execute
 from xbackend.execution.request import RunRequest
-from xbackend.numerics.blocks import FileBlocks, of_file
-from xbackend.numerics.error import REFERENCE, Accuracy, accuracy, worst
+from xbackend.numerics.blocks import FileBlocks, blocks_of_file
+from xbackend.numerics.float64_error import REFERENCE, ErrorMetrics, error_metrics, worst_errors
 from xbackend.plugins import registry
 from xbackend.store.records import Record, Run, read_run
 from xbackend.store.store import Store
@@ -44,34 +44,36 @@ class ReferenceMeasurer:
     """Measures tensors of a store against those of a reference, each pair once."""
 
     store: Store
-    known: dict[tuple[str, str], Accuracy | None] = field(default_factory=dict)
+    known: dict[tuple[str, str], ErrorMetrics | None] = field(default_factory=dict)
     checked: set[str] = field(default_factory=set)
 
-    def tensor(self, row: Record, reference: Record) -> Accuracy | None:
+    def tensor(self, row: Record, reference: Record) -> ErrorMetrics | None:
         """Judge one tensor, both given by dtype, shape and digest."""
         key = (str(row["digest"]), str(reference["digest"]))
         if key not in self.known:
-            self.known[key] = accuracy(self._open(row), self._open(reference))
+            self.known[key] = error_metrics(self._open(row), self._open(reference))
         return self.known[key]
 
-    def outputs(self, run: Run, reference: Run) -> Accuracy | None:
+    def outputs(self, run: Run, reference: Run) -> ErrorMetrics | None:
         """Judge the outputs of a run over all samples that both have: the worst."""
         pairs = _pairs(run, reference, outputs=True)
-        return worst(self.tensor(row, truth) for row, truth in pairs)
+        return worst_errors(self.tensor(row, truth) for row, truth in pairs)
 
-    def taps(self, run: Run, reference: Run) -> dict[str, Accuracy]:
+    def taps(self, run: Run, reference: Run) -> dict[str, ErrorMetrics]:
         """Judge every tensor that both runs recorded, by name: the worst over the samples."""
-        found: dict[str, list[Accuracy | None]] = {}
+        found: dict[str, list[ErrorMetrics | None]] = {}
         for row, truth in _pairs(run, reference):
             found.setdefault(str(row["name"]), []).append(self.tensor(row, truth))
-        judged = {name: worst(rows) for name, rows in found.items()}
+        judged = {name: worst_errors(rows) for name, rows in found.items()}
         return {name: one for name, one in judged.items() if one is not None}
 
     def _open(self, row: Record) -> FileBlocks:
         if row["digest"] not in self.checked:
             self.store.verify_object(row["digest"])
             self.checked.add(row["digest"])
-        return of_file(self.store.object_path(row["digest"]), row["dtype"], tuple(row["shape"]))
+        return blocks_of_file(
+            self.store.object_path(row["digest"]), row["dtype"], tuple(row["shape"])
+        )
 
 
 def _pairs(run: Run, reference: Run, outputs: bool = False) -> Iterator[tuple[Record, Record]]:
@@ -143,7 +145,7 @@ def _known(subject: ReferenceTarget, store: Store, backend: str) -> Run | None:
     for record in reversed(list(store.runs())):
         run = read_run(record)
         has = (run.row["model_digest"], run.inputs_digest, run.row["precision"], run.row["backend"])
-        sound = run.ok and run.row["error"] is None and not run.unsafe
+        sound = run.ok and run.row["error"] is None and not run.emulation_unsafe
         if has == wanted and sound and all(result["taps"] for result in run.results):
             return run
     return None

@@ -16,9 +16,9 @@ from xbackend.diagnosis.reference import (
 )
 from xbackend.errors import UsageError, XbackendError
 from xbackend.execution.execute import ExecutionContext
-from xbackend.numerics.error import REFERENCE, Accuracy, most_bits
+from xbackend.numerics.float64_error import REFERENCE, ErrorMetrics, max_normwise_bits
 from xbackend.numerics.floats import FORMATS
-from xbackend.store.cohort import Section
+from xbackend.store.cohort import Cohort
 from xbackend.store.records import Run
 
 MIN_RELATED_BITS = 4.0
@@ -29,7 +29,7 @@ what a framework overwrote."""
 def compare_with_reference(
     comparison: Comparison, context: ExecutionContext, backends: Sequence[str] = BACKENDS
 ) -> Comparison:
-    """Return a comparison with the accuracy of each section that can be judged.
+    """Return a comparison with the accuracy of each cohort that can be judged.
 
     Says on the display what cannot be, and by which run the others are judged. Raises
     XbackendError where that is none.
@@ -38,9 +38,9 @@ def compare_with_reference(
     found: list[ReferenceComparison] = []
     refusals: list[str] = []
     for samples in comparison.sections.values():
-        section = samples[0].section
+        cohort = samples[0].cohort
         try:
-            reference = reference_run(_subject(section), context, backends)
+            reference = reference_run(_subject(cohort), context, backends)
         except XbackendError as error:
             refusals.append(str(error))
             continue
@@ -55,22 +55,22 @@ def compare_with_reference(
     return dataclasses.replace(comparison, reference_comparisons=tuple(found))
 
 
-def _subject(section: Section) -> ReferenceTarget:
-    precision = section.group["precision"]
+def _subject(cohort: Cohort) -> ReferenceTarget:
+    precision = cohort.group["precision"]
     if precision not in FORMATS:
         raise UsageError(
-            f"The runs of {section.model} in {precision} compute another function than the model "
+            f"The runs of {cohort.model} in {precision} compute another function than the model "
             f"in {REFERENCE} does, so they are not judged by it."
         )
-    return ReferenceTarget.from_run(section.runs[0])
+    return ReferenceTarget.from_run(cohort.runs[0])
 
 
 def _judge_section(
     samples: Sequence[SampleComparison], reference: Run, measurer: ReferenceMeasurer
 ) -> ReferenceComparison:
-    section = samples[0].section
+    cohort = samples[0].cohort
     alike: dict[str, list[Run]] = {}
-    for run in section.runs:
+    for run in cohort.runs:
         if run.id != reference.id:
             digests = [t["digest"] for r in run.results for t in (*r["taps"], *r["outputs"])]
             alike.setdefault(" ".join(digests), []).append(run)
@@ -78,14 +78,14 @@ def _judge_section(
     far = float("inf")
     rows.sort(key=lambda row: far if row.output.relative is None else row.output.relative)
     return ReferenceComparison(
-        section, reference, tuple(rows), _by_class(samples, reference, measurer)
+        cohort, reference, tuple(rows), _by_class(samples, reference, measurer)
     )
 
 
 def _by_class(
     samples: Sequence[SampleComparison], reference: Run, measurer: ReferenceMeasurer
-) -> dict[tuple[str, str], tuple[Accuracy | None, ...]]:
-    runs = {run.id: tensors_by_sample(run) for run in samples[0].section.runs}
+) -> dict[tuple[str, str], tuple[ErrorMetrics | None, ...]]:
+    runs = {run.id: tensors_by_sample(run) for run in samples[0].cohort.runs}
     truths = tensors_by_sample(reference)
     return {
         (sample.input, tap.tap): tuple(
@@ -113,22 +113,22 @@ def _judge_runs(
     )
 
 
-def _unrelated(dtype: str, taps: Mapping[str, Accuracy]) -> tuple[str, ...]:
+def _unrelated(dtype: str, taps: Mapping[str, ErrorMetrics]) -> tuple[str, ...]:
     """Return the tensors that no rounding explains, in a format of 23 bits or more."""
     if FORMATS[dtype].mantissa_bits < FORMATS["float32"].mantissa_bits:
         return ()
-    bits = {name: one.bits_by_norm(dtype) for name, one in taps.items()}
+    bits = {name: one.normwise_bits(dtype) for name, one in taps.items()}
     return tuple(name for name, of in bits.items() if of is not None and of < MIN_RELATED_BITS)
 
 
-def _losses(run: Run, taps: Mapping[str, Accuracy]) -> list[tuple[str, float]]:
+def _losses(run: Run, taps: Mapping[str, ErrorMetrics]) -> list[tuple[str, float]]:
     """Return what each node costs: the bits by norm of its worst input, less those it gives.
 
     The model's inputs have all bits. A node of which an input was not recorded is passed over.
     """
     dtype = str(run.row["precision"])
-    whole = most_bits(dtype)
-    bits = {name: one.bits_by_norm(dtype) for name, one in taps.items()}
+    whole = max_normwise_bits(dtype)
+    bits = {name: one.normwise_bits(dtype) for name, one in taps.items()}
     computed = {str(layer["tap"]) for layer in run.layers}
     found = []
     for layer in run.layers:

@@ -157,7 +157,9 @@ def _arrays(one: RerunRequest, interface: Iterable[ValueInfo], store: Store) -> 
     import numpy as np
 
     return {
-        value.name: np.stack([_held(store.tensor(each[value.name])).array for each in one.samples])
+        value.name: np.stack(
+            [_held(store.read_tensor(each[value.name])).array for each in one.samples]
+        )
         for value in interface
     }
 

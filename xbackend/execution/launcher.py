@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from xbackend.execution.staging import StagedJob, Unreachable, stage_job
-from xbackend.platforms.emulation_marks import marked
+from xbackend.platforms.emulation_taint import mark_emulated
 from xbackend.platforms.platform import Platform
 from xbackend.store.store import Store
 from xbackend.worker.contract import BackendSpec
@@ -106,7 +106,7 @@ def run_workers(
             each.wait()
     except (KeyboardInterrupt, SystemExit):
         pool.stop()
-        if any(launch.platform.carrier for launch in launches):
+        if any(launch.platform.transport for launch in launches):
             _wait_for(over)
         raise
     if pool.error is not None:
@@ -170,7 +170,7 @@ class _WorkerPool:
             raise _Stopped
         self.store.write_run(record)
         if launch.key and record["status"] == "ok" and record["error"] is None:
-            self.store.remember(launch.key, record["id"])
+            self.store.write_key(launch.key, record["id"])
         with self.lock:
             self.records.append(record)
             self.on_end(record)
@@ -305,7 +305,7 @@ def final_record(
         record.update(status="failed", error=error)
     resolved = record.get("facts", {}).get("settings", {})
     record["settings"] = {**launch.record["settings"], **resolved}
-    return marked(record, launch.spec.unfaithful if launch.spec else ())
+    return mark_emulated(record, launch.spec.unfaithful if launch.spec else ())
 
 
 def _failure(
@@ -331,7 +331,7 @@ def _failure(
 
 def _lacking(launch: Launch, flags: Sequence[str]) -> str:
     """Return which instruction it may have been, from what is known of framework and processor."""
-    needs = launch.spec.instructions if launch.spec and flags else {}
+    needs = launch.spec.required_flags if launch.spec and flags else {}
     for flag, why in needs.items():
         if flag not in flags:
             return f"{why}, which this processor does not have"

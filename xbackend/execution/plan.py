@@ -18,7 +18,7 @@ from xbackend.execution.request import RunRequest
 from xbackend.execution.run_key import run_key
 from xbackend.execution.source import source_inputs, source_model
 from xbackend.execution.worker_zipapp import worker_zipapp
-from xbackend.platforms.emulation_marks import witnesses
+from xbackend.platforms.emulation_taint import last_faithful_tensors
 from xbackend.platforms.parse import expand_platforms, parse_platform
 from xbackend.platforms.platform import Platform
 from xbackend.plugins import registry
@@ -100,7 +100,7 @@ def _may_run(spec: BackendSpec, platforms: Sequence[Platform]) -> bool:
     """Tell whether a backend's framework is here, or may be where one of the platforms runs."""
     own = Platform("").python
     foreign = [platform for platform in platforms if platform.python != own]
-    return registry.is_available(spec) or any(p.offers(spec.modules) for p in foreign)
+    return registry.is_available(spec) or any(p.may_provide(spec.modules) for p in foreign)
 
 
 def _check_precisions(precisions: Sequence[str]) -> None:
@@ -135,7 +135,7 @@ class Planner:
         """Add the runs of one backend in one precision, on all platforms."""
         spec, precision = config.spec, config.precision
         if precision not in spec.formats:
-            reason = spec.lacks.get(precision, "the framework does not have it")
+            reason = spec.unsupported_precisions.get(precision, "the framework does not have it")
             message = f"Backend '{spec.word}' has no {precision}: {reason}"
             self._record_not_started(config, "skipped", "plan", "unsupported", message)
             return
@@ -156,7 +156,7 @@ class Planner:
     def _check_saturation(self, spec: BackendSpec, artifact: Artifact) -> None:
         """Find the layers that a backend's kernels may overflow in, and say so once."""
         if (
-            not spec.saturating
+            not spec.saturation_warning
             or artifact.digest in self.saturation_risks
             or not artifact.quantized
         ):
@@ -169,7 +169,7 @@ class Planner:
         exposed = artifact_saturation_risks(artifact.folder)
         self.saturation_risks[artifact.digest] = [exposure.to_dict() for exposure in exposed]
         if exposed:
-            self.builder.log(saturation_warning(self.model.name, spec.saturating, exposed))
+            self.builder.log(saturation_warning(self.model.name, spec.saturation_warning, exposed))
 
     def _check_taps(self, artifact: Artifact) -> None:
         names = tuple(layer.tap for layer in artifact.layers)
@@ -202,15 +202,15 @@ class Planner:
             )
             some = {} if len(chosen) == len(samples) else {"samples": str(len(chosen))}
             key = run_key(config.spec, job, platform, {**digests, **some}, repeat)
-            repeatable = not (self.request.fresh or platform.carrier)
-            known = self.store.recall(key) if repeatable else None
+            repeatable = not (self.request.fresh or platform.transport)
+            known = self.store.find_by_key(key) if repeatable else None
             if known is not None:
                 self.cached.append(known)
                 continue
             record = self._record(config, platform, threads, repeat)
             record["artifact"] = {"digest": artifact.digest, "format": artifact.format}
             record["conversion"] = options_label(artifact.manifest["steps"])
-            saturating = config.spec.saturating
+            saturating = config.spec.saturation_warning
             record["saturation"] = (
                 self.saturation_risks.get(artifact.digest, []) if saturating else []
             )
@@ -227,7 +227,9 @@ class Planner:
         ]
         if not rules or not any(platform.emulator for platform in self.platforms):
             return self.request.taps
-        names = witnesses([vars(layer) for layer in artifact.layers], rules, config.precision)
+        names = last_faithful_tensors(
+            [vars(layer) for layer in artifact.layers], rules, config.precision
+        )
         return ",".join(re.sub(r"[,*?[]", "?", name) for name in names) or self.request.taps
 
     def _chosen(self, samples: tuple[Sample, ...], platform: Platform) -> tuple[Sample, ...]:
@@ -252,14 +254,14 @@ class Planner:
     def _skip_unavailable(self, config: BackendConfig) -> None:
         """Record that a backend is skipped on the platforms that are known not to have it."""
         for platform in self.platforms:
-            if not platform.offers(config.spec.modules):
+            if not platform.may_provide(config.spec.modules):
                 needs = " or ".join(config.spec.modules)
                 message = f"The set-up of '{platform.spec}' does not hold {needs}."
                 error = {"stage": "plan", "symptom": "not-installed", "message": message}
                 self._add_not_started(config, platform, "skipped", error)
 
     def _grid(self, spec: BackendSpec) -> Iterator[tuple[Platform, int, int]]:
-        platforms = [platform for platform in self.platforms if platform.offers(spec.modules)]
+        platforms = [platform for platform in self.platforms if platform.may_provide(spec.modules)]
         return itertools.product(platforms, self.request.threads, range(self.request.repeats))
 
     def _record(

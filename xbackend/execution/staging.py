@@ -42,7 +42,7 @@ def stage_job(platform: Platform, worker: Path, job: Job) -> Iterator[StagedJob]
 
     Raises Unreachable where the platform cannot be reached.
     """
-    kind, _, value = platform.carrier.partition(":")
+    kind, _, value = platform.transport.partition(":")
     if kind == "ssh":
         with _over_ssh(value, platform, worker, job) as staged:
             yield staged

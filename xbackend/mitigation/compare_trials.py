@@ -1,4 +1,4 @@
-"""The runs of mitigations as one comparison: a section for each, for trees of how near they are."""
+"""The runs of mitigations as one comparison: a cohort for each, for trees of how near they are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from xbackend.comparison.comparison import Comparison, compare_runs
 from xbackend.errors import UsageError
 from xbackend.mitigation.trials import Trial
-from xbackend.numerics.metrics import classes
+from xbackend.numerics.metrics import equivalence_classes
 from xbackend.store.records import Run
 from xbackend.store.store import Store
 
@@ -43,7 +43,9 @@ def _sample_with_most_classes(runs: Sequence[Run]) -> str:
         for run in runs
     ]
     shared = [name for name in tables[0] if all(name in table for table in tables)]
-    return max(shared, key=lambda name: len(classes(tuple(table[name]) for table in tables)))
+    return max(
+        shared, key=lambda name: len(equivalence_classes(tuple(table[name]) for table in tables))
+    )
 
 
 def _with_trial_as_model(run: Run, trial: Trial, sample: str) -> Run:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xbackend.comparison.measurement import Measurer
-from xbackend.platforms.evidence import is_unsafe, operators_of
+from xbackend.platforms.emulation_doubt import has_unsafe_output, unsafe_operators
 from xbackend.store.records import Run
 
 Record = dict[str, Any]
@@ -48,7 +48,7 @@ def measure_consistency(runs: Sequence[Run], measurer: Measurer) -> Consistency:
         classes=len(found),
         bits=min(bits, default=None),
         flips=_count_flips([_outputs(run, samples) for run in runs], measurer),
-        without=operators_of([run for run in runs if is_unsafe(run)]),
+        without=unsafe_operators([run for run in runs if has_unsafe_output(run)]),
     )
 
 
@@ -81,14 +81,16 @@ def _outputs(run: Run, samples: frozenset[str]) -> dict[Key, Record]:
 def _safe(run: Run, samples: frozenset[str]) -> Tensors:
     """Return what a run can be judged by."""
     outputs = _outputs(run, samples)
-    kept = {key: row for key, row in outputs.items() if str(row["name"]) not in run.unsafe}
+    kept = {
+        key: row for key, row in outputs.items() if str(row["name"]) not in run.emulation_unsafe
+    }
     names = {str(row["name"]) for row in outputs.values()}
     taps = {
         ("tap", str(result["input"]), str(row["name"])): row
         for result in run.results
         if str(result["input"]) in samples and result.get("taps_neutral") is not False
         for row in result["taps"]
-        if str(row["name"]) not in run.unsafe | names
+        if str(row["name"]) not in run.emulation_unsafe | names
     }
     return {**kept, **taps}
 

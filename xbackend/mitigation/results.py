@@ -12,9 +12,9 @@ from xbackend.comparison.measurement import Measurer
 from xbackend.diagnosis.reference import ReferenceMeasurer
 from xbackend.mitigation.consistency import Consistency, measure_consistency
 from xbackend.mitigation.trials import Trial
-from xbackend.numerics.error import Accuracy, worst
-from xbackend.numerics.labels import label
-from xbackend.numerics.zeroing import has_bits
+from xbackend.numerics.float64_error import ErrorMetrics, worst_errors
+from xbackend.numerics.label_flips import argmax_label
+from xbackend.numerics.zeroing import has_low_mantissa_bits
 from xbackend.store.records import Run
 from xbackend.store.store import Store
 
@@ -38,7 +38,7 @@ class MitigationResult:
     """Whether every output of every run has the bits that it has without."""
     time: float | None = None
     """Seconds of an inference, as a ratio to those without it."""
-    correctness: Accuracy | None = None
+    correctness: ErrorMetrics | None = None
     """Against the model in float64, the worst of all runs."""
     fidelity: float | None = None
     """Its relative error in bits: -log2 of the root mean square over that of the reference."""
@@ -80,12 +80,12 @@ class Evaluator:
         """Begin with nothing measured."""
         return cls(Measurer(store), ReferenceMeasurer(store), reference, labels)
 
-    def correctness(self, runs: Sequence[Run]) -> Accuracy | None:
+    def correctness(self, runs: Sequence[Run]) -> ErrorMetrics | None:
         """Judge the outputs of runs by the model in float64, each by its place."""
         if self.reference is None:
             return None
         truths = {str(each["input"]): each["outputs"] for each in self.reference.results}
-        return worst(
+        return worst_errors(
             self.reference_measurer.tensor(row, truth)
             for run in runs
             for result in run.results
@@ -122,7 +122,7 @@ def _row(trial: Trial, plain: Trial, scales: Evaluator) -> MitigationResult:
         unchanged=bool(trial.mitigation) and bool(pairs) and all(_same(*pair) for pair in pairs),
         time=_ratio(pairs) if trial.mitigation else None,
         correctness=correctness,
-        fidelity=None if correctness is None else correctness.bits_by_norm(dtype),
+        fidelity=None if correctness is None else correctness.normwise_bits(dtype),
         accuracy=_accuracy(trial.runs, scales.labels, measurer.store),
     )
 
@@ -172,10 +172,12 @@ def _saturation(run: Run) -> Sequence[Record]:
 
 def _not_honoured(trial: Trial, store: Store) -> str:
     """Say where a mitigation that zeroes bits of outputs has not done so; empty if nowhere."""
-    bits = trial.change.zeroed
+    bits = trial.change.expected_zero_bits
     for run in trial.runs if bits else ():
         for row in (row for result in run.results for row in result["outputs"]):
-            if row["dtype"] == "float32" and has_bits(store.tensor(row).array, bits):
+            if row["dtype"] == "float32" and has_low_mantissa_bits(
+                store.read_tensor(row).array, bits
+            ):
                 return (
                     f"NOT HONOURED on {run.row['platform']}: the output '{row['name']}' has bits "
                     "that should be zero, as something has simplified the arithmetic away."
@@ -239,7 +241,10 @@ def _accuracy(
 
 
 def _share(rows: Sequence[Record], labels: Mapping[str, int], store: Store) -> float:
-    found = [label(store.tensor(row["outputs"][0])) == labels[str(row["input"])] for row in rows]
+    found = [
+        argmax_label(store.read_tensor(row["outputs"][0])) == labels[str(row["input"])]
+        for row in rows
+    ]
     return sum(found) / len(found)
 
 

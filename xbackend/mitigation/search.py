@@ -9,7 +9,7 @@ from typing import Any
 from xbackend.comparison.measurement import Measurer
 from xbackend.mitigation.consistency import measure_consistency
 from xbackend.mitigation.trials import Trial
-from xbackend.plugins.mitigation import Change, Mitigation
+from xbackend.plugins.mitigation import BackendChange, Mitigation
 from xbackend.reduction.ddmin import ddmin
 
 Record = dict[str, Any]
@@ -34,12 +34,12 @@ class SearchResult:
     """Those that are left with all that could be switched on together; None if that failed."""
     tried: int
     """How many sets were tried."""
-    changes: Mapping[str, Change] = field(default_factory=dict)
+    changes: Mapping[str, BackendChange] = field(default_factory=dict)
     """What the set comes to for each backend."""
 
     def to_dict(self) -> Record:
         """Return JSON values."""
-        paste = {word: list(change.paste) for word, change in self.changes.items()}
+        paste = {word: list(change.user_code) for word, change in self.changes.items()}
         return {
             "backends": list(self.backends),
             "mitigations": None if self.names is None else list(self.names),
@@ -49,38 +49,48 @@ class SearchResult:
         }
 
 
-def combine_changes(names: Iterable[str], known: Mapping[str, Mitigation], word: str) -> Change:
+def combine_changes(
+    names: Iterable[str], known: Mapping[str, Mitigation], word: str
+) -> BackendChange:
     """Return what a set of mitigations comes to for one backend. Raises Conflict."""
     chosen = [known[name] for name in names]
     merged = _merged(each.changes[word] for each in chosen if word in each.changes)
-    if not merged.instead or merged.instead == word:
+    if not merged.replacement_backend or merged.replacement_backend == word:
         return merged
-    target = merged.instead
-    own = Change(instead=target, precision=merged.precision, paste=merged.paste)
+    target = merged.replacement_backend
+    own = BackendChange(
+        replacement_backend=target, precision=merged.precision, user_code=merged.user_code
+    )
     rest = (each.changes[target] for each in chosen if target in each.changes)
-    return _merged([own, *(each for each in rest if not each.instead)])
+    return _merged([own, *(each for each in rest if not each.replacement_backend)])
 
 
-def _merged(changes: Iterable[Change]) -> Change:
-    total = Change()
+def _merged(changes: Iterable[BackendChange]) -> BackendChange:
+    total = BackendChange()
     for change in changes:
         total = _both(total, change)
     return total
 
 
-def _both(one: Change, other: Change) -> Change:
-    return Change(
+def _both(one: BackendChange, other: BackendChange) -> BackendChange:
+    return BackendChange(
         settings=_joined(one.settings, other.settings),
         options=_options(one.options, other.options),
-        needs=_joined(one.needs, other.needs),
-        paste=tuple(dict.fromkeys([*one.paste, *other.paste])),
-        **{name: _either(one, other, name) for name in ("precision", "threads", "instead")},
-        **{name: _either(one, other, name) for name in ("rewrite", "zero_inputs", "zeroed")},
+        required_settings=_joined(one.required_settings, other.required_settings),
+        user_code=tuple(dict.fromkeys([*one.user_code, *other.user_code])),
+        **{
+            name: _either(one, other, name)
+            for name in ("precision", "threads", "replacement_backend")
+        },
+        **{
+            name: _either(one, other, name)
+            for name in ("rewrite", "zero_inputs", "expected_zero_bits")
+        },
         rounding=other.rounding if other.zero_inputs else one.rounding,
     )
 
 
-def _either(one: Change, other: Change, name: str) -> Any:
+def _either(one: BackendChange, other: BackendChange, name: str) -> Any:
     """Return the one that is set. Raises Conflict where both are, differently."""
     here, there = getattr(one, name), getattr(other, name)
     if here and there and here != there:
@@ -209,7 +219,7 @@ def find_smallest_sets(
 def _applicable(mitigations: Sequence[Mitigation], words: set[str]) -> dict[str, Mitigation]:
     """Return what concerns some backends, or those that may run instead of them, by name."""
     changes = [each.changes[word] for each in mitigations for word in words & each.changes.keys()]
-    reached = words | {change.instead for change in changes}
+    reached = words | {change.replacement_backend for change in changes}
     return {each.name: each for each in mitigations if reached & each.changes.keys()}
 
 
@@ -223,16 +233,16 @@ def describe_result(found: SearchResult, model: str) -> str:
         return f"{who}: one class as it is."
     lines = [f"{who}: one class with {' + '.join(found.names)} ({found.tried} sets tried)."]
     for word, change in found.changes.items():
-        if change != Change():
+        if change != BackendChange():
             again = () if change.rewrite else (_rerun_command(word, change, model),)
-            told = (line for line in change.paste if not line.startswith("xbackend run "))
+            told = (line for line in change.user_code if not line.startswith("xbackend run "))
             lines += [f"  {word}:", *(f"    {line}" for line in (*told, *again))]
     return "\n".join(lines)
 
 
-def _rerun_command(word: str, change: Change, model: str) -> str:
+def _rerun_command(word: str, change: BackendChange, model: str) -> str:
     """Return the command that runs a backend so here, as far as a command can."""
-    target = change.instead or word
+    target = change.replacement_backend or word
     sets = [f"--set {target}.{key}={_text(value)}" for key, value in change.settings.items()]
     sets += [f"--precision {change.precision}"] if change.precision else []
     sets += [f"--threads {change.threads}"] if change.threads else []

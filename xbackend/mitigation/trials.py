@@ -12,9 +12,9 @@ from typing import Any
 from xbackend.errors import ConversionError, InputError, ModelError, UsageError
 from xbackend.execution.execute import ExecutionContext, execute_all
 from xbackend.execution.request import RunRequest
-from xbackend.numerics.error import REFERENCE
+from xbackend.numerics.float64_error import REFERENCE
 from xbackend.plugins import registry
-from xbackend.plugins.mitigation import EVERY, Change, Circumstances, Mitigation
+from xbackend.plugins.mitigation import EVERY, BackendChange, Mitigation, MitigationContext
 from xbackend.preparation.model import find_model
 from xbackend.preparation.rewrite import Rewrite
 from xbackend.store.records import Run, read_run
@@ -31,7 +31,7 @@ class Trial:
     """The word under which it was asked for."""
     mitigation: str
     """Its name; empty for the model as it is."""
-    change: Change
+    change: BackendChange
     runs: tuple[Run, ...] = ()
     """Those that gave outputs."""
     problems: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ def select_mitigations(
 
 
 def _concerns(mitigation: Mitigation, backends: Sequence[str]) -> bool:
-    words = {*mitigation.changes, *mitigation.lacks}
+    words = {*mitigation.changes, *mitigation.unavailable}
     return EVERY in words or bool(words & set(backends))
 
 
@@ -73,10 +73,10 @@ def _unknown(word: str, everything: Sequence[Mitigation]) -> str:
     )
 
 
-def apply_change(request: RunRequest, word: str, name: str, change: Change) -> RunRequest:
+def apply_change(request: RunRequest, word: str, name: str, change: BackendChange) -> RunRequest:
     """Return a backend's request under a change. Raises UsageError where it has no meaning."""
-    _require(request, word, change.needs)
-    target = change.instead or word
+    _require(request, word, change.required_settings)
+    target = change.replacement_backend or word
     own = [text for text in request.settings if text.startswith(f"{target}.")]
     more = [f"{target}.{key}={_text(value)}" for key, value in change.settings.items()]
     return dataclasses.replace(
@@ -123,18 +123,18 @@ def run_mitigations(
     Raises UsageError, before anything runs, for a word that names none.
     """
     select_mitigations(wanted, all_mitigations(request, backends), backends)
-    plain = [Trial(word, "", Change()) for word in backends]
+    plain = [Trial(word, "", BackendChange()) for word in backends]
     base = run_trials(request, plain, context)
     trials, idle = [], []
     for mitigation in select_mitigations(
         wanted, all_mitigations(request, backends, base), backends
     ):
         for word in backends:
-            lack = mitigation.lacks.get(word, mitigation.lacks.get(EVERY))
+            lack = mitigation.unavailable.get(word, mitigation.unavailable.get(EVERY))
             if word in mitigation.changes:
                 trials.append(Trial(word, mitigation.name, mitigation.changes[word]))
             elif lack is not None:
-                idle.append(Trial(word, mitigation.name, Change(), problems=(lack,)))
+                idle.append(Trial(word, mitigation.name, BackendChange(), problems=(lack,)))
     return [*base, *run_trials(request, trials, context), *idle]
 
 
@@ -222,7 +222,7 @@ def all_mitigations(
     seen = [run.row["hardware"] for trial in plain for run in trial.runs]
     formats = frozenset(find_model(request.model).files)
     return registry.mitigations(
-        Circumstances(
+        MitigationContext(
             tuple(backends), request.platforms, _shared_flags(seen), request.threads, formats
         )
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.numerics.blocks import Bits, numbers, unsigned
+from xbackend.numerics.blocks import Bits, unsigned_dtype, view_as_numbers
 from xbackend.numerics.floats import FORMATS, FloatFormat
 
 Array = np.ndarray[Any, Any]
@@ -19,7 +19,7 @@ FEW = 256
 
 
 @dataclass(frozen=True)
-class Buffers:
+class ScratchBuffers:
     """Arrays as long as a block, which every block is computed in."""
 
     deviating: Bits
@@ -32,27 +32,27 @@ class Buffers:
     """Absolute difference of highest and lowest, float64."""
 
     @classmethod
-    def of(cls, dtype: np.dtype[Any], size: int) -> Buffers:
+    def allocate(cls, dtype: np.dtype[Any], size: int) -> ScratchBuffers:
         """Make buffers for blocks of at most `size` elements."""
         one, two, three, four = (np.empty(size, dtype) for _ in range(4))
         return cls(one, two, three, four, np.empty(size))
 
-    def cut(self, size: int) -> Buffers:
+    def head(self, size: int) -> ScratchBuffers:
         """Return the beginning of each, for a block that is shorter than the others."""
         arrays = (self.deviating, self.scratch, self.high, self.low, self.gap)
-        return Buffers(*(array[:size] for array in arrays))
+        return ScratchBuffers(*(array[:size] for array in arrays))
 
 
 @dataclass
-class Distances:
+class DistanceAccumulator:
     """What has been seen so far, block after block."""
 
-    layout: FloatFormat | None
+    float_format: FloatFormat | None
     """None for integers and booleans."""
     signed: np.dtype[Any]
     """The integers in whose order the bits are compared."""
-    buffers: Buffers
-    lost: int = 0
+    buffers: ScratchBuffers
+    differing_bits: int = 0
     """Every bit that differed at any element."""
     deviating: int = 0
     max_ulp: int = 0
@@ -65,54 +65,62 @@ class Distances:
     """Elements with infinity in one tensor and another number in another."""
 
     @classmethod
-    def of(cls, dtype: str, size: int) -> Distances:
+    def for_dtype(cls, dtype: str, size: int) -> DistanceAccumulator:
         """Begin, for tensors of a dtype, in blocks of at most `size` elements."""
-        bits = unsigned(dtype)
+        bits = unsigned_dtype(dtype)
         plain = dtype == "bool" or dtype.startswith("uint")
         order = bits if plain else np.dtype(f"i{bits.itemsize}")
-        return cls(FORMATS.get(dtype), order, Buffers.of(bits, size))
+        return cls(FORMATS.get(dtype), order, ScratchBuffers.allocate(bits, size))
 
     def add(self, blocks: Sequence[Bits]) -> None:
         """Take in the same span of every tensor."""
-        buffers = self.buffers.cut(blocks[0].size)
+        buffers = self.buffers.head(blocks[0].size)
         _find_deviating(blocks, buffers)
-        lost = int(np.bitwise_or.reduce(buffers.deviating))
-        if not lost:
+        differing_bits = int(np.bitwise_or.reduce(buffers.deviating))
+        if not differing_bits:
             return
-        self.lost |= lost
+        self.differing_bits |= differing_bits
         self.deviating += int(np.count_nonzero(buffers.deviating))
-        if self.layout is None:
+        if self.float_format is None:
             self._add_integers(blocks, buffers)
         else:
-            self._add_floats(self.layout, blocks, buffers, lost)
+            self._add_floats(self.float_format, blocks, buffers, differing_bits)
 
-    def _add_integers(self, blocks: Sequence[Bits], buffers: Buffers) -> None:
+    def _add_integers(self, blocks: Sequence[Bits], buffers: ScratchBuffers) -> None:
         _find_extremes(blocks, buffers, self.signed)
         self._add_steps(buffers)
         self.max_abs = float(self.max_ulp)
 
     def _add_floats(
-        self, layout: FloatFormat, blocks: Sequence[Bits], buffers: Buffers, lost: int
+        self,
+        float_format: FloatFormat,
+        blocks: Sequence[Bits],
+        buffers: ScratchBuffers,
+        differing_bits: int,
     ) -> None:
-        crossing = bool(lost & layout.sign_mask)
+        crossing = bool(differing_bits & float_format.sign_mask)
         find_extremes = _find_extremes_across_zero if crossing else _find_extremes
         if len(blocks) > 2:
             find_extremes(blocks, buffers, self.signed)
         one, two = _ends(blocks, buffers, self.signed, crossing=crossing)
-        peak = self._find_peak(layout, one, two, buffers.gap)
+        peak = self._find_peak(float_format, one, two, buffers.gap)
         finite = bool(np.isfinite(peak))
-        far = len(blocks) > 2 or not finite or self._may_be_farther(layout, blocks, lost, peak)
+        far = (
+            len(blocks) > 2
+            or not finite
+            or self._may_be_farther(float_format, blocks, differing_bits, peak)
+        )
         if far and len(blocks) == 2:
             find_extremes(blocks, buffers, self.signed)
         if not finite:
-            _find_gap(layout, one, two, buffers.gap)
-            peak = self._set_aside(layout, blocks, buffers)
+            _find_gap(float_format, one, two, buffers.gap)
+            peak = self._set_aside(float_format, blocks, buffers)
         self.max_abs = max(self.max_abs, peak)
         if far:
             self._add_steps(buffers)
 
     def _may_be_farther(
-        self, layout: FloatFormat, blocks: Sequence[Bits], lost: int, peak: float
+        self, float_format: FloatFormat, blocks: Sequence[Bits], differing_bits: int, peak: float
     ) -> bool:
         """Tell whether numbers can be more than `max_ulp` apart, without computing how far.
 
@@ -122,22 +130,22 @@ class Distances:
         numbers is a concave function of it, so for a given sum both together are farthest from
         zero if they are equal.
         """
-        if not lost & layout.sign_mask:
-            return (1 << lost.bit_length()) - 1 > self.max_ulp
-        if 2 * _place_above(layout, peak / 2) + 1 > self.max_ulp:
+        if not differing_bits & float_format.sign_mask:
+            return (1 << differing_bits.bit_length()) - 1 > self.max_ulp
+        if 2 * _place_above(float_format, peak / 2) + 1 > self.max_ulp:
             return True
-        if layout.infinity <= self.max_ulp:
+        if float_format.infinity <= self.max_ulp:
             return False
-        return max(int(_magnitude(layout, block).max()) for block in blocks) > self.max_ulp
+        return max(int(_magnitude(float_format, block).max()) for block in blocks) > self.max_ulp
 
-    def _find_peak(self, layout: FloatFormat, one: Bits, two: Bits, gap: Array) -> float:
+    def _find_peak(self, float_format: FloatFormat, one: Bits, two: Bits, gap: Array) -> float:
         """Return the largest absolute difference, or at most `max_abs` where none is larger.
 
         For float32 it is sought in float32, at twice the speed, and rounded to float64 only where
         that found the largest. Rounding keeps the order, so the largest is among these.
         """
-        if layout.name != "float32":
-            return _widest(layout, one, two, gap)
+        if float_format.name != "float32":
+            return _widest(float_format, one, two, gap)
         first, second = one.view(np.float32), two.view(np.float32)
         narrow = gap.view(np.float32)[: one.size]
         np.subtract(first, second, out=narrow)
@@ -148,18 +156,20 @@ class Distances:
         self.narrow_peak = peak
         largest = narrow == np.float32(peak)
         if np.count_nonzero(largest) > FEW:
-            return _widest(layout, one, two, gap)
+            return _widest(float_format, one, two, gap)
         places = np.flatnonzero(largest)
-        return _widest(layout, one[places], two[places], np.empty(places.size))
+        return _widest(float_format, one[places], two[places], np.empty(places.size))
 
-    def _add_steps(self, buffers: Buffers) -> None:
+    def _add_steps(self, buffers: ScratchBuffers) -> None:
         np.subtract(buffers.high, buffers.low, out=buffers.high)
         self.max_ulp = max(self.max_ulp, int(buffers.high.max()))
 
-    def _set_aside(self, layout: FloatFormat, blocks: Sequence[Bits], buffers: Buffers) -> float:
+    def _set_aside(
+        self, float_format: FloatFormat, blocks: Sequence[Bits], buffers: ScratchBuffers
+    ) -> float:
         """Count the elements without a finite distance; return the largest of the others."""
-        nans = [_magnitude(layout, block) > layout.infinity for block in blocks]
-        infinities = [_magnitude(layout, block) == layout.infinity for block in blocks]
+        nans = [_magnitude(float_format, block) > float_format.infinity for block in blocks]
+        infinities = [_magnitude(float_format, block) == float_format.infinity for block in blocks]
         some_nan = np.logical_or.reduce(nans)
         mixed = some_nan & ~np.logical_and.reduce(nans)
         same = buffers.high == buffers.low
@@ -171,26 +181,26 @@ class Distances:
         return float(rest.max(initial=0.0))
 
 
-def _place_above(layout: FloatFormat, magnitude: float) -> int:
+def _place_above(float_format: FloatFormat, magnitude: float) -> int:
     """Return a place in the order of all numbers that is beyond a magnitude, rounded as it may be.
 
     Formats of 16 bits are not looked up: there the answer is the place of infinity.
     """
-    if layout.name not in ("float32", "float64"):
-        return layout.infinity
-    kind = np.dtype(layout.name)
-    bits = np.array(magnitude, kind).view(layout.storage)
-    return min(int(bits) + 2, layout.infinity)
+    if float_format.name not in ("float32", "float64"):
+        return float_format.infinity
+    kind = np.dtype(float_format.name)
+    bits = np.array(magnitude, kind).view(float_format.storage)
+    return min(int(bits) + 2, float_format.infinity)
 
 
-def _find_deviating(blocks: Sequence[Bits], buffers: Buffers) -> None:
+def _find_deviating(blocks: Sequence[Bits], buffers: ScratchBuffers) -> None:
     np.bitwise_xor(blocks[0], blocks[1], out=buffers.deviating)
     for block in blocks[2:]:
         np.bitwise_xor(blocks[0], block, out=buffers.scratch)
         np.bitwise_or(buffers.deviating, buffers.scratch, out=buffers.deviating)
 
 
-def _find_extremes(blocks: Sequence[Bits], buffers: Buffers, order: np.dtype[Any]) -> None:
+def _find_extremes(blocks: Sequence[Bits], buffers: ScratchBuffers, order: np.dtype[Any]) -> None:
     """Find highest and lowest by the bits themselves.
 
     That is the order of integers, and of floats if at each element all have the same sign: it is
@@ -206,7 +216,7 @@ def _find_extremes(blocks: Sequence[Bits], buffers: Buffers, order: np.dtype[Any
 
 
 def _find_extremes_across_zero(
-    blocks: Sequence[Bits], buffers: Buffers, order: np.dtype[Any]
+    blocks: Sequence[Bits], buffers: ScratchBuffers, order: np.dtype[Any]
 ) -> None:
     high, low, place = (each.view(order) for each in (buffers.high, buffers.low, buffers.scratch))
     _flip_negative(blocks[0].view(order), high)
@@ -231,7 +241,7 @@ def _flip_negative(bits: Array, out: Array) -> None:
 
 
 def _ends(
-    blocks: Sequence[Bits], buffers: Buffers, order: np.dtype[Any], *, crossing: bool
+    blocks: Sequence[Bits], buffers: ScratchBuffers, order: np.dtype[Any], *, crossing: bool
 ) -> tuple[Bits, Bits]:
     """Return the bits of the two numbers of each element that are farthest apart."""
     if len(blocks) == 2:
@@ -243,17 +253,17 @@ def _ends(
     return buffers.deviating, buffers.scratch
 
 
-def _widest(layout: FloatFormat, one: Bits, two: Bits, gap: Array) -> float:
-    _find_gap(layout, one, two, gap)
+def _widest(float_format: FloatFormat, one: Bits, two: Bits, gap: Array) -> float:
+    _find_gap(float_format, one, two, gap)
     return float(gap.max())
 
 
-def _find_gap(layout: FloatFormat, one: Bits, two: Bits, gap: Array) -> None:
-    ends = numbers(layout.name, one), numbers(layout.name, two)
+def _find_gap(float_format: FloatFormat, one: Bits, two: Bits, gap: Array) -> None:
+    ends = view_as_numbers(float_format.name, one), view_as_numbers(float_format.name, two)
     np.subtract(*ends, out=gap, dtype=np.float64)
     np.absolute(gap, out=gap)
 
 
-def _magnitude(layout: FloatFormat, bits: Bits) -> Bits:
-    magnitude: Bits = bits & bits.dtype.type(layout.sign_mask - 1)
+def _magnitude(float_format: FloatFormat, bits: Bits) -> Bits:
+    magnitude: Bits = bits & bits.dtype.type(float_format.sign_mask - 1)
     return magnitude

@@ -20,7 +20,7 @@ Bits = np.ndarray[Any, Any]
 """A one-dimensional array of unsigned integers, one for each element of a tensor."""
 
 
-class Blocks(Protocol):
+class TensorBlocks(Protocol):
     """A tensor whose bits can be asked for piece by piece."""
 
     @property
@@ -59,7 +59,7 @@ class FileBlocks:
     dtype: str
     shape: tuple[int, ...]
     path: Path
-    held: list[Bits] = field(default_factory=list, repr=False, compare=False)
+    buffer_cache: list[Bits] = field(default_factory=list, repr=False, compare=False)
     """The buffer that blocks are read into, once there is one."""
 
     def bits(self, start: int, stop: int) -> Bits:
@@ -74,9 +74,9 @@ class FileBlocks:
         return buffer
 
     def _buffer(self, count: int) -> Bits:
-        if not self.held or self.held[0].size < count:
-            self.held[:] = [np.empty(count, unsigned(self.dtype))]
-        return self.held[0][:count]
+        if not self.buffer_cache or self.buffer_cache[0].size < count:
+            self.buffer_cache[:] = [np.empty(count, unsigned_dtype(self.dtype))]
+        return self.buffer_cache[0][:count]
 
     def _read(self, into: memoryview, offset: int) -> int:
         try:
@@ -89,20 +89,20 @@ class FileBlocks:
             raise StoreError(f"Cannot read {self.path}: {error.strerror or error}.") from error
 
 
-def of_tensor(tensor: Tensor) -> MemoryBlocks:
+def blocks_of_tensor(tensor: Tensor) -> MemoryBlocks:
     """Give a tensor in memory as blocks; it is copied only if it is not contiguous."""
     flat = np.ascontiguousarray(tensor.array).reshape(-1)
-    return MemoryBlocks(tensor.dtype, tensor.shape, flat.view(unsigned(tensor.dtype)))
+    return MemoryBlocks(tensor.dtype, tensor.shape, flat.view(unsigned_dtype(tensor.dtype)))
 
 
-def of_file(path: Path, dtype: str, shape: tuple[int, ...]) -> FileBlocks:
+def blocks_of_file(path: Path, dtype: str, shape: tuple[int, ...]) -> FileBlocks:
     """Give a file of raw elements as blocks. Raises StoreError if its size does not fit."""
     blocks = FileBlocks(dtype, shape, path)
     try:
         size = path.stat().st_size
     except OSError as error:
         raise StoreError(f"Cannot read {path}: {error.strerror or error}.") from error
-    if size != prod(shape) * unsigned(dtype).itemsize:
+    if size != prod(shape) * unsigned_dtype(dtype).itemsize:
         raise StoreError(
             f"{path} holds {size} bytes, which is not {dtype} {list(shape)}: "
             "delete it and run again."
@@ -110,19 +110,19 @@ def of_file(path: Path, dtype: str, shape: tuple[int, ...]) -> FileBlocks:
     return blocks
 
 
-def unsigned(dtype: str) -> np.dtype[Any]:
+def unsigned_dtype(dtype: str) -> np.dtype[Any]:
     """Return the dtype of unsigned integers as wide as a format's elements.
 
-    >>> unsigned("bool").name, unsigned("bfloat16").name, unsigned("float64").name
+    >>> unsigned_dtype("bool").name, unsigned_dtype("bfloat16").name, unsigned_dtype("float64").name
     ('uint8', 'uint16', 'uint64')
     """
     return np.dtype(f"u{storage_dtype(dtype).itemsize}")
 
 
-def numbers(dtype: str, bits: Bits) -> np.ndarray[Any, Any]:
+def view_as_numbers(dtype: str, bits: Bits) -> np.ndarray[Any, Any]:
     """Return the numbers that bits stand for: a view of them, but a float32 copy for bfloat16.
 
-    >>> numbers("bfloat16", np.array([0x3FC0], np.uint16))
+    >>> view_as_numbers("bfloat16", np.array([0x3FC0], np.uint16))
     array([1.5], dtype=float32)
     """
     if dtype == "bfloat16":
@@ -131,6 +131,6 @@ def numbers(dtype: str, bits: Bits) -> np.ndarray[Any, Any]:
     return bits.view(storage_dtype(dtype))
 
 
-def element_count(blocks: Blocks) -> int:
+def element_count(blocks: TensorBlocks) -> int:
     """Return the number of elements, 1 for a tensor without axes."""
     return prod(blocks.shape)

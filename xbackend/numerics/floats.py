@@ -64,7 +64,7 @@ FORMATS = {
 
 
 @dataclass(frozen=True)
-class Fields:
+class FloatFields:
     """A bit pattern taken apart."""
 
     sign: int
@@ -73,73 +73,73 @@ class Fields:
     mantissa: int
 
 
-def fields(layout: FloatFormat, bits: int) -> Fields:
+def split_fields(float_format: FloatFormat, bits: int) -> FloatFields:
     """Take a bit pattern apart. Raises ValueError for one that is too wide.
 
-    >>> fields(FORMATS["float32"], 0x3F80_0001)
+    >>> split_fields(FORMATS["float32"], 0x3F80_0001)
     Fields(sign=0, exponent=127, mantissa=1)
     """
-    if not 0 <= bits < 1 << layout.bits:
-        raise ValueError(f"{bits:#x} is not a bit pattern of {layout.name}.")
-    exponent = (bits & layout.infinity) >> layout.mantissa_bits
-    return Fields(bits >> (layout.bits - 1), exponent, bits & layout.mantissa_mask)
+    if not 0 <= bits < 1 << float_format.bits:
+        raise ValueError(f"{bits:#x} is not a bit pattern of {float_format.name}.")
+    exponent = (bits & float_format.infinity) >> float_format.mantissa_bits
+    return FloatFields(bits >> (float_format.bits - 1), exponent, bits & float_format.mantissa_mask)
 
 
-def is_nan(layout: FloatFormat, bits: int) -> bool:
+def is_nan(float_format: FloatFormat, bits: int) -> bool:
     """Tell whether a bit pattern is a NaN of any sign and payload.
 
     >>> is_nan(FORMATS["bfloat16"], 0xFFC0)
     True
     """
-    parts = fields(layout, bits)
-    return parts.exponent == (1 << layout.exponent_bits) - 1 and parts.mantissa != 0
+    parts = split_fields(float_format, bits)
+    return parts.exponent == (1 << float_format.exponent_bits) - 1 and parts.mantissa != 0
 
 
-def decode(layout: FloatFormat, bits: int) -> Fraction:
+def decode(float_format: FloatFormat, bits: int) -> Fraction:
     """Return the number that a bit pattern stands for. Raises ValueError for NaN and infinity.
 
     >>> decode(FORMATS["float16"], 0x3C01)
     Fraction(1025, 1024)
     """
-    parts = fields(layout, bits)
-    if parts.exponent == (1 << layout.exponent_bits) - 1:
-        raise ValueError(f"{bits:#x} of {layout.name} is not a finite number.")
+    parts = split_fields(float_format, bits)
+    if parts.exponent == (1 << float_format.exponent_bits) - 1:
+        raise ValueError(f"{bits:#x} of {float_format.name} is not a finite number.")
     leading = 1 if parts.exponent else 0
-    significand = Fraction(parts.mantissa, 1 << layout.mantissa_bits) + leading
-    power = max(parts.exponent, 1) - layout.bias
+    significand = Fraction(parts.mantissa, 1 << float_format.mantissa_bits) + leading
+    power = max(parts.exponent, 1) - float_format.bias
     scale = Fraction(1 << power) if power >= 0 else Fraction(1, 1 << -power)
     return (-significand if parts.sign else significand) * scale
 
 
-def remaining_precision(layout: FloatFormat, first: int, second: int) -> int:
+def remaining_precision(float_format: FloatFormat, first: int, second: int) -> int:
     """Return the identical leading mantissa bits, 0 where sign or exponent differ.
 
     >>> remaining_precision(FORMATS["float32"], 0x3F80_0000, 0x3F80_0001)
     22
     """
-    one, two = fields(layout, first), fields(layout, second)
+    one, two = split_fields(float_format, first), split_fields(float_format, second)
     if (one.sign, one.exponent) != (two.sign, two.exponent):
         return 0
-    width = f"0{layout.mantissa_bits}b"
+    width = f"0{float_format.mantissa_bits}b"
     pairs = zip(format(one.mantissa, width), format(two.mantissa, width), strict=True)
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), layout.mantissa_bits)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), float_format.mantissa_bits)
 
 
-def position(layout: FloatFormat, bits: int) -> int:
+def ordinal(float_format: FloatFormat, bits: int) -> int:
     """Return where a bit pattern stands in the order of all: +0.0 at 0, -0.0 at -1.
 
     This is the total order of IEEE 754: negative NaN, negative numbers, -0.0, +0.0, positive
     numbers, positive NaN.
 
-    >>> [position(FORMATS["float16"], bits) for bits in (0x8001, 0x8000, 0x0000, 0x0001)]
+    >>> [ordinal(FORMATS["float16"], bits) for bits in (0x8001, 0x8000, 0x0000, 0x0001)]
     [-2, -1, 0, 1]
     """
-    parts = fields(layout, bits)
-    magnitude = bits & ~layout.sign_mask
+    parts = split_fields(float_format, bits)
+    magnitude = bits & ~float_format.sign_mask
     return -1 - magnitude if parts.sign else magnitude
 
 
-def ulp_distance(layout: FloatFormat, first: int, second: int) -> int | None:
+def ulp_distance(float_format: FloatFormat, first: int, second: int) -> int | None:
     """Return the steps from one number to another in the order of all bit patterns.
 
     Infinity is one step beyond the largest number. Two NaN are 0 apart, whatever their sign and
@@ -148,7 +148,7 @@ def ulp_distance(layout: FloatFormat, first: int, second: int) -> int | None:
     >>> ulp_distance(FORMATS["float32"], 0x8000_0000, 0x0000_0000)
     1
     """
-    nans = is_nan(layout, first) + is_nan(layout, second)
+    nans = is_nan(float_format, first) + is_nan(float_format, second)
     if nans:
         return 0 if nans == 2 else None
-    return abs(position(layout, first) - position(layout, second))
+    return abs(ordinal(float_format, first) - ordinal(float_format, second))

@@ -26,8 +26,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xbackend.numerics.block_metrics import Distances
-from xbackend.numerics.blocks import Blocks, element_count, unsigned
+from xbackend.numerics.block_metrics import DistanceAccumulator
+from xbackend.numerics.blocks import TensorBlocks, element_count, unsigned_dtype
 from xbackend.numerics.floats import FORMATS, FloatFormat
 
 BLOCK_BYTES = 1 << 17
@@ -58,10 +58,10 @@ class Metrics:
     """Elements at which some pair has no finite distance, because of a NaN or an infinity."""
 
 
-def classes(digests: Iterable[Hashable]) -> list[list[int]]:
+def equivalence_classes(digests: Iterable[Hashable]) -> list[list[int]]:
     """Return the positions of equal digests together, ordered by first appearance.
 
-    >>> classes(["b", "a", "b", "c"])
+    >>> equivalence_classes(["b", "a", "b", "c"])
     [[0, 2], [1], [3]]
     """
     found: dict[Hashable, list[int]] = {}
@@ -70,7 +70,7 @@ def classes(digests: Iterable[Hashable]) -> list[list[int]]:
     return list(found.values())
 
 
-def measure(tensors: Sequence[Blocks]) -> Metrics:
+def measure(tensors: Sequence[TensorBlocks]) -> Metrics:
     """Return all metrics over all pairs of tensors, in one pass.
 
     One pass is enough. The length of a common prefix is an ultrametric, so the minimum over pairs
@@ -80,52 +80,54 @@ def measure(tensors: Sequence[Blocks]) -> Metrics:
     if not _comparable(tensors):
         return _incomparable(tensors)
     if len(tensors) == 1 or not element_count(tensors[0]):
-        return identical(tensors[0].dtype)
+        return identical_metrics(tensors[0].dtype)
     size = _block_size(tensors)
-    distances = Distances.of(tensors[0].dtype, size)
+    distances = DistanceAccumulator.for_dtype(tensors[0].dtype, size)
     with np.errstate(invalid="ignore", over="ignore"):
-        for start, stop in spans(element_count(tensors[0]), size):
+        for start, stop in block_ranges(element_count(tensors[0]), size):
             distances.add([tensor.bits(start, stop) for tensor in tensors])
     return _metrics(distances, tensors[0])
 
 
-def identical(dtype: str) -> Metrics:
+def identical_metrics(dtype: str) -> Metrics:
     """Return the metrics of tensors that have the same bits, which no tensor is read for.
 
-    >>> identical("bfloat16").remaining_precision
+    >>> identical_metrics("bfloat16").remaining_precision
     7
     """
-    layout = FORMATS.get(dtype)
-    return Metrics(None if layout is None else layout.mantissa_bits, 0, 0.0, 0.0)
+    float_format = FORMATS.get(dtype)
+    return Metrics(None if float_format is None else float_format.mantissa_bits, 0, 0.0, 0.0)
 
 
-def remaining_precision(tensors: Sequence[Blocks]) -> int | None:
+def remaining_precision(tensors: Sequence[TensorBlocks]) -> int | None:
     """Return the identical leading mantissa bits alone, which is faster than `measure`."""
-    layout = FORMATS.get(tensors[0].dtype)
-    if not _comparable(tensors) or layout is None:
+    float_format = FORMATS.get(tensors[0].dtype)
+    if not _comparable(tensors) or float_format is None:
         return _incomparable(tensors).remaining_precision
-    lost = 0
-    for start, stop in spans(element_count(tensors[0]), span_size(tensors)):
+    differing_bits = 0
+    for start, stop in block_ranges(element_count(tensors[0]), large_block_size(tensors)):
         first = tensors[0].bits(start, stop)
         part = np.empty(stop - start, first.dtype)
         for tensor in tensors[1:]:
             np.bitwise_xor(first, tensor.bits(start, stop), out=part)
-            lost |= int(np.bitwise_or.reduce(part))
-        if lost > layout.mantissa_mask:
+            differing_bits |= int(np.bitwise_or.reduce(part))
+        if differing_bits > float_format.mantissa_mask:
             return 0
-    return kept(layout, lost)
+    return kept_mantissa_bits(float_format, differing_bits)
 
 
-def kept(layout: FloatFormat, lost: int) -> int:
+def kept_mantissa_bits(float_format: FloatFormat, differing_bits: int) -> int:
     """Count the mantissa bits above the highest one that ever differs."""
-    return max(0, layout.mantissa_bits - lost.bit_length())
+    return max(0, float_format.mantissa_bits - differing_bits.bit_length())
 
 
-def _metrics(distances: Distances, first: Blocks) -> Metrics:
-    layout = FORMATS.get(first.dtype)
+def _metrics(distances: DistanceAccumulator, first: TensorBlocks) -> Metrics:
+    float_format = FORMATS.get(first.dtype)
     unbounded = distances.nan or distances.infinite or math.isinf(distances.max_abs)
     return Metrics(
-        remaining_precision=None if layout is None else kept(layout, distances.lost),
+        remaining_precision=None
+        if float_format is None
+        else kept_mantissa_bits(float_format, distances.differing_bits),
         max_ulp=None if distances.nan else distances.max_ulp,
         max_abs=None if unbounded else distances.max_abs,
         deviating_fraction=distances.deviating / element_count(first),
@@ -133,32 +135,32 @@ def _metrics(distances: Distances, first: Blocks) -> Metrics:
     )
 
 
-def _comparable(tensors: Sequence[Blocks]) -> bool:
+def _comparable(tensors: Sequence[TensorBlocks]) -> bool:
     return len({(tensor.dtype, tuple(tensor.shape)) for tensor in tensors}) == 1
 
 
-def _incomparable(tensors: Sequence[Blocks]) -> Metrics:
+def _incomparable(tensors: Sequence[TensorBlocks]) -> Metrics:
     floats = all(tensor.dtype in FORMATS for tensor in tensors)
     return Metrics(0 if floats else None, None, None, None)
 
 
-def _block_size(tensors: Sequence[Blocks]) -> int:
+def _block_size(tensors: Sequence[TensorBlocks]) -> int:
     """Return the elements of a block: fewer for many tensors, as all of them share the cache."""
     share = CACHE_BYTES // (len(tensors) + 6)
     return _elements(tensors, min(max(share, LEAST_BYTES), BLOCK_BYTES))
 
 
-def span_size(tensors: Sequence[Blocks]) -> int:
+def large_block_size(tensors: Sequence[TensorBlocks]) -> int:
     """Return the elements of a block where only the first tensor's stays in the cache."""
     return _elements(tensors, SPAN_BYTES)
 
 
-def _elements(tensors: Sequence[Blocks], size: int) -> int:
-    width = unsigned(tensors[0].dtype).itemsize
+def _elements(tensors: Sequence[TensorBlocks], size: int) -> int:
+    width = unsigned_dtype(tensors[0].dtype).itemsize
     return max(1, min(min(size, MOST_BYTES // len(tensors)) // width, element_count(tensors[0])))
 
 
-def spans(count: int, size: int) -> Iterator[tuple[int, int]]:
+def block_ranges(count: int, size: int) -> Iterator[tuple[int, int]]:
     """Yield where blocks begin and end."""
     for start in range(0, count, size):
         yield start, min(start + size, count)

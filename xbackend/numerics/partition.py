@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xbackend.numerics.blocks import Bits, Blocks, element_count
+from xbackend.numerics.blocks import Bits, TensorBlocks, element_count
 from xbackend.numerics.floats import FORMATS
-from xbackend.numerics.metrics import kept, span_size, spans
+from xbackend.numerics.metrics import block_ranges, kept_mantissa_bits, large_block_size
 
 MOST = (1 << 64) - 1
 
@@ -24,66 +24,72 @@ class Partition:
 
     classes: tuple[tuple[int, ...], ...]
     """Positions of tensors with the same bits, ordered by first appearance."""
-    shared: tuple[int | None, ...]
+    shared_bits: tuple[int | None, ...]
     """For each tensor, the mantissa bits that it shares with the first; None for integers."""
 
     @property
     def remaining_precision(self) -> int | None:
-        """What all share. Leading bits are an ultrametric, so it is the least of `shared`."""
-        known = [bits for bits in self.shared if bits is not None]
-        return min(known) if len(known) == len(self.shared) else None
+        """What all share. Leading bits are an ultrametric, so it is the least of `shared_bits`."""
+        known = [bits for bits in self.shared_bits if bits is not None]
+        return min(known) if len(known) == len(self.shared_bits) else None
 
 
 @dataclass
-class Difference:
+class DifferenceAccumulator:
     """What is known of a tensor, as far as it was read."""
 
-    lost: int = 0
+    differing_bits: int = 0
     """Every bit that differed from the first tensor's at any element."""
     total: int = 0
     """The sum of its bits, as integers of 64 bits that run over."""
 
 
-def partition(tensors: Sequence[Blocks]) -> Partition:
+def partition(tensors: Sequence[TensorBlocks]) -> Partition:
     """Return classes and shared bits, reading each tensor once.
 
     Tensors with the same sum of bits are then held against each other bit by bit, so the classes
     are exact. Tensors of another dtype or shape than the first's share no bit.
 
-    >>> from xbackend.numerics.blocks import of_tensor
-    >>> from xbackend.worker.tensor import of
-    >>> found = partition([of_tensor(of(np.float32([1, x]))) for x in (1, 1.5, 1)])
-    >>> found.classes, found.shared
+    >>> from xbackend.numerics.blocks import blocks_of_tensor
+    >>> from xbackend.worker.tensor import from_numpy
+    >>> found = partition([blocks_of_tensor(from_numpy(np.float32([1, x]))) for x in (1, 1.5, 1)])
+    >>> found.classes, found.shared_bits
     (((0, 2), (1,)), (23, 0, 23))
     """
-    layout = FORMATS.get(tensors[0].dtype)
+    float_format = FORMATS.get(tensors[0].dtype)
     alike = [_kind(tensor) == _kind(tensors[0]) for tensor in tensors]
     found = _differences(tensors, alike)
     shared = (
-        None if layout is None or tensor.dtype not in FORMATS else kept(layout, each.lost) * same
+        None
+        if float_format is None or tensor.dtype not in FORMATS
+        else kept_mantissa_bits(float_format, each.differing_bits) * same
         for tensor, each, same in zip(tensors, found, alike, strict=True)
     )
-    keys = [(_kind(tensor), d.lost, d.total) for tensor, d in zip(tensors, found, strict=True)]
+    keys = [
+        (_kind(tensor), d.differing_bits, d.total) for tensor, d in zip(tensors, found, strict=True)
+    ]
     return Partition(_classes(tensors, keys), tuple(shared))
 
 
-def _kind(tensor: Blocks) -> tuple[str, tuple[int, ...]]:
+def _kind(tensor: TensorBlocks) -> tuple[str, tuple[int, ...]]:
     return tensor.dtype, tuple(tensor.shape)
 
 
-def _differences(tensors: Sequence[Blocks], alike: Sequence[bool]) -> list[Difference]:
-    found = [Difference() for _ in tensors]
+def _differences(
+    tensors: Sequence[TensorBlocks], alike: Sequence[bool]
+) -> list[DifferenceAccumulator]:
+    found = [DifferenceAccumulator() for _ in tensors]
     pairs = [
         (tensor, each) for tensor, each, same in zip(tensors, found, alike, strict=True) if same
     ]
-    for start, stop in spans(element_count(tensors[0]), span_size(tensors)):
+    for start, stop in block_ranges(element_count(tensors[0]), large_block_size(tensors)):
         first = tensors[0].bits(start, stop)
         part = np.empty(stop - start, first.dtype)
         for tensor, each in pairs:
             bits = tensor.bits(start, stop)
             each.total = (each.total + _sum(bits)) & MOST  # first, as one stream fills the cache
             np.bitwise_xor(first, bits, out=part)
-            each.lost |= int(np.bitwise_or.reduce(part))
+            each.differing_bits |= int(np.bitwise_or.reduce(part))
     return found
 
 
@@ -92,7 +98,9 @@ def _sum(bits: Bits) -> int:
     return int(np.add.reduce(bits.view(np.uint64) if whole else bits, dtype=np.uint64))
 
 
-def _classes(tensors: Sequence[Blocks], keys: Sequence[Hashable]) -> tuple[tuple[int, ...], ...]:
+def _classes(
+    tensors: Sequence[TensorBlocks], keys: Sequence[Hashable]
+) -> tuple[tuple[int, ...], ...]:
     """Return the classes, from keys that equal tensors share and others hardly ever do."""
     found: dict[Hashable, list[list[int]]] = {}
     for place, key in enumerate(keys):
@@ -106,11 +114,11 @@ def _classes(tensors: Sequence[Blocks], keys: Sequence[Hashable]) -> tuple[tuple
     return tuple(sorted(tuple(each) for candidates in found.values() for each in candidates))
 
 
-def _same_bits(one: Blocks, other: Blocks) -> bool:
+def _same_bits(one: TensorBlocks, other: TensorBlocks) -> bool:
     if one is other:
         return True
-    size = span_size([one, other])
+    size = large_block_size([one, other])
     return all(
         np.array_equal(one.bits(start, stop), other.bits(start, stop))
-        for start, stop in spans(element_count(one), size)
+        for start, stop in block_ranges(element_count(one), size)
     )

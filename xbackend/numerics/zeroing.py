@@ -15,15 +15,15 @@ ROUNDINGS = ("nearest", "zero")
 """To the nearest number, ties to even; or towards zero, which cuts the bits off."""
 
 
-def zero_bits(array: Array, bits: int, rounding: str = "nearest") -> Array:
+def zero_mantissa_bits(array: Array, bits: int, rounding: str = "nearest") -> Array:
     """Return float32 numbers with their lowest mantissa bits zero; other formats as they are.
 
     Infinities and NaN stay what they are. Rounding to nearest may carry into the exponent, and
     from the largest numbers to infinity.
 
-    >>> zero_bits(np.float32([1 + 2**-23, 1 + 3 * 2**-23]), 1).tolist()
+    >>> zero_mantissa_bits(np.float32([1 + 2**-23, 1 + 3 * 2**-23]), 1).tolist()
     [1.0, 1.000000476837158]
-    >>> zero_bits(np.float32([1 + 2**-23, 1 + 3 * 2**-23]), 1, "zero").tolist()
+    >>> zero_mantissa_bits(np.float32([1 + 2**-23, 1 + 3 * 2**-23]), 1, "zero").tolist()
     [1.0, 1.000000238418579]
     """
     if array.dtype != np.float32 or not bits:
@@ -38,10 +38,13 @@ def zero_bits(array: Array, bits: int, rounding: str = "nearest") -> Array:
     return zeroed.view(np.float32).reshape(array.shape)
 
 
-def has_bits(array: Array, bits: int) -> bool:
+def has_low_mantissa_bits(array: Array, bits: int) -> bool:
     """Tell whether any finite, normal float32 number has one of its lowest mantissa bits set.
 
-    >>> has_bits(np.float32([1.5, 0.0]), 22), has_bits(np.float32([1.25]), 22)
+    >>> (
+    ...     has_low_mantissa_bits(np.float32([1.5, 0.0]), 22),
+    ...     has_low_mantissa_bits(np.float32([1.25]), 22),
+    ... )
     (False, True)
     """
     words = np.ascontiguousarray(array, np.float32).view(np.uint32)

@@ -14,7 +14,7 @@ from xbackend.errors import UsageError
 Record = dict[str, Any]
 Switches = frozenset[str]
 
-NEEDS: Mapping[str, tuple[str, ...]] = {
+FLAG_DEPENDENCIES: Mapping[str, tuple[str, ...]] = {
     "pni": (),
     "ssse3": ("pni",),
     "sse4_1": ("ssse3",),
@@ -57,10 +57,10 @@ NO_MODEL = "model=255"
 """A model number that no processor has, so that no library knows the microarchitecture."""
 
 
-def properties(vendor: str) -> tuple[str, ...]:
+def cpu_properties(vendor: str) -> tuple[str, ...]:
     """Return the switches that are no flags, for a processor of a vendor.
 
-    >>> properties("AMD")
+    >>> cpu_properties("AMD")
     ('legacy-cache=on', 'legacy-cache=off', 'l3-cache=off', 'vendor=GenuineIntel', 'model=255')
     """
     other = VENDORS.get(vendor)
@@ -77,13 +77,13 @@ def is_flag(switch: str) -> bool:
 
 
 def switchable(flags: Iterable[str]) -> tuple[str, ...]:
-    """Return which flags of a processor can be switched off, in the order of `NEEDS`.
+    """Return which flags of a processor can be switched off, in the order of `FLAG_DEPENDENCIES`.
 
     >>> switchable(["sse2", "fma", "avx"])
     ('avx', 'fma')
     """
     had = set(flags)
-    return tuple(flag for flag in NEEDS if flag in had)
+    return tuple(flag for flag in FLAG_DEPENDENCIES if flag in had)
 
 
 def with_dependents(removed: Iterable[str], had: Iterable[str]) -> Switches:
@@ -95,28 +95,28 @@ def with_dependents(removed: Iterable[str], had: Iterable[str]) -> Switches:
     gone = set(removed)
     present = set(had)
     while True:
-        more = {f for f in present - gone if gone & set(NEEDS.get(f, ()))}
+        more = {f for f in present - gone if gone & set(FLAG_DEPENDENCIES.get(f, ()))}
         if not more:
             return frozenset(gone & present)
         gone |= more
 
 
-def suffix(switches: Iterable[str]) -> str:
+def qemu_suffix(switches: Iterable[str]) -> str:
     """Return what is added to a processor's name to switch it, in QEMU's words.
 
-    >>> suffix(["legacy-cache=on", "fma"])
+    >>> qemu_suffix(["legacy-cache=on", "fma"])
     ',-fma,legacy-cache=on'
     """
     ordered = sorted(switches, key=lambda switch: (not is_flag(switch), switch))
     return "".join(f",-{switch}" if is_flag(switch) else f",{switch}" for switch in ordered)
 
 
-def chosen(only: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+def select_switches(only: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
     """Return the switches that a user names, by the whole text or by a property's name.
 
     Raises UsageError for a name that no switch has.
 
-    >>> chosen(["legacy-cache", "fma"], ["avx2", "fma", "legacy-cache=on"])
+    >>> select_switches(["legacy-cache", "fma"], ["avx2", "fma", "legacy-cache=on"])
     ('fma', 'legacy-cache=on')
     """
     names, all_known = list(only), list(known)
@@ -128,13 +128,13 @@ def chosen(only: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
     return tuple(s for s in all_known if s in names or s.partition("=")[0] in names)
 
 
-def differences(before: Record, after: Record) -> tuple[str, ...]:
+def hardware_differences(before: Record, after: Record) -> tuple[str, ...]:
     """Return how what a worker sees of a processor differs, but for flags: what a switch did.
 
-    >>> differences({"caches": {"L1d": 32768}}, {"caches": {"L1d": 65536}})
+    >>> hardware_differences({"caches": {"L1d": 32768}}, {"caches": {"L1d": 65536}})
     ('L1d 64 KiB instead of 32 KiB',)
     """
-    told = _told(before), _told(after)
+    told = _comparable_facts(before), _comparable_facts(after)
     names = list(dict.fromkeys([*told[0], *told[1]]))
     return tuple(
         _change(name, told[0].get(name), told[1].get(name))
@@ -147,7 +147,7 @@ def _change(name: str, before: str | None, after: str | None) -> str:
     return f"{f'no {name}' if after is None else f'{name} {after}'} instead of {before or 'none'}"
 
 
-def _told(hardware: Record) -> dict[str, str]:
+def _comparable_facts(hardware: Record) -> dict[str, str]:
     keys = ("vendor", "microarchitecture", "family", "model")
     caches = {level: f"{size >> 10} KiB" for level, size in (hardware.get("caches") or {}).items()}
     return {**{key: str(hardware[key]) for key in keys if key in hardware}, **caches}

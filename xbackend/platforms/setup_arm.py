@@ -30,7 +30,7 @@ from xbackend.platforms.sysroot import (
     with_packages,
 )
 from xbackend.plugins.installed import importable, version
-from xbackend.worker.objects import write_whole
+from xbackend.worker.objects import write_atomic
 
 DEBIAN = ("python3", "libstdc++6", "libgomp1", "zlib1g")
 """What the wheels need of a system; APT adds what these need."""
@@ -134,17 +134,17 @@ def _build(asked: dict[str, str | None], commands: Mapping[str, str], log: Log) 
     debs = fetch_debs(fetched / "apt", commands["apt-get"], log)
     log(f"unpacking {len(debs)} of Debian's packages")
     for deb in debs:
-        call([commands["dpkg-deb"], "-x", str(deb), str(new / "root")], f"unpack {deb.name}")
+        run_command([commands["dpkg-deb"], "-x", str(deb), str(new / "root")], f"unpack {deb.name}")
     _merge_lib(new / "root")
     debian = dict(_deb_name(deb) for deb in debs)
-    python = find_python(new / "root")
+    python = python_version(new / "root")
     wheels = fetch_wheels(fetched / "wheels", asked, python, glibc_minor(debian), log)
     log(f"unpacking {len(wheels)} wheels")
     for wheel in wheels:
         unpack_wheel(wheel, new / "site")
     packages = dict(_wheel_name(wheel) for wheel in wheels)
     log(f"starting Python {python} for ARM")
-    check(commands["qemu-aarch64"], new, python)
+    check_python(commands["qemu-aarch64"], new, python)
     digest = hashlib.sha256(json.dumps([python, packages, debian]).encode()).hexdigest()[:16]
     return _publish(new, Sysroot(digest, asked, python, packages, debian))
 
@@ -155,7 +155,7 @@ def _publish(new: Path, made: Sysroot) -> Sysroot:
     if (base / made.folder).exists():
         shutil.rmtree(base / made.folder)
     os.rename(new, base / made.folder)
-    write_whole(str(base / "current.json"), json.dumps(asdict(made), indent=1).encode())
+    write_atomic(str(base / "current.json"), json.dumps(asdict(made), indent=1).encode())
     for path in base.iterdir():
         if path.is_dir() and path.name != made.folder:
             shutil.rmtree(path)
@@ -176,8 +176,8 @@ def fetch_debs(folder: Path, apt: str, log: Log) -> list[Path]:
     log("asking APT for its lists of arm64 packages")
     subprocess.run([apt, "update"], env=environment, capture_output=True, check=False)
     log(f"fetching {', '.join(DEBIAN)} and what they need")
-    call([apt, *install], "fetch Debian's arm64 packages", APT_CURE, environment)
-    call([apt, "autoclean"], "drop old packages", environment=environment)
+    run_command([apt, *install], "fetch Debian's arm64 packages", APT_CURE, environment)
+    run_command([apt, "autoclean"], "drop old packages", environment=environment)
     return sorted((folder / "cache" / "archives").glob("*.deb"))
 
 
@@ -215,11 +215,13 @@ def _fetch_wheel(
         new = Path(tempfile.mkdtemp(prefix="new-", dir=folder))
         command = [*pip, f"--dest={new}"]
         try:
-            call([*command, f"{name}=={wanted}" if wanted else name], f"fetch {name}", PIP_CURE)
+            run_command(
+                [*command, f"{name}=={wanted}" if wanted else name], f"fetch {name}", PIP_CURE
+            )
         except XbackendError:
             if wanted is None:
                 raise
-            call([*command, name], f"fetch {name} for aarch64", PIP_CURE)
+            run_command([*command, name], f"fetch {name} for aarch64", PIP_CURE)
         os.rename(new, place)
     (wheel,) = place.glob("*.whl")
     return wheel
@@ -257,15 +259,15 @@ def _place(member: str) -> str | None:
     return member
 
 
-def check(emulator: str, folder: Path, python: str) -> None:
+def check_python(emulator: str, folder: Path, python: str) -> None:
     """Start the emulated Python and import NumPy. Raises XbackendError where that fails."""
     root = folder / "root"
     interpreter = str(root / "usr" / "bin" / f"python{python}")
     command = [emulator, "-L", str(root), "-cpu", "cortex-a72", interpreter, "-c", "import numpy"]
-    call([*with_packages(folder / "site"), *command], "import NumPy under qemu-aarch64")
+    run_command([*with_packages(folder / "site"), *command], "import NumPy under qemu-aarch64")
 
 
-def call(
+def run_command(
     command: Sequence[str],
     purpose: str,
     cure: str = "What was fetched is kept",
@@ -296,7 +298,7 @@ def _complaint(text: str) -> str:
     return said.removeprefix("E:").removeprefix("ERROR:").strip().rstrip(".")[:300]
 
 
-def find_python(root: Path) -> str:
+def python_version(root: Path) -> str:
     """Return the version of the Python in a root, such as `3.11`."""
     names = [path.name for path in (root / "usr" / "bin").glob("python3.*")]
     versions = [name[6:] for name in names if re.fullmatch(r"python3\.\d+", name)]

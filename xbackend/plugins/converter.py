@@ -26,7 +26,7 @@ class ConverterSpec:
 
     name: str
     """The file's name, such as `keras_to_onnx`."""
-    arrows: tuple[tuple[str, str], ...]
+    conversions: tuple[tuple[str, str], ...]
     """Pairs of source and target format."""
     convert: str
     """The function, as `package.module:function`; it takes a Request and returns a Result."""
@@ -49,7 +49,7 @@ class ConverterSpec:
 
 
 @dataclass(frozen=True)
-class Request:
+class ConversionRequest:
     """One conversion to do."""
 
     source: Path
@@ -78,7 +78,7 @@ class WeightReport:
 
 
 @dataclass(frozen=True)
-class Result:
+class ConversionResult:
     """What a conversion gave."""
 
     model: str

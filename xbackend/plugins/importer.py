@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Sample:
+class ImportedSample:
     """What a run gave for one input."""
 
     input: str
@@ -25,7 +25,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class ForeignRun:
+class ImportedRun:
     """One model on one machine in one go, as the files tell it."""
 
     model: str
@@ -39,7 +39,7 @@ class ForeignRun:
     precision: str
     platform: str
     """Such as `aws:t2.xlarge`."""
-    samples: tuple[Sample, ...]
+    samples: tuple[ImportedSample, ...]
     repeat: int = 0
     """Repeats of one run differ in this and, if that is not deterministic, in the bits."""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -52,10 +52,10 @@ class ForeignRun:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class ImportIssue:
     """Something that was not imported, or not whole."""
 
-    sentence: str
+    message: str
     """What, and why."""
 
 
@@ -73,5 +73,5 @@ class ImporterSpec:
     nothing of its format, and never for one bad file among good ones."""
 
 
-Found = Iterable[ForeignRun | Refusal]
+ImportItems = Iterable[ImportedRun | ImportIssue]
 """What an importer's function returns."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from xbackend.worker.objects import write_whole
+from xbackend.worker.objects import write_atomic
 
 GROUPS = tuple(
     f"xbackend.{word}"
@@ -48,7 +48,7 @@ def installed() -> Installed:
     except (OSError, ValueError, TypeError):
         found = _look()
     try:
-        write_whole(str(path), json.dumps(vars(found)).encode())
+        write_atomic(str(path), json.dumps(vars(found)).encode())
     except OSError:
         pass  # A home that cannot be written costs time, nothing else.
     return found

@@ -1,7 +1,7 @@
 """The contract of a mitigation: what it changes for each backend, and what a user would paste.
 
 A mitigation is found by an entry point `xbackend.mitigations`, which names a `Mitigation`, several
-of them, or a function that makes them out of the `Circumstances`.
+of them, or a function that makes them out of the `MitigationContext`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ EVERY = "*"
 
 
 @dataclass(frozen=True)
-class Circumstances:
+class MitigationContext:
     """What a mitigation may depend on."""
 
     backends: tuple[str, ...]
@@ -32,7 +32,7 @@ class Circumstances:
 
 
 @dataclass(frozen=True)
-class Change:
+class BackendChange:
     """What a mitigation changes for one backend."""
 
     settings: Mapping[str, SettingValue] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Change:
     """The precision instead of the backend's own."""
     threads: int = 0
     """The number of threads instead of the user's."""
-    instead: str = ""
+    replacement_backend: str = ""
     """The word of a backend that runs in place of this one."""
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Converter's name to its options."""
@@ -51,12 +51,12 @@ class Change:
     """How many low mantissa bits of the inputs are zeroed."""
     rounding: str = "nearest"
     """How the inputs are."""
-    zeroed: int = 0
+    expected_zero_bits: int = 0
     """Low mantissa bits that float32 outputs must then have zero: a run that has not is an error,
     as something has simplified the change away."""
-    needs: Mapping[str, SettingValue] = field(default_factory=dict)
+    required_settings: Mapping[str, SettingValue] = field(default_factory=dict)
     """Settings that the user must have chosen for this to have a meaning: `device=cuda`."""
-    paste: tuple[str, ...] = ()
+    user_code: tuple[str, ...] = ()
     """Lines for the user's own program: environment variables, session options, code."""
 
 
@@ -68,9 +68,9 @@ class Mitigation:
     """What `--mitigations` takes."""
     what: str
     """One line."""
-    changes: Mapping[str, Change]
+    changes: Mapping[str, BackendChange]
     """Backend's word to what changes."""
-    lacks: Mapping[str, str] = field(default_factory=dict)
+    unavailable: Mapping[str, str] = field(default_factory=dict)
     """Backend's word, or `*`, to the sentence that says why it cannot be."""
     family: str = ""
     """A word for several; `--mitigations` takes it too."""

@@ -15,7 +15,7 @@ from xbackend.errors import UsageError
 from xbackend.plugins.converter import ConverterSpec
 from xbackend.plugins.importer import ImporterSpec
 from xbackend.plugins.installed import importable, installed
-from xbackend.plugins.mitigation import Circumstances, Mitigation
+from xbackend.plugins.mitigation import Mitigation, MitigationContext
 from xbackend.worker.contract import BackendSpec
 
 Spec = TypeVar("Spec")
@@ -93,7 +93,7 @@ def converters() -> list[ConverterSpec]:
     return found
 
 
-def converter_state() -> str:
+def converters_digest() -> str:
     """Return a digest of all installed versions and of the converters' files.
 
     As long as it stays the same, a converter gives what it gave, so none has to be imported.
@@ -157,7 +157,7 @@ def importer(name: str) -> ImporterSpec:
     return _spec("importer", name, known, ImporterSpec)
 
 
-def mitigations(circumstances: Circumstances) -> list[Mitigation]:
+def mitigations(context: MitigationContext) -> list[Mitigation]:
     """Return all mitigations of the entry points, in their order.
 
     A plugin that is broken is named on standard error and passed over: others may do.
@@ -165,18 +165,18 @@ def mitigations(circumstances: Circumstances) -> list[Mitigation]:
     found: dict[str, Mitigation] = {}
     for name in installed().entry_points["xbackend.mitigations"]:
         try:
-            for each in _unpacked(name, circumstances):
+            for each in _unpacked(name, context):
                 found.setdefault(each.name, each)
         except UsageError as error:
             print(f"xbackend: {error}", file=sys.stderr)
     return list(found.values())
 
 
-def _unpacked(name: str, circumstances: Circumstances) -> list[Mitigation]:
+def _unpacked(name: str, context: MitigationContext) -> list[Mitigation]:
     """Return the mitigations of an entry point: one, several, or a function that makes them."""
     plugin: Any = _load("xbackend.mitigations", name)
     try:
-        made = plugin(circumstances) if callable(plugin) else plugin
+        made = plugin(context) if callable(plugin) else plugin
         several = [made] if isinstance(made, Mitigation) else list(made)
     except Exception as error:  # a stranger's function raises anything
         raise UsageError(f"The mitigation '{name}' cannot be made: {error!r}.") from error

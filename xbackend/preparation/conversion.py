@@ -17,7 +17,7 @@ from typing import Any
 
 from xbackend.errors import ConversionError, ModelError, StoreError, XbackendError
 from xbackend.plugins import registry
-from xbackend.plugins.converter import ConverterSpec, Request
+from xbackend.plugins.converter import ConversionRequest, ConverterSpec
 from xbackend.plugins.installed import importable, version
 from xbackend.preparation import converter_process
 from xbackend.preparation.model import Model
@@ -94,7 +94,7 @@ class ArtifactBuilder:
     def _must_reconvert(self, target: str) -> bool:
         """Tell whether a format that the model ships is to be made again, with options."""
         specs = (spec for spec in registry.converters() if spec.name in self.options)
-        reached = (target for spec in specs for _, target in spec.arrows)
+        reached = (target for spec in specs for _, target in spec.conversions)
         return len(self.model.files) > 1 and target in reached
 
     def _cached(self, memo: Path) -> ConvertedModel | None:
@@ -112,7 +112,7 @@ class ArtifactBuilder:
             "target": target,
             "options": {name: dict(options) for name, options in self.options.items()},
             "inputs": self.inputs_digest,
-            "installed": registry.converter_state(),
+            "installed": registry.converters_digest(),
         }
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         return self.store.folder / "artifacts" / "made" / digest
@@ -188,7 +188,7 @@ class ArtifactBuilder:
         artifacts = self.store.folder / "artifacts"
         scratch = _scratch(artifacts)
         try:
-            request = Request(
+            request = ConversionRequest(
                 source=source.model,
                 source_format=step.source,
                 target_format=step.target,
@@ -320,14 +320,14 @@ def _search(
         if here == target:
             return ways[here]
         for spec in specs:
-            for source, reached in spec.arrows:
+            for source, reached in spec.conversions:
                 if source == here and reached not in ways:
                     ways[reached] = [*ways[here], ConversionStep(spec, source, reached)]
                     queue.append(reached)
     return None
 
 
-def run_converter(spec: ConverterSpec, request: Request) -> dict[str, Any]:
+def run_converter(spec: ConverterSpec, request: ConversionRequest) -> dict[str, Any]:
     """Run a converter in a fresh Python. Raises ModelError or ConversionError."""
     done = subprocess.run(
         [sys.executable, *converter_process.COMMAND],

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from xbackend.errors import XbackendError
-from xbackend.plugins.converter import Request, Result
+from xbackend.plugins.converter import ConversionRequest, ConversionResult
 
 COMMAND = (
     "-c",
@@ -38,7 +38,7 @@ def _answer(document: dict[str, Any]) -> dict[str, Any]:
     from xbackend.plugins.registry import load_object
 
     try:
-        result: Result = load_object(document["convert"])(_request(document["request"]))
+        result: ConversionResult = load_object(document["convert"])(_request(document["request"]))
         return {"result": asdict(result)}
     except XbackendError as error:
         return {"error": {"kind": type(error).__name__, "message": str(error)}}
@@ -49,14 +49,14 @@ def _answer(document: dict[str, Any]) -> dict[str, Any]:
         return {"error": {"kind": "ConversionError", "message": message}}
 
 
-def to_document(convert: str, request: Request) -> dict[str, Any]:
+def to_document(convert: str, request: ConversionRequest) -> dict[str, Any]:
     """Return what the process reads."""
     return {"convert": convert, "request": asdict(request)}
 
 
-def _request(row: dict[str, Any]) -> Request:
+def _request(row: dict[str, Any]) -> ConversionRequest:
     paths = {key: None if row[key] is None else Path(row[key]) for key in ("inputs", "hub")}
-    return Request(
+    return ConversionRequest(
         source=Path(row["source"]),
         source_format=row["source_format"],
         target_format=row["target_format"],

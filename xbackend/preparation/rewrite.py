@@ -57,18 +57,18 @@ def rewrite_model(builder: ArtifactBuilder, rewrite: Rewrite) -> ArtifactBuilder
 
 
 def _targets(spec: ConverterSpec) -> set[str]:
-    return {target for _, target in spec.arrows}
+    return {target for _, target in spec.conversions}
 
 
 def rewrite_inputs(inputs: InputSet, rewrite: Rewrite, store: Store) -> InputSet:
     """Return the inputs with low bits zeroed, kept in the store; the same where none are."""
     if not rewrite.zero_inputs:
         return inputs
-    from xbackend.numerics.zeroing import zero_bits
+    from xbackend.numerics.zeroing import zero_mantissa_bits
     from xbackend.preparation.inputs import map_inputs
 
     return map_inputs(
         inputs,
-        lambda array: zero_bits(array, rewrite.zero_inputs, rewrite.rounding),
+        lambda array: zero_mantissa_bits(array, rewrite.zero_inputs, rewrite.rounding),
         store,
     )

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from xbackend.worker.graph import Graph, Node, read_graph
-from xbackend.worker.windows import positions, window_of
+from xbackend.worker.sliding_window import kernel_positions, window_of
 
 Array = np.ndarray[Any, Any]
 Activations = Callable[[str], Iterable[Array]]
@@ -251,7 +251,8 @@ def _seen(product: _PairedProduct, values: Array) -> Iterator[tuple[slice, Array
     for group in range(groups):
         part = padded[:, group * depth : (group + 1) * depth]
         views = [
-            np.moveaxis(part[index], 1, 0).reshape(depth, -1) for _, index in positions(window)
+            np.moveaxis(part[index], 1, 0).reshape(depth, -1)
+            for _, index in kernel_positions(window)
         ]
         columns = np.concatenate(views)
         yield (

@@ -18,7 +18,7 @@ from xbackend.diagnosis.rerun import RerunRequest, onnx_path, recorded_types, re
 from xbackend.errors import UsageError, XbackendError
 from xbackend.execution.execute import ExecutionContext
 from xbackend.execution.progress import ProgressLines
-from xbackend.numerics.blocks import of_tensor
+from xbackend.numerics.blocks import blocks_of_tensor
 from xbackend.numerics.metrics import Metrics, measure
 from xbackend.reduction.reproducer import (
     Reproducer,
@@ -170,7 +170,7 @@ def _cut_out(
 
 
 def _tensors(rows: Mapping[str, Record], given: Collection[str], store: Store) -> dict[str, Tensor]:
-    return {name: store.tensor(rows[name]) for name in sorted(given) if name in rows}
+    return {name: store.read_tensor(rows[name]) for name in sorted(given) if name in rows}
 
 
 class DifferenceTest:
@@ -208,7 +208,7 @@ class DifferenceTest:
 
     def _tensors(self, run: Run) -> dict[str, Tensor]:
         rows = run.results[0]["outputs"]
-        return {str(row["name"]): self.context.store.tensor(row) for row in rows}
+        return {str(row["name"]): self.context.store.read_tensor(row) for row in rows}
 
 
 def _digests(run: Run) -> dict[str, tuple[str, ...]]:
@@ -223,4 +223,4 @@ def _differ(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
 def _metrics(sides: tuple[ReducedRun, ReducedRun]) -> Metrics:
     """Return how far apart the one output of the two sides is."""
     (name,) = sides[0].outputs
-    return measure([of_tensor(side.outputs[name]) for side in sides])
+    return measure([blocks_of_tensor(side.outputs[name]) for side in sides])

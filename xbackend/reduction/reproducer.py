@@ -17,7 +17,7 @@ from xbackend.diagnosis.cut_graph import (
     shape_computed,
     value_info,
 )
-from xbackend.numerics.blocks import unsigned
+from xbackend.numerics.blocks import unsigned_dtype
 from xbackend.numerics.floats import FORMATS
 from xbackend.reduction.linked_axes import Axis, linked_axes
 from xbackend.worker.tensor import Tensor
@@ -211,7 +211,7 @@ class _Simplification:
     def __call__(self, case: Reproducer) -> Reproducer | None:
         tensor = case.tensors[self.name]
         layout = FORMATS[tensor.dtype]
-        whole = unsigned(tensor.dtype).type
+        whole = unsigned_dtype(tensor.dtype).type
         if self.bits is None:
             array = np.full(tensor.shape, layout.bias << layout.mantissa_bits, whole)
         elif self.bits >= layout.mantissa_bits:

@@ -1,4 +1,4 @@
 """Records and objects on disk, and finding them.
 
-Others use `cohort`, `compact`, `records`, `selection`, `store`.
+Others use `cohort`, `packed_results`, `records`, `query`, `store`.
 """

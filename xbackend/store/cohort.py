@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from xbackend.store.query import value_of
 from xbackend.store.records import Run
-from xbackend.store.selection import value_of
 
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Section:
+class Cohort:
     """The runs that can be compared at all: one model, one precision, one set of inputs."""
 
     group: Record
@@ -31,7 +31,7 @@ class Section:
         return json.dumps([self.group, self.inputs_digest], sort_keys=True)
 
 
-def sections(runs: Iterable[Run], group_by: Sequence[str]) -> list[Section]:
+def cohorts(runs: Iterable[Run], group_by: Sequence[str]) -> list[Cohort]:
     """Put the runs that gave outputs into sections, ordered by their first run."""
     found: dict[str, list[Run]] = {}
     for run in runs:
@@ -39,7 +39,7 @@ def sections(runs: Iterable[Run], group_by: Sequence[str]) -> list[Section]:
             key = json.dumps([_group(run, group_by), run.inputs_digest], sort_keys=True)
             found.setdefault(key, []).append(run)
     return [
-        Section(_group(of[0], group_by), of[0].row["model"], of[0].inputs_digest, tuple(of))
+        Cohort(_group(of[0], group_by), of[0].row["model"], of[0].inputs_digest, tuple(of))
         for of in found.values()
     ]
 

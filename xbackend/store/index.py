@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xbackend.store.compact import Packed, Template, pack
+from xbackend.store.packed_results import PackedResults, ResultsTemplate, pack_results
 from xbackend.store.records import Run, read_run
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def read_runs(store: Store) -> list[Run]:
     files = store.run_files()
     path = store.folder / FILE
     with _open(path) as held:
-        reader = Reader(held.runs, held.texts)
+        reader = RunReader(held.runs, held.texts)
         runs = [reader.run(store, file) for file in files]
         if held.database is not None:
             _update(held.database, reader, {file.name for file in files})
@@ -67,7 +67,7 @@ def read_runs(store: Store) -> list[Run]:
 
 
 @dataclass(frozen=True)
-class Held:
+class IndexContents:
     """What an index holds; nothing where there is none."""
 
     runs: dict[str, Entry]
@@ -75,14 +75,14 @@ class Held:
     database: sqlite3.Connection | None
 
 
-class Reader:
+class RunReader:
     """Gives runs out of an index, or out of their records where these are newer."""
 
     def __init__(self, held: dict[str, Entry], texts: dict[bytes, str]) -> None:
         self.held = held
         self.texts = texts
         self.layers: dict[bytes, tuple[dict[str, Any], ...]] = {}
-        self.templates: dict[bytes, Template] = {}
+        self.templates: dict[bytes, ResultsTemplate] = {}
         self.fresh: list[Entry] = []
         self.latest = time.time_ns() - YOUNG
 
@@ -102,7 +102,7 @@ class Reader:
         return self._unpack(entry)
 
     def _pack(self, name: str, stamp: str, run: Run) -> Entry:
-        packed = pack(run.results)
+        packed = pack_results(run.results)
         layers = self._name(json.dumps(run.layers, separators=(",", ":")))
         template = self._name(packed.template.text)
         row, extras = (json.dumps(v, separators=(",", ":")) for v in (run.row, packed.extras))
@@ -119,8 +119,8 @@ class Reader:
         if layers not in self.layers:
             self.layers[layers] = tuple(json.loads(self.texts[layers]))
         if template not in self.templates:
-            self.templates[template] = Template(self.texts[template])
-        packed = Packed(self.templates[template], digests, tuple(json.loads(extras)))
+            self.templates[template] = ResultsTemplate(self.texts[template])
+        packed = PackedResults(self.templates[template], digests, tuple(json.loads(extras)))
         return Run(json.loads(row), self.layers[layers], packed)
 
 
@@ -146,12 +146,12 @@ def _checksum(entry: Iterable[str | bytes]) -> int:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[Held]:
+def _open(path: Path) -> Iterator[IndexContents]:
     """Open an index, or none where that is not possible; it is made anew if it is damaged."""
     try:
         import sqlite3
     except ImportError:  # a Python without it
-        yield Held({}, {}, None)
+        yield IndexContents({}, {}, None)
         return
     held = None
     for _ in range(2):
@@ -163,13 +163,13 @@ def _open(path: Path) -> Iterator[Held]:
                 break  # no right to write, or a lock that is not given back
             _remove(path)
     if held is None or held.database is None:
-        yield Held({}, {}, None)
+        yield IndexContents({}, {}, None)
         return
     with closing(held.database):
         yield held
 
 
-def _load(database: sqlite3.Connection) -> Held:
+def _load(database: sqlite3.Connection) -> IndexContents:
     """Read all that an index holds. Raises DamagedError where its checksums do not hold."""
     try:
         database.executescript(SCHEMA)
@@ -182,7 +182,7 @@ def _load(database: sqlite3.Connection) -> Held:
     except BaseException:
         database.close()
         raise
-    return Held(runs, texts, database)
+    return IndexContents(runs, texts, database)
 
 
 def _check(entries: Iterable[Entry], texts: dict[bytes, str]) -> None:
@@ -202,7 +202,7 @@ def _remove(path: Path) -> None:
             pass  # then it is done without
 
 
-def _update(database: sqlite3.Connection, reader: Reader, names: set[str]) -> None:
+def _update(database: sqlite3.Connection, reader: RunReader, names: set[str]) -> None:
     """Write what was new, and drop records that are gone; leave it where that is not possible."""
     import sqlite3
 

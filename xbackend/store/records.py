@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from xbackend.errors import StoreError
-from xbackend.store.compact import Packed
+from xbackend.store.packed_results import PackedResults
 
 Record = dict[str, Any]
 
@@ -54,12 +54,12 @@ class Run:
     @property
     def samples(self) -> tuple[str, ...]:
         """The names of its samples."""
-        if isinstance(self.results, Packed):
+        if isinstance(self.results, PackedResults):
             return self.results.template.names
         return tuple(str(result["input"]) for result in self.results)
 
     @cached_property
-    def unsafe(self) -> frozenset[str]:
+    def emulation_unsafe(self) -> frozenset[str]:
         """Names of the tensors whose bits are an emulator's, perhaps not a real processor's."""
         return frozenset(self.row.get("emulation_unsafe") or ())
 

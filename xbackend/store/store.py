@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xbackend.errors import StoreError, UsageError
-from xbackend.worker.objects import object_path, write_whole
+from xbackend.worker.objects import object_path, write_atomic
 
 if TYPE_CHECKING:
     from xbackend.worker.tensor import Tensor
@@ -56,15 +56,15 @@ class Store:
     def write_file(self, path: Path, data: bytes) -> None:
         """Write a file of the store, whole or not at all. Raises StoreError."""
         try:
-            write_whole(str(path), data)
+            write_atomic(str(path), data)
         except OSError as error:
             raise StoreError(_cannot("write", path, error)) from error
 
-    def remember(self, key: str, run: str) -> None:
+    def write_key(self, key: str, run: str) -> None:
         """Keep which run has a key, see `xbackend.execution.run_key`."""
         self.write_file(self.folder / "keys" / key, run.encode())
 
-    def recall(self, key: str) -> Record | None:
+    def find_by_key(self, key: str) -> Record | None:
         """Return the record of the run with a key, None where there is none that is sound."""
         try:
             run = (self.folder / "keys" / key).read_text(encoding="ascii")
@@ -132,7 +132,7 @@ class Store:
             raise StoreError(_damaged(path))
         return path
 
-    def tensor(self, row: Record) -> Tensor:
+    def read_tensor(self, row: Record) -> Tensor:
         """Return a tensor by its record: dtype, shape, digest."""
         from xbackend.worker.tensor import from_bytes
 

@@ -62,7 +62,7 @@ def _passages(store: Store, runs: Sequence[Run]) -> Passages:
 
     Otherwise between all runs, without the layers that it has a part in.
     """
-    sure = [run for run in runs if not run.unsafe]
+    sure = [run for run in runs if not run.emulation_unsafe]
     compared = compare_runs(store, sure if len(sure) > 1 else runs)
     return [
         passage

@@ -8,7 +8,12 @@ from xbackend.comparison.threads import ThreadTable, thread_tables
 from xbackend.store.records import Run
 from xbackend.studies.configuration import ConfigKey
 from xbackend.studies.study import Record, Study, StudyContext, StudyResult, by_backend
-from xbackend.studies.trust import no_outputs, output_digests, proven_classes, untrusted_run_notes
+from xbackend.studies.trust import (
+    no_outputs,
+    output_digests,
+    proven_output_classes,
+    untrusted_run_notes,
+)
 from xbackend.studies.verdict import FAILS, HOLDS, INCONCLUSIVE, Verdict
 
 KEYS = (
@@ -57,7 +62,7 @@ def _judge(backend: str, runs: Sequence[Run]) -> Verdict:
     several = [of for of in platforms.values() if len({_threads(run) for run in of}) > 1]
     if not several:
         return Verdict(backend, INCONCLUSIVE, "it takes two numbers of threads on one platform")
-    changed = sum(len(proven_classes(of)) > 1 for of in several)
+    changed = sum(len(proven_output_classes(of)) > 1 for of in several)
     if changed:
         return Verdict(backend, HOLDS, f"on {changed} of {len(several)} platforms")
     if any(len(set(map(output_digests, of))) > 1 for of in several):

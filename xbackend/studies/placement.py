@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from xbackend.platforms.evidence import is_unsafe
+from xbackend.platforms.emulation_doubt import has_unsafe_output
 from xbackend.platforms.parse import expand_platforms, parse_platform
 from xbackend.store.records import Run
 from xbackend.studies.configuration import ConfigKey
@@ -21,7 +21,7 @@ from xbackend.studies.setting_runs import (
 )
 from xbackend.studies.study import Record, Study, StudyContext, StudyResult
 from xbackend.studies.table import Table
-from xbackend.studies.trust import no_outputs, proven_classes, untrusted_run_notes
+from xbackend.studies.trust import no_outputs, proven_output_classes, untrusted_run_notes
 from xbackend.studies.verdict import FAILS, HOLDS, INCONCLUSIVE, Verdict
 
 KEYS = (
@@ -131,7 +131,7 @@ def _table(backend: str, variants: Sequence[SettingRuns]) -> Table:
             str(run.row["platform"]),
             summarise_placement(placement_of(run)),
             str(kinds[_key(run)]),
-            f"{number[run.id]}{'?' * is_unsafe(run)}",
+            f"{number[run.id]}{'?' * has_unsafe_output(run)}",
         )
         for each in variants
         for run in each.runs
@@ -150,13 +150,13 @@ def _judge(backend: str, variants: Sequence[SettingRuns]) -> Verdict:
     alike: dict[str, list[Run]] = {}
     for run in runs:
         alike.setdefault(_key(run), []).append(run)
-    parted = max(alike.values(), key=lambda of: len(proven_classes(of)))
+    parted = max(alike.values(), key=lambda of: len(proven_output_classes(of)))
     if placement_of(parted[0]) is None:
         return Verdict(backend, INCONCLUSIVE, "it does not say where operations ran")
-    if len(proven_classes(parted)) > 1:
-        count = len(proven_classes(parted))
+    if len(proven_output_classes(parted)) > 1:
+        count = len(proven_output_classes(parted))
         return Verdict(backend, HOLDS, f"{count} classes in {len(parted)} runs placed alike")
-    if len(proven_classes(runs)) > 1:
+    if len(proven_output_classes(runs)) > 1:
         return Verdict(backend, FAILS, f"one class for each of {len(alike)} placements")
     return Verdict(backend, INCONCLUSIVE, "no deviation that counts")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xbackend.numerics.metrics import classes
-from xbackend.platforms.evidence import is_unsafe
+from xbackend.numerics.metrics import equivalence_classes
+from xbackend.platforms.emulation_doubt import has_unsafe_output
 from xbackend.store.records import Run
 from xbackend.studies.figure import Cell, Grid
 from xbackend.studies.study import Record, StudyContext, platform_label, platform_labels
@@ -60,7 +60,7 @@ def select_backend(variants: Sequence[SettingRuns], backend: str) -> list[Settin
 def class_numbers(variants: Sequence[SettingRuns]) -> dict[str, int]:
     """Return the class of each run among all runs of some variants, from 1, by its id."""
     runs = [run for each in variants for run in each.runs]
-    found = classes(output_digests(run) for run in runs)
+    found = equivalence_classes(output_digests(run) for run in runs)
     return {runs[at].id: number for number, members in enumerate(found, 1) for at in members}
 
 
@@ -74,7 +74,7 @@ def records(variants: Sequence[SettingRuns]) -> list[Record]:
             "platform": run.row["platform"],
             "threads": run.row["settings"].get("threads"),
             "class": number[run.id],
-            "in_doubt": is_unsafe(run),
+            "in_doubt": has_unsafe_output(run),
         }
         for each in variants
         for run in each.runs
@@ -89,7 +89,7 @@ def _marks(
     by_place = {platform_label(run, several): run for run in each.runs}
     return [
         Cell(
-            f"{number[by_place[name].id]}{'?' * is_unsafe(by_place[name])}",
+            f"{number[by_place[name].id]}{'?' * has_unsafe_output(by_place[name])}",
             number[by_place[name].id] - 1,
         )
         if name in by_place

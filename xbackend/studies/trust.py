@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from xbackend.comparison.comparison import Classes, TapComparison
-from xbackend.numerics.metrics import classes
-from xbackend.platforms.evidence import in_words, is_unsafe, operators_of, provable
+from xbackend.numerics.metrics import equivalence_classes
+from xbackend.platforms.emulation_doubt import (
+    has_unsafe_output,
+    join_names,
+    proven_classes,
+    unsafe_operators,
+)
 from xbackend.store.records import Run
 from xbackend.studies.verdict import INCONCLUSIVE, Verdict
 
@@ -20,14 +25,14 @@ def trusted_classes(tap: TapComparison) -> Classes:
     return tuple(ids for ids in left if ids)
 
 
-def proven_classes(runs: Sequence[Run]) -> list[tuple[int, ...]]:
+def proven_output_classes(runs: Sequence[Run]) -> list[tuple[int, ...]]:
     """Return the places of runs by class of their outputs.
 
     Where an emulator may be the cause of a difference only what is proved counts as one.
     """
-    if any(is_unsafe(run) for run in runs):
-        return provable(runs)
-    return [tuple(members) for members in classes(output_digests(run) for run in runs)]
+    if any(has_unsafe_output(run) for run in runs):
+        return proven_classes(runs)
+    return [tuple(members) for members in equivalence_classes(output_digests(run) for run in runs)]
 
 
 def output_digests(run: Run) -> tuple[str, ...]:
@@ -48,15 +53,15 @@ def no_outputs(backend: str) -> Verdict:
 
 def untrusted_run_notes(runs: Sequence[Run]) -> tuple[str, ...]:
     """Return a sentence on the runs that do not count, and one on those that stopped."""
-    unsafe = [run for run in runs if run.ok and is_unsafe(run)]
+    unsafe = [run for run in runs if run.ok and has_unsafe_output(run)]
     said = []
     if unsafe:
         where = list(
             dict.fromkeys(f"{run.row['backend']} on {run.row['platform']}" for run in unsafe)
         )
         said.append(
-            f"What emulated {in_words(operators_of(unsafe))} may compute unlike a real processor "
-            f"does not count: {', '.join(where)}."
+            f"What emulated {join_names(unsafe_operators(unsafe))} may compute unlike a real "
+            f"processor does not count: {', '.join(where)}."
         )
     stopped = [run for run in runs if not run.ok]
     said += [_stopped(run) for run in stopped]

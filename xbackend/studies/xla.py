@@ -16,7 +16,7 @@ from xbackend.studies.setting_runs import (
     table,
 )
 from xbackend.studies.study import Study, StudyContext, StudyResult
-from xbackend.studies.trust import no_outputs, proven_classes, untrusted_run_notes
+from xbackend.studies.trust import no_outputs, proven_output_classes, untrusted_run_notes
 from xbackend.studies.verdict import FAILS, HOLDS, INCONCLUSIVE, Verdict
 
 KEYS = (
@@ -63,10 +63,10 @@ def _judge(backend: str, variants: Sequence[SettingRuns]) -> Verdict:
     said = _changes(variants)
     if len({run.row["platform"] for run in plain.runs}) < 2:
         return Verdict(backend, INCONCLUSIVE, f"one platform; {said}")
-    count = len(proven_classes(plain.runs))
+    count = len(proven_output_classes(plain.runs))
     if count > 1:
         return Verdict(backend, HOLDS, f"{count} classes with {plain.setting}; {said}")
-    if any(len(proven_classes(each.runs)) > 1 for each in compiled if each.runs):
+    if any(len(proven_output_classes(each.runs)) > 1 for each in compiled if each.runs):
         return Verdict(backend, FAILS, f"no deviation that counts with {plain.setting}; {said}")
     return Verdict(backend, INCONCLUSIVE, f"no deviation that counts between the platforms; {said}")
 
@@ -77,7 +77,7 @@ def _changes(variants: Sequence[SettingRuns]) -> str:
     parts = []
     for each in others:
         pairs = [(one, two) for one in plain.runs for two in each.runs if _alike(one, two)]
-        changed = sum(len(proven_classes(pair)) > 1 for pair in pairs)
+        changed = sum(len(proven_output_classes(pair)) > 1 for pair in pairs)
         parts.append(f"{each.setting} changes bits on {changed} of {len(pairs)}")
     return ", ".join(parts)
 

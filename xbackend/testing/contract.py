@@ -21,7 +21,7 @@ import pytest
 from xbackend.errors import XbackendError
 from xbackend.worker.artifact import Artifact
 from xbackend.worker.contract import Session, SettingValue, Unsupported
-from xbackend.worker.tensor import Tensor, cast, of
+from xbackend.worker.tensor import Tensor, cast, from_numpy
 
 from .artifacts import default_settings, load_backend, make_artifact
 from .expected_failures import ExpectedFailure, FailureKind, find_expected, stale_patterns
@@ -212,7 +212,7 @@ class BackendContract(SpecContract):
     ) -> None:
         array = cast(small.inputs["x"], "float32").array.copy()
         array[0, 0, 0, 0] = value
-        outputs = session.run({"x": cast(of(array), small.inputs["x"].dtype)})
+        outputs = session.run({"x": cast(from_numpy(array), small.inputs["x"].dtype)})
         assert outputs[small.output].shape == small.values[small.output].shape
 
     def test_a_free_batch_takes_a_batch_of_one(self, tmp_path: Path) -> None:

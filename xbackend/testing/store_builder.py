@@ -11,7 +11,7 @@ import numpy as np
 from xbackend.comparison.comparison import Comparison, compare
 from xbackend.store.store import Store
 from xbackend.worker.objects import write_tensor
-from xbackend.worker.tensor import Tensor, of
+from xbackend.worker.tensor import Tensor, from_numpy
 
 Record = dict[str, Any]
 Tensors = Mapping[str, Any]
@@ -59,8 +59,8 @@ class StoreBuilder:
     def tensor(values: Any) -> Tensor:
         """Take numbers as float32 of shape (1, n)."""
         if isinstance(values, np.ndarray):
-            return of(values)
-        return of(np.array([values], np.float32))
+            return from_numpy(values)
+        return from_numpy(np.array([values], np.float32))
 
     def write(self, **keys: Any) -> str:
         """Write a record and return its id."""

@@ -14,20 +14,20 @@ MORE = re.compile(r"DL Boost|bfloat16|float16|AMX")
 """What it names beyond avx512_core."""
 
 
-def told(text: str) -> str:
+def isa_from_log(text: str) -> str:
     """Return the instructions that a verbose log names; empty where it names none.
 
-    >>> told("onednn_verbose,info,cpu,isa:Intel AVX2\\n")
+    >>> isa_from_log("onednn_verbose,info,cpu,isa:Intel AVX2\\n")
     'Intel AVX2'
     """
     found = re.search(r"info,cpu,isa:(.*)", text)
     return found[1].strip() if found else ""
 
 
-def within(said: str, most: str) -> bool:
+def is_within_isa_limit(said: str, most: str) -> bool:
     """Tell whether what oneDNN says it uses is no more than a limit allows.
 
-    >>> within("Intel AVX2", "avx512_core"), within("Intel AVX2", "avx")
+    >>> is_within_isa_limit("Intel AVX2", "avx512_core"), is_within_isa_limit("Intel AVX2", "avx")
     (True, False)
     """
     found = next((value for name, value in NAMES if name in said), None)

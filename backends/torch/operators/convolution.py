@@ -80,6 +80,6 @@ def _lacks(node: Node, constants: Mapping[str, Any]) -> str:
 
 
 TABLE = {
-    "Conv": Operator(_conv, lacks=_lacks),
-    "ConvTranspose": Operator(_conv_transpose, lacks=_lacks),
+    "Conv": Operator(_conv, unsupported_reason=_lacks),
+    "ConvTranspose": Operator(_conv_transpose, unsupported_reason=_lacks),
 }

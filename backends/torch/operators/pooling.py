@@ -142,8 +142,8 @@ def _lacks(node: Node, constants: Mapping[str, Any]) -> str:
 
 
 TABLE = {
-    "AveragePool": Operator(_average_pool, lacks=_lacks),
+    "AveragePool": Operator(_average_pool, unsupported_reason=_lacks),
     "GlobalAveragePool": Operator(_global_average_pool),
     "GlobalMaxPool": Operator(_global_max_pool),
-    "MaxPool": Operator(_max_pool, lacks=_lacks),
+    "MaxPool": Operator(_max_pool, unsupported_reason=_lacks),
 }

@@ -139,4 +139,4 @@ def _lacks(node: Node, constants: Mapping[str, Any]) -> str:
     return "" if mode in ("nearest", "linear", "cubic") else f"with mode='{mode}'"
 
 
-TABLE = {"Resize": Operator(_resize, python=(1, 2, 3), lacks=_lacks)}
+TABLE = {"Resize": Operator(_resize, python=(1, 2, 3), unsupported_reason=_lacks)}

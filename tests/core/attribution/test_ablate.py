@@ -5,11 +5,11 @@ import pytest
 from xbackend.attribution.ablation import AblationOutcome, ablate
 from xbackend.errors import UsageError
 from xbackend.platforms.cpu_switches import (
-    NEEDS,
-    chosen,
-    differences,
-    properties,
-    suffix,
+    FLAG_DEPENDENCIES,
+    cpu_properties,
+    hardware_differences,
+    qemu_suffix,
+    select_switches,
     switchable,
     with_dependents,
 )
@@ -96,10 +96,10 @@ def test_nothing_is_tried_twice():
     assert len(asked) == len(set(asked))
 
 
-@pytest.mark.parametrize("flag", NEEDS)
+@pytest.mark.parametrize("flag", FLAG_DEPENDENCIES)
 def test_a_flag_is_listed_after_what_it_needs(flag):
-    order = list(NEEDS)
-    assert all(order.index(needed) < order.index(flag) for needed in NEEDS[flag])
+    order = list(FLAG_DEPENDENCIES)
+    assert all(order.index(needed) < order.index(flag) for needed in FLAG_DEPENDENCIES[flag])
 
 
 def test_without_the_state_that_avx_needs_everything_of_avx_goes():
@@ -174,29 +174,29 @@ def test_only_what_is_asked_for_is_switched_with_all_that_needs_it():
 )
 def test_caches_vendor_and_model_can_be_switched(vendor, other):
     caches = ("legacy-cache=on", "legacy-cache=off", "l3-cache=off")
-    assert properties(vendor) == (*caches, other, "model=255")
-    assert properties("unknown") == (*caches, "model=255")
+    assert cpu_properties(vendor) == (*caches, other, "model=255")
+    assert cpu_properties("unknown") == (*caches, "model=255")
 
 
 def test_switches_are_written_as_the_emulator_takes_them():
-    assert suffix({"legacy-cache=on", "fma", "avx2"}) == ",-avx2,-fma,legacy-cache=on"
-    assert suffix(()) == ""
+    assert qemu_suffix({"legacy-cache=on", "fma", "avx2"}) == ",-avx2,-fma,legacy-cache=on"
+    assert qemu_suffix(()) == ""
 
 
 def test_a_switch_is_named_whole_or_by_its_property():
     known = ("avx2", "fma", "legacy-cache=on", "legacy-cache=off")
-    assert chosen(["legacy-cache=on", "fma"], known) == ("fma", "legacy-cache=on")
-    assert chosen(["legacy-cache"], known) == ("legacy-cache=on", "legacy-cache=off")
+    assert select_switches(["legacy-cache=on", "fma"], known) == ("fma", "legacy-cache=on")
+    assert select_switches(["legacy-cache"], known) == ("legacy-cache=on", "legacy-cache=off")
     with pytest.raises(UsageError, match="'avx512f' cannot be switched"):
-        chosen(["avx512f"], known)
+        select_switches(["avx512f"], known)
 
 
 def test_what_a_worker_sees_otherwise_is_told_in_words():
     before = {"vendor": "AMD", "model": 1, "caches": {"L1d": 32 << 10, "L3": 16 << 20}}
     after = {"vendor": "Intel", "model": 1, "caches": {"L1d": 64 << 10}}
-    assert differences(before, after) == (
+    assert hardware_differences(before, after) == (
         "vendor Intel instead of AMD",
         "L1d 64 KiB instead of 32 KiB",
         "no L3 instead of 16384 KiB",
     )
-    assert differences(before, before) == ()
+    assert hardware_differences(before, before) == ()

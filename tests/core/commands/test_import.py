@@ -11,17 +11,17 @@ import pytest
 from xbackend.commands.intake import ImportResult, import_runs
 from xbackend.comparison.comparison import compare
 from xbackend.comparison.machines import CHRONOLOGY, sort_key
-from xbackend.plugins.importer import ForeignRun, Refusal, Sample
+from xbackend.plugins.importer import ImportedRun, ImportedSample, ImportIssue
 from xbackend.store.store import Store
 from xbackend.worker import fingerprint
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 PLUGIN = '''
 """An importer of text files: one run a line, `platform value`."""
 from pathlib import Path
 import numpy as np
-from xbackend.plugins.importer import ForeignRun, ImporterSpec, Refusal, Sample
-from xbackend.worker.tensor import of
+from xbackend.plugins.importer import ImportedRun, ImporterSpec, ImportIssue, ImportedSample
+from xbackend.worker.tensor import from_numpy
 
 SPEC = ImporterSpec("lines", "a text file, one run a line", "lines_for_tests:read")
 CRASHES = ImporterSpec("crashes", "nothing", "lines_for_tests:crash")
@@ -35,12 +35,12 @@ def read(path):
     for line in Path(path).read_text().splitlines():
         platform, _, value = line.partition(" ")
         try:
-            outputs = {"y": of(np.array([float(value)], np.float32))}
+            outputs = {"y": from_numpy(np.array([float(value)], np.float32))}
         except ValueError:
-            yield Refusal(f"{line}: not a number.")
+            yield ImportIssue(f"{line}: not a number.")
             continue
-        yield ForeignRun("net", "me", "x", "other", None, "float32", platform,
-                         (Sample("0", outputs),))
+        yield ImportedRun("net", "me", "x", "other", None, "float32", platform,
+                         (ImportedSample("0", outputs),))
 '''
 POINTS = """[xbackend.importers]
 lines = lines_for_tests:SPEC
@@ -50,7 +50,7 @@ gone = a_package_that_nobody_has:SPEC
 """
 
 
-def run(value: float = 1.0, platform: str = "place:one", **more) -> ForeignRun:
+def run(value: float = 1.0, platform: str = "place:one", **more) -> ImportedRun:
     """A run with one output of one number."""
     keys = {
         "model": "net",
@@ -59,9 +59,9 @@ def run(value: float = 1.0, platform: str = "place:one", **more) -> ForeignRun:
         "backend": "tf",
         "backend_version": "2.5.0",
         "precision": "float32",
-        "samples": (Sample("0", {"y": of(np.array([[value]], np.float32))}),),
+        "samples": (ImportedSample("0", {"y": from_numpy(np.array([[value]], np.float32))}),),
     }
-    return ForeignRun(platform=platform, **{**keys, **more})
+    return ImportedRun(platform=platform, **{**keys, **more})
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_a_run_of_others_has_the_keys_of_ones_own(store: Store) -> None:
 
 
 def test_importing_twice_adds_nothing_and_changes_nothing(store: Store) -> None:
-    found = [run(1.0), run(2.0), Refusal("The third is not sound.")]
+    found = [run(1.0), run(2.0), ImportIssue("The third is not sound.")]
     assert import_runs(store, "lines", found) == ImportResult(2, 0, 1)
     before = {path: path.read_bytes() for path in store.run_files()}
     assert import_runs(store, "lines", found) == ImportResult(0, 2, 1)

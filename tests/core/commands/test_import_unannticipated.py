@@ -15,7 +15,7 @@ import pytest
 from xbackend.commands.intake import import_runs
 from xbackend.comparison.comparison import compare
 from xbackend.converters.unannticipated import runs
-from xbackend.plugins.importer import ForeignRun, Refusal
+from xbackend.plugins.importer import ImportedRun, ImportIssue
 from xbackend.store.store import Store
 
 Write = Callable[..., Path]
@@ -82,14 +82,14 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path / "checkout"
 
 
-def split(folder: Path) -> tuple[list[ForeignRun], list[str]]:
+def split(folder: Path) -> tuple[list[ImportedRun], list[str]]:
     """Return what is imported, and what is said of the rest."""
     found = list(runs(folder))
-    good = [each for each in found if isinstance(each, ForeignRun)]
-    return good, [each.sentence for each in found if isinstance(each, Refusal)]
+    good = [each for each in found if isinstance(each, ImportedRun)]
+    return good, [each.message for each in found if isinstance(each, ImportIssue)]
 
 
-def bits(run: ForeignRun) -> dict[str, bytes]:
+def bits(run: ImportedRun) -> dict[str, bytes]:
     """Return a run's samples and their bytes."""
     return {sample.input: sample.outputs["prediction"].data() for sample in run.samples}
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from xbackend.comparison.equivalence import combine_labels, label_rows, members
-from xbackend.store.compact import Packed, digests_of, pack
+from xbackend.store.packed_results import PackedResults, pack_results, results_key
 from xbackend.testing.store_builder import StoreBuilder
 
 Record = dict[str, Any]
@@ -49,8 +49,8 @@ def test_packed_results_are_the_results(bench: StoreBuilder) -> None:
     bench.run({"y": [1.0]}, {"conv": [2.0], "relu": [3.0]})
     bench.write(results=[bench.result(n, {"y": [1.0], "z": [2.0]}, {}) for n in ("a", "b", "c")])
     for record in bench.store.runs():
-        packed = pack(record["results"])
-        assert isinstance(packed, Packed)
+        packed = pack_results(record["results"])
+        assert isinstance(packed, PackedResults)
         assert list(packed) == record["results"]
         assert packed[-1] == record["results"][-1]
         assert packed[:2] == tuple(record["results"][:2])
@@ -63,9 +63,9 @@ def test_what_is_no_digest_is_not_packed_but_still_tells_runs_apart(digest: str)
         return [{"input": "0", "outputs": [row], "taps": []}]
 
     with pytest.raises(ValueError, match=r"digest|hexadecimal"):
-        pack(results(digest))
-    assert digests_of(results(digest)) == digests_of(results(digest))
-    assert digests_of(results(digest)) != digests_of(results(digest + "0"))
+        pack_results(results(digest))
+    assert results_key(results(digest)) == results_key(results(digest))
+    assert results_key(results(digest)) != results_key(results(digest + "0"))
 
 
 def test_classes_of_a_store_are_those_of_a_dictionary_of_digests(bench: StoreBuilder) -> None:

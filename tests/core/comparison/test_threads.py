@@ -15,7 +15,7 @@ from xbackend.commands import cores
 from xbackend.commands.main import main
 from xbackend.comparison.threads import ThreadTable, thread_tables
 from xbackend.errors import UsageError
-from xbackend.store.selection import Query, select
+from xbackend.store.query import Query, select
 from xbackend.testing.store_builder import StoreBuilder
 
 Run = Callable[..., str]

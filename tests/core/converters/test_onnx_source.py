@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from xbackend.converters.onnx_source import read_onnx
 from xbackend.converters.onnx_to_graph import convert
 from xbackend.errors import ModelError
-from xbackend.plugins.converter import Request
+from xbackend.plugins.converter import ConversionRequest
 from xbackend.worker.graph import read_graph
 
 
@@ -40,7 +40,7 @@ def _save(model, folder, name="m.onnx"):
 def _graph(model, folder):
     output = folder / "out"
     output.mkdir()
-    result = convert(Request(_save(model, folder), "onnx", "graph", output))
+    result = convert(ConversionRequest(_save(model, folder), "onnx", "graph", output))
     return result, read_graph(output), output
 
 

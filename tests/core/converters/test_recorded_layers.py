@@ -11,7 +11,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from xbackend.converters import onnx_to_graph
-from xbackend.plugins.converter import Request
+from xbackend.plugins.converter import ConversionRequest
 from xbackend.worker.artifact import MANIFEST, Layer, read_artifact
 
 WriteModel = Callable[..., Path]
@@ -19,7 +19,7 @@ WriteModel = Callable[..., Path]
 
 def _layers(path: Path, folder: Path) -> tuple[Layer, ...]:
     folder.mkdir()
-    return onnx_to_graph.convert(Request(path, "onnx", "graph", folder)).layers
+    return onnx_to_graph.convert(ConversionRequest(path, "onnx", "graph", folder)).layers
 
 
 def test_a_layer_names_computed_values_and_inputs_but_no_constants(

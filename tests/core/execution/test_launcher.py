@@ -25,22 +25,22 @@ ADAPTER = '''
 import os, signal, sys, time
 import numpy as np
 from xbackend.worker.contract import Backend, Session, Unsupported
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 class Doubler(Session):
     taps = ("half", "y")
     def __init__(self, does):
         self.does = does
     def run(self, inputs):
-        return {"y": of(inputs["x"].array * np.float32(2))}
+        return {"y": from_numpy(inputs["x"].array * np.float32(2))}
     def tap(self, inputs, wanted):
         if self.does == "crash in taps":
             os.kill(os.getpid(), signal.SIGSEGV)
         if self.does == "fail in taps":
             raise RuntimeError("no taps today")
         factor = np.float32(3 if self.does == "disturb" else 2)
-        yield "half", of(inputs["x"].array)
-        yield "y", of(inputs["x"].array * factor)
+        yield "half", from_numpy(inputs["x"].array)
+        yield "y", from_numpy(inputs["x"].array * factor)
     def facts(self):
         return {"settings": {"mode": "resolved"}}
 
@@ -141,10 +141,12 @@ def test_a_run_records_outputs_taps_versions_and_hardware(launch, store):
     assert record["settings"] == {"does": "work", "mode": "resolved"}
     assert record["hardware"]["cores"] == len(os.sched_getaffinity(0))
     first, second = record["results"]
-    assert store.tensor(first["outputs"][0]).array.tobytes() == bytes.fromhex("0000004000000080")
-    assert store.tensor(second["outputs"][0]).array.tolist() == [[6, 8]]
+    assert store.read_tensor(first["outputs"][0]).array.tobytes() == bytes.fromhex(
+        "0000004000000080"
+    )
+    assert store.read_tensor(second["outputs"][0]).array.tolist() == [[6, 8]]
     assert [tap["name"] for tap in first["taps"]] == ["half", "y"]
-    assert store.tensor(first["inputs"][0]).array.tolist() == [[1, 0]]
+    assert store.read_tensor(first["inputs"][0]).array.tolist() == [[1, 0]]
 
 
 def test_taps_that_change_the_output_are_told_and_do_not_replace_it(launch, store):
@@ -177,8 +179,8 @@ def test_outputs_survive_taps_that_fail(launch, store):
 def test_only_a_run_with_nothing_amiss_is_not_repeated(launch, store):
     launches = [launch("work", "run-0"), launch("fail in taps", "run-1")]
     _run([dataclasses.replace(each, key=each.record["id"]) for each in launches], store)
-    assert store.recall("run-0")["status"] == "ok"
-    assert store.recall("run-1") is None
+    assert store.find_by_key("run-0")["status"] == "ok"
+    assert store.find_by_key("run-1") is None
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ SPEC = BackendSpec(
     modules=(),
     distributions=(),
     formats={"float32": "graph"},
-    instructions={"avx": "Fake's wheel needs AVX"},
+    required_flags={"avx": "Fake's wheel needs AVX"},
 )
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from xbackend.plugins import registry
-from xbackend.plugins.mitigation import EVERY, Circumstances
+from xbackend.plugins.mitigation import EVERY, MitigationContext
 
-HERE = Circumstances(("ort", "tflite"), ("native",), frozenset(), (1,), frozenset({"onnx"}))
+HERE = MitigationContext(("ort", "tflite"), ("native",), frozenset(), (1,), frozenset({"onnx"}))
 
 
 @pytest.mark.parametrize(
@@ -44,5 +44,5 @@ def test_names_are_used_once_and_every_option_is_one_that_its_converter_has() ->
 def test_every_mitigation_changes_or_lacks_something_for_a_backend_that_there_is() -> None:
     words = {*registry.known_backends(), EVERY}
     for each in registry.mitigations(HERE):
-        assert {*each.changes, *each.lacks} <= words
-        assert each.changes or each.lacks
+        assert {*each.changes, *each.unavailable} <= words
+        assert each.changes or each.unavailable

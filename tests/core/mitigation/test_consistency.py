@@ -8,7 +8,7 @@ import pytest
 
 from xbackend.comparison.measurement import Measurer
 from xbackend.mitigation.consistency import Consistency, measure_consistency
-from xbackend.store.selection import Query, select
+from xbackend.store.query import Query, select
 from xbackend.testing.store_builder import StoreBuilder
 
 CHAIN = [

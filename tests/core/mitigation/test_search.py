@@ -9,7 +9,7 @@ import pytest
 from xbackend.comparison.measurement import Measurer
 from xbackend.mitigation.search import Conflict, Search, combine_changes
 from xbackend.mitigation.trials import Trial
-from xbackend.plugins.mitigation import Change, Mitigation
+from xbackend.plugins.mitigation import BackendChange, Mitigation
 from xbackend.reduction.ddmin import ddmin
 from xbackend.store.store import Store
 
@@ -28,20 +28,20 @@ def test_a_part_that_settles_larger_is_no_progress() -> None:
     assert found == (2, 3)
 
 
-def make(name: str, rank: int = 0, **changes: Change) -> Mitigation:
+def make(name: str, rank: int = 0, **changes: BackendChange) -> Mitigation:
     return Mitigation(name, "for a test", changes, rank=rank)
 
 
 def test_changes_of_one_backend_add_up_and_what_contradicts_is_a_conflict() -> None:
     known = {
-        "a": make("a", x=Change({"k": 1}, paste=("one",))),
-        "b": make("b", x=Change({"l": 2}, precision="float64", paste=("two", "one"))),
-        "c": make("c", x=Change({"k": 2})),
-        "d": make("d", x=Change(precision="float16")),
+        "a": make("a", x=BackendChange({"k": 1}, user_code=("one",))),
+        "b": make("b", x=BackendChange({"l": 2}, precision="float64", user_code=("two", "one"))),
+        "c": make("c", x=BackendChange({"k": 2})),
+        "d": make("d", x=BackendChange(precision="float16")),
     }
     both = combine_changes(("a", "b"), known, "x")
-    assert both == Change({"k": 1, "l": 2}, precision="float64", paste=("one", "two"))
-    assert combine_changes(("a", "b"), known, "y") == Change()
+    assert both == BackendChange({"k": 1, "l": 2}, precision="float64", user_code=("one", "two"))
+    assert combine_changes(("a", "b"), known, "y") == BackendChange()
     for names in (("a", "c"), ("b", "d")):
         with pytest.raises(Conflict):
             combine_changes(names, known, "x")
@@ -49,15 +49,19 @@ def test_changes_of_one_backend_add_up_and_what_contradicts_is_a_conflict() -> N
 
 def test_a_backend_that_is_replaced_takes_what_its_replacement_is_told() -> None:
     known = {
-        "swap": make("swap", x=Change(instead="z"), z=Change(instead="z")),
-        "own": make("own", x=Change({"k": 1})),
-        "calm": make("calm", z=Change({"calm": True})),
+        "swap": make(
+            "swap",
+            x=BackendChange(replacement_backend="z"),
+            z=BackendChange(replacement_backend="z"),
+        ),
+        "own": make("own", x=BackendChange({"k": 1})),
+        "calm": make("calm", z=BackendChange({"calm": True})),
     }
-    assert combine_changes(("swap", "own", "calm"), known, "x") == Change(
-        {"calm": True}, instead="z"
+    assert combine_changes(("swap", "own", "calm"), known, "x") == BackendChange(
+        {"calm": True}, replacement_backend="z"
     )
-    assert combine_changes(("swap", "own", "calm"), known, "z") == Change(
-        {"calm": True}, instead="z"
+    assert combine_changes(("swap", "own", "calm"), known, "z") == BackendChange(
+        {"calm": True}, replacement_backend="z"
     )
 
 
@@ -75,7 +79,7 @@ class Counted(Search):
 
 def searching(needed: set[str], forbidden: set[str], tmp_path: Path) -> Counted:
     ranks = {"a": 0, "b": 1, "c": 20, "d": 60, "e": 2}
-    known = {name: make(name, rank, x=Change({name: 1})) for name, rank in ranks.items()}
+    known = {name: make(name, rank, x=BackendChange({name: 1})) for name, rank in ranks.items()}
 
     def run(trials: list[Trial]) -> list[Trial]:
         raise AssertionError(trials)

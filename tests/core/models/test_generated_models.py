@@ -15,7 +15,7 @@ from onnx import numpy_helper
 
 from xbackend.errors import ModelError
 from xbackend.models import catalogue
-from xbackend.models.generated import network as generated
+from xbackend.models.generated import model_cache as generated
 from xbackend.models.generated.graph import GraphBuilder, _window
 from xbackend.models.generated.models import R18, R50V2, GeneratedModel
 from xbackend.models.generated.random_numbers import uniform_signed

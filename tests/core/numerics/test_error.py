@@ -7,10 +7,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from xbackend.numerics.blocks import MemoryBlocks, of_tensor
-from xbackend.numerics.error import Accuracy, accuracy, round_bits, worst
+from xbackend.numerics.blocks import MemoryBlocks, blocks_of_tensor
+from xbackend.numerics.float64_error import ErrorMetrics, error_metrics, round_bits, worst_errors
 from xbackend.numerics.floats import FORMATS, FloatFormat, decode
-from xbackend.worker.tensor import Tensor, of
+from xbackend.worker.tensor import Tensor, from_numpy
 
 
 def nearest(layout: FloatFormat, value: float) -> int:
@@ -48,8 +48,11 @@ def test_infinity_and_nan_stay_what_they_are() -> None:
     assert high[2] & 0x7FFF > 0x7F80
 
 
-def _judged(values: list[float], truth: list[float]) -> Accuracy:
-    found = accuracy(of_tensor(of(np.array(values, np.float32))), of_tensor(of(np.array(truth))))
+def _judged(values: list[float], truth: list[float]) -> ErrorMetrics:
+    found = error_metrics(
+        blocks_of_tensor(from_numpy(np.array(values, np.float32))),
+        blocks_of_tensor(from_numpy(np.array(truth))),
+    )
     assert found is not None
     return found
 
@@ -59,7 +62,7 @@ def test_a_tensor_that_is_the_rounded_reference_has_all_bits_and_still_a_distanc
     assert (found.correct_bits, found.max_ulp, found.exact_fraction) == (23, 0, 1.0)
     assert found.max_abs == 2.0**-30
     assert found.relative == pytest.approx(2.0**-30 / np.sqrt(5), rel=1e-6)
-    assert found.bits_by_norm("float32") == 25.0
+    assert found.normwise_bits("float32") == 25.0
 
 
 def test_bits_steps_and_distances_are_those_of_a_hand() -> None:
@@ -68,7 +71,7 @@ def test_bits_steps_and_distances_are_those_of_a_hand() -> None:
     assert (found.correct_bits, found.max_ulp, found.max_abs) == (21, 3, 3 * step)
     assert found.exact_fraction == 0.5
     assert found.relative == pytest.approx(3 * step / np.sqrt(20))
-    norm = found.bits_by_norm("float32")
+    norm = found.normwise_bits("float32")
     assert norm == pytest.approx(22 - np.log2(3) + np.log2(20) / 2)
 
 
@@ -90,7 +93,7 @@ def test_errors_are_summed_over_blocks() -> None:
     truth = np.arange(1.0, count + 1)
     values = truth.astype(np.float32)
     values[-1] += np.float32(0.5)
-    found = accuracy(of_tensor(of(values)), of_tensor(of(truth)))
+    found = error_metrics(blocks_of_tensor(from_numpy(values)), blocks_of_tensor(from_numpy(truth)))
     assert found is not None
     assert (found.max_abs, found.exact_fraction) == (0.5, 1 - 1 / count)
     assert found.relative == pytest.approx(0.5 / np.sqrt((truth**2).sum()))
@@ -98,20 +101,25 @@ def test_errors_are_summed_over_blocks() -> None:
 
 def test_bfloat16_is_judged_in_its_own_format() -> None:
     bits = np.array([0x3F81], np.uint16)  # 1 + 2^-7
-    found = accuracy(of_tensor(Tensor("bfloat16", bits)), of_tensor(of(np.array([1.0]))))
+    found = error_metrics(
+        blocks_of_tensor(Tensor("bfloat16", bits)), blocks_of_tensor(from_numpy(np.array([1.0])))
+    )
     assert found is not None
     assert (found.correct_bits, found.max_ulp, found.max_abs) == (6, 1, 2.0**-7)
 
 
 def test_what_cannot_be_judged_is_not() -> None:
-    whole = of_tensor(of(np.array([1, 2])))
-    single, double = of(np.zeros(2, np.float32)), of(np.zeros(2))
-    assert accuracy(whole, of_tensor(double)) is None
-    assert accuracy(of_tensor(single), of_tensor(single)) is None
-    assert accuracy(MemoryBlocks("float32", (1, 2), single.array), of_tensor(double)) is None
+    whole = blocks_of_tensor(from_numpy(np.array([1, 2])))
+    single, double = from_numpy(np.zeros(2, np.float32)), from_numpy(np.zeros(2))
+    assert error_metrics(whole, blocks_of_tensor(double)) is None
+    assert error_metrics(blocks_of_tensor(single), blocks_of_tensor(single)) is None
+    assert (
+        error_metrics(MemoryBlocks("float32", (1, 2), single.array), blocks_of_tensor(double))
+        is None
+    )
 
 
 def test_the_worst_is_that_of_each_figure() -> None:
-    one, two = Accuracy(3, 9, 0.5, 0.1, 1.0), Accuracy(5, 20, 0.25, None, 0.5)
-    assert worst([one, None, two]) == Accuracy(3, 20, 0.5, None, 0.75)
-    assert worst([None]) is None
+    one, two = ErrorMetrics(3, 9, 0.5, 0.1, 1.0), ErrorMetrics(5, 20, 0.25, None, 0.5)
+    assert worst_errors([one, None, two]) == ErrorMetrics(3, 20, 0.5, None, 0.75)
+    assert worst_errors([None]) is None

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from xbackend.numerics.floats import (
     FORMATS,
     decode,
-    fields,
     is_nan,
-    position,
+    ordinal,
     remaining_precision,
+    split_fields,
     ulp_distance,
 )
 
@@ -59,7 +59,7 @@ def test_decoding_gives_the_number_that_struct_reads(name: str, data: st.DataObj
 def test_bfloat16_is_the_upper_half_of_float32(bits: int) -> None:
     half, whole = FORMATS["bfloat16"], FORMATS["float32"]
     assert is_nan(half, bits) == is_nan(whole, bits << 16)
-    if fields(half, bits).exponent < 255:
+    if split_fields(half, bits).exponent < 255:
         assert decode(half, bits) == decode(whole, bits << 16)
 
 
@@ -87,7 +87,7 @@ def test_what_is_not_finite_cannot_be_decoded(bits: int) -> None:
 
 def test_a_pattern_that_is_too_wide_is_refused() -> None:
     with pytest.raises(ValueError, match="0x10000 is not a bit pattern of float16"):
-        fields(FORMATS["float16"], 0x10000)
+        split_fields(FORMATS["float16"], 0x10000)
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_positions_count_every_pattern_in_the_order_of_its_number(name: str) -> 
     finite = [
         bits for bits in range(1 << 16) if bits & ~layout.sign_mask & 0xFFFF < layout.infinity
     ]
-    ordered = sorted(finite, key=lambda bits: position(layout, bits))
+    ordered = sorted(finite, key=lambda bits: ordinal(layout, bits))
     numbers = [decode(layout, bits) for bits in ordered]
     assert numbers == sorted(numbers)
-    places = [position(layout, bits) for bits in ordered]
+    places = [ordinal(layout, bits) for bits in ordered]
     assert places == list(range(-layout.infinity, layout.infinity))

@@ -14,27 +14,27 @@ from hypothesis import strategies as st
 
 from xbackend.errors import StoreError
 from xbackend.numerics import floats, metrics
-from xbackend.numerics.blocks import Blocks, of_file, of_tensor
-from xbackend.numerics.metrics import Metrics, classes, measure, remaining_precision
-from xbackend.worker.tensor import Tensor, of
+from xbackend.numerics.blocks import TensorBlocks, blocks_of_file, blocks_of_tensor
+from xbackend.numerics.metrics import Metrics, equivalence_classes, measure, remaining_precision
+from xbackend.worker.tensor import Tensor, from_numpy
 
 INT = {"float16": np.uint16, "bfloat16": np.uint16, "float32": np.uint32, "float64": np.uint64}
 
 
-def from_bits(dtype: str, *patterns: int) -> Blocks:
+def from_bits(dtype: str, *patterns: int) -> TensorBlocks:
     """Make a tensor of a float format from bit patterns."""
     array = np.array(patterns, INT[dtype])
-    return of_tensor(Tensor(dtype, array if dtype == "bfloat16" else array.view(dtype)))
+    return blocks_of_tensor(Tensor(dtype, array if dtype == "bfloat16" else array.view(dtype)))
 
 
-def from_numbers(*numbers: float, dtype: str = "float32") -> Blocks:
+def from_numbers(*numbers: float, dtype: str = "float32") -> TensorBlocks:
     """Make a tensor from numbers."""
-    return of_tensor(of(np.array(numbers, dtype)))
+    return blocks_of_tensor(from_numpy(np.array(numbers, dtype)))
 
 
 def test_classes_are_in_the_order_of_first_appearance() -> None:
-    assert classes(["c", "a", "c", "b", "a"]) == [[0, 2], [1, 4], [3]]
-    assert classes([]) == []
+    assert equivalence_classes(["c", "a", "c", "b", "a"]) == [[0, 2], [1, 4], [3]]
+    assert equivalence_classes([]) == []
 
 
 def test_one_last_bit_costs_one_bit_of_precision() -> None:
@@ -109,30 +109,37 @@ def test_float32_differences_are_rounded_to_float64_not_to_float32() -> None:
 def test_integers_count_steps_and_have_no_mantissa(
     dtype: str, first: list[int], second: list[int], steps: int
 ) -> None:
-    tensors = [of_tensor(of(np.array(rows, dtype))) for rows in (first, second)]
+    tensors = [blocks_of_tensor(from_numpy(np.array(rows, dtype))) for rows in (first, second)]
     assert measure(tensors) == Metrics(None, steps, float(steps), 0.5)
     assert remaining_precision(tensors) is None
 
 
 def test_other_shapes_or_dtypes_leave_nothing_to_compare() -> None:
-    row, column = (of_tensor(of(np.zeros(shape, np.float32))) for shape in ((1, 2), (2, 1)))
+    row, column = (
+        blocks_of_tensor(from_numpy(np.zeros(shape, np.float32))) for shape in ((1, 2), (2, 1))
+    )
     assert measure([row, column]) == Metrics(0, None, None, None)
     assert remaining_precision([row, column]) == 0
-    whole = of_tensor(of(np.zeros((1, 2), np.int8)))
+    whole = blocks_of_tensor(from_numpy(np.zeros((1, 2), np.int8)))
     assert measure([row, whole]) == Metrics(None, None, None, None)
 
 
 def test_tensors_without_axes_and_without_elements_are_measured() -> None:
-    scalars = [of_tensor(of(np.array(number, np.float32))) for number in (1.0, 1.5)]
+    scalars = [blocks_of_tensor(from_numpy(np.array(number, np.float32))) for number in (1.0, 1.5)]
     assert measure(scalars) == Metrics(0, 1 << 22, 0.5, 1.0)
-    empty = of_tensor(of(np.zeros((0, 3), np.float16)))
+    empty = blocks_of_tensor(from_numpy(np.zeros((0, 3), np.float16)))
     assert measure([empty, empty]) == Metrics(10, 0, 0.0, 0.0)
     assert remaining_precision([empty, empty]) == 10
 
 
 def test_a_transposed_array_is_read_in_its_own_order() -> None:
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
-    assert measure([of_tensor(of(array.T)), of_tensor(of(array.T.copy()))]).deviating_fraction == 0
+    assert (
+        measure(
+            [blocks_of_tensor(from_numpy(array.T)), blocks_of_tensor(from_numpy(array.T.copy()))]
+        ).deviating_fraction
+        == 0
+    )
 
 
 @st.composite
@@ -229,7 +236,7 @@ def test_integers_are_apart_by_their_highest_and_lowest(data: st.DataObject, dty
     info = np.iinfo(dtype)
     numbers = st.lists(st.integers(int(info.min), int(info.max)), min_size=4, max_size=4)
     rows = data.draw(st.lists(numbers, min_size=2, max_size=5))
-    found = measure([of_tensor(of(np.array(row, dtype))) for row in rows])
+    found = measure([blocks_of_tensor(from_numpy(np.array(row, dtype))) for row in rows])
     steps = max(max(column) - min(column) for column in zip(*rows, strict=True))
     share = sum(len(set(column)) > 1 for column in zip(*rows, strict=True)) / 4
     assert found == Metrics(None, steps, float(steps), share)
@@ -242,7 +249,7 @@ def test_files_are_read_in_blocks_and_memory_does_not_grow_with_them(tmp_path: P
     for name, each in (("one", array), ("two", other)):
         (tmp_path / name).write_bytes(each.tobytes())
     del array, other, each
-    tensors = [of_file(tmp_path / name, "float32", (1 << 22,)) for name in ("one", "two")]
+    tensors = [blocks_of_file(tmp_path / name, "float32", (1 << 22,)) for name in ("one", "two")]
     tracemalloc.start()
     found = measure(tensors)
     _, peak = tracemalloc.get_traced_memory()
@@ -256,13 +263,13 @@ def test_a_file_of_the_wrong_size_is_named(tmp_path: Path) -> None:
     path = tmp_path / "short"
     path.write_bytes(bytes(12))
     with pytest.raises(StoreError, match=r"short holds 12 bytes, which is not float32 \[4\]"):
-        of_file(path, "float32", (4,))
+        blocks_of_file(path, "float32", (4,))
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_named(tmp_path: Path) -> None:
     path = tmp_path / "shrinking"
     path.write_bytes(bytes(16))
-    blocks = of_file(path, "float32", (4,))
+    blocks = blocks_of_file(path, "float32", (4,))
     path.write_bytes(bytes(8))
     with pytest.raises(StoreError, match="shrinking ends before element 4"):
         blocks.bits(0, 4)
@@ -286,7 +293,7 @@ def test_nothing_in_common_is_measured_as_element_by_element(seed: int, scale: f
     for array in (one, two):
         bits = array.view(np.int32).astype(np.int64)
         places.append(np.where(bits < 0, -1 - (bits & 0x7FFF_FFFF), bits))
-    found = measure([of_tensor(of(one)), of_tensor(of(two))])
+    found = measure([blocks_of_tensor(from_numpy(one)), blocks_of_tensor(from_numpy(two))])
     assert found.max_ulp == int(np.abs(places[0] - places[1]).max())
     assert found.max_abs == float(np.abs(one.astype(np.float64) - two.astype(np.float64)).max())
     assert found.deviating_fraction == np.mean(one.view(np.int32) != two.view(np.int32))

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from xbackend.numerics import floats
-from xbackend.numerics.blocks import Blocks, of_file, of_tensor
+from xbackend.numerics.blocks import TensorBlocks, blocks_of_file, blocks_of_tensor
 from xbackend.numerics.partition import partition
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 
 def by_bytes(arrays: list[np.ndarray]) -> tuple[tuple[int, ...], ...]:
@@ -21,8 +21,8 @@ def by_bytes(arrays: list[np.ndarray]) -> tuple[tuple[int, ...], ...]:
     return tuple(map(tuple, found.values()))
 
 
-def blocks(arrays: list[np.ndarray]) -> list[Blocks]:
-    return [of_tensor(of(array)) for array in arrays]
+def blocks(arrays: list[np.ndarray]) -> list[TensorBlocks]:
+    return [blocks_of_tensor(from_numpy(array)) for array in arrays]
 
 
 def drawn(dtype: str, count: int, size: int) -> list[np.ndarray]:
@@ -68,18 +68,18 @@ def test_shared_bits_are_those_of_the_scalar_oracle() -> None:
         for other in [[int(x) for x in each] for each in patterns]
     )
     found = partition(blocks([each.view(np.float32) for each in patterns]))
-    assert found.shared == expected
+    assert found.shared_bits == expected
     assert found.remaining_precision == min(expected)
 
 
 def test_integers_share_no_mantissa_and_other_shapes_no_bit() -> None:
     ints = [np.array([1, 2], np.int8), np.array([1, 3], np.int8)]
-    assert partition(blocks(ints)).shared == (None, None)
+    assert partition(blocks(ints)).shared_bits == (None, None)
     assert partition(blocks(ints)).remaining_precision is None
     odd = [np.float32([1, 2]), np.float32([[1, 2]]), np.float64([1, 2]), ints[0]]
     found = partition(blocks(odd))
     assert found.classes == ((0,), (1,), (2,), (3,))
-    assert found.shared == (23, 0, 0, None)
+    assert found.shared_bits == (23, 0, 0, None)
 
 
 def test_files_are_partitioned_like_arrays(tmp_path: Path) -> None:
@@ -87,5 +87,5 @@ def test_files_are_partitioned_like_arrays(tmp_path: Path) -> None:
     paths = [tmp_path / str(place) for place in range(6)]
     for path, array in zip(paths, arrays, strict=True):
         path.write_bytes(array.tobytes())
-    files = [of_file(path, "float32", (70_000,)) for path in paths]
+    files = [blocks_of_file(path, "float32", (70_000,)) for path in paths]
     assert partition(files) == partition(blocks(arrays))

@@ -13,8 +13,8 @@ from onnx.reference import ReferenceEvaluator
 
 from xbackend.converters import onnx_to_zeroed
 from xbackend.errors import UsageError
-from xbackend.numerics.zeroing import has_bits, zero_bits
-from xbackend.plugins.converter import Request
+from xbackend.numerics.zeroing import has_low_mantissa_bits, zero_mantissa_bits
+from xbackend.plugins.converter import ConversionRequest
 
 ULP = 2.0**-23
 
@@ -56,26 +56,26 @@ def hard() -> Any:
 def test_bits_are_zeroed_as_fractions_are_rounded(hard: Any, rounding: str) -> None:
     for bits in (1, 2, 5, 12, 22):
         wanted = [by_scalars(float(each), bits, rounding) for each in hard]
-        assert zero_bits(hard, bits, rounding).tolist() == wanted
+        assert zero_mantissa_bits(hard, bits, rounding).tolist() == wanted
 
 
 def test_infinities_and_nan_stay_and_other_formats_too() -> None:
     odd = np.array([np.inf, -np.inf, np.nan], np.float32)
-    assert zero_bits(odd, 20).view(np.uint32).tolist() == odd.view(np.uint32).tolist()
+    assert zero_mantissa_bits(odd, 20).view(np.uint32).tolist() == odd.view(np.uint32).tolist()
     wide = np.array([1 / 3])
-    assert zero_bits(wide, 20) is wide
-    assert not has_bits(odd, 23)
+    assert zero_mantissa_bits(wide, 20) is wide
+    assert not has_low_mantissa_bits(odd, 23)
 
 
 def test_the_sign_of_zero_stays() -> None:
-    assert zero_bits(np.float32([-0.0]), 9).view(np.uint32).tolist() == [1 << 31]
+    assert zero_mantissa_bits(np.float32([-0.0]), 9).view(np.uint32).tolist() == [1 << 31]
 
 
 def convert(tmp_path: Path, model: onnx.ModelProto, **options: Any) -> onnx.ModelProto:
     """Run the converter in this process."""
     source = tmp_path / "source.onnx"
     onnx.save(model, source)
-    request = Request(source, "onnx", "onnx-zeroed", tmp_path, options=options)
+    request = ConversionRequest(source, "onnx", "onnx-zeroed", tmp_path, options=options)
     onnx_to_zeroed.convert(request)
     return onnx.load(tmp_path / "model.onnx")
 
@@ -102,7 +102,7 @@ def test_the_graphs_arithmetic_is_the_operation_on_bits(
     model = convert(tmp_path, summing(np.zeros_like(hard)), activations=bits, rounding=rounding)
     evaluator = ReferenceEvaluator(model)
     (found,) = evaluator.run(["sum"], {"x": hard})
-    wanted = zero_bits(hard + np.float32(0), bits, rounding)
+    wanted = zero_mantissa_bits(hard + np.float32(0), bits, rounding)
     assert found.view(np.uint32).tolist() == wanted.view(np.uint32).tolist()
 
 

@@ -12,15 +12,15 @@ import pytest
 from xbackend.commands.main import main
 from xbackend.errors import UsageError, XbackendError
 from xbackend.platforms import arm, platform, setup_arm
-from xbackend.platforms.arm import Core, cpuinfo
+from xbackend.platforms.arm import ArmProcessor, cpuinfo
 from xbackend.platforms.emulated import read_listing
 from xbackend.platforms.parse import expand_platforms, parse_platform
 from xbackend.platforms.sysroot import find_sysroot, sysroots_folder
-from xbackend.worker.fingerprint import from_linux, microarchitecture
+from xbackend.worker.fingerprint import microarchitecture, parse_cpuinfo
 from xbackend.worker.job import Job
 from xbackend.worker.main import _mislabelled
 
-A72 = Core(midr=0x410FD083, hwcap=0x8FB, hwcap2=0)
+A72 = ArmProcessor(midr=0x410FD083, hwcap=0x8FB, hwcap2=0)
 """Cortex-A72 r0p3 as QEMU 7.2 emulates it: MIDR_EL1, AT_HWCAP, AT_HWCAP2."""
 
 APT_GET = """#!/bin/sh
@@ -124,9 +124,9 @@ def test_cpuinfo_is_what_linux_says_of_that_processor():
     ],
 )
 def test_the_fingerprint_names_the_microarchitecture(midr, name):
-    text = cpuinfo(Core(midr, 0x2, 0), 1)
+    text = cpuinfo(ArmProcessor(midr, 0x2, 0), 1)
     fields = dict(line.split(":", 1) for line in text.splitlines() if line)
-    seen = from_linux({key.strip(): value.strip() for key, value in fields.items()})
+    seen = parse_cpuinfo({key.strip(): value.strip() for key, value in fields.items()})
     assert microarchitecture(seen) == name
     assert seen.flags == ("asimd",)
 
@@ -318,10 +318,10 @@ def test_the_fleet_of_arm_is_emulated_arm():
 
 def test_a_framework_that_the_set_up_lacks_is_known_beforehand(ready):
     found = parse_platform("qemu-arm:cortex-a72")
-    assert found.offers(("onnxruntime",))
-    assert found.offers(("nothing", "tflite_runtime"))
-    assert found.offers(())
-    assert not found.offers(("torch",))
+    assert found.may_provide(("onnxruntime",))
+    assert found.may_provide(("nothing", "tflite_runtime"))
+    assert found.may_provide(())
+    assert not found.may_provide(("torch",))
 
 
 JOB = Job("b", "a:B", {}, "", {}, (), "layers", "", "", emulator="TCGTCGTCGTCG", machine="aarch64")

@@ -14,7 +14,7 @@ from onnx import helper
 
 SPEC = '''\
 """A fake backend whose Softmax an emulator cannot be trusted with."""
-from xbackend.worker.contract import BackendSpec, Unfaithful
+from xbackend.worker.contract import BackendSpec, UnfaithfulOperators
 
 SOFT = BackendSpec(
     word="soft",
@@ -23,7 +23,7 @@ SOFT = BackendSpec(
     modules=(),
     distributions=(),
     formats={"float32": "graph"},
-    unfaithful=(Unfaithful(("Softmax",), "This fake was made so."),),
+    unfaithful=(UnfaithfulOperators(("Softmax",), "This fake was made so."),),
 )
 '''
 ADAPTER = '''\
@@ -32,7 +32,7 @@ import os
 import numpy as np
 from xbackend.worker.contract import Backend, Session
 from xbackend.worker.graph import read_graph
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 def softmax(x):
     y = np.exp(x) / np.exp(x).sum()
@@ -57,13 +57,13 @@ class Walk(Session):
 
     def run(self, inputs):
         values = self.values(inputs)
-        return {value.name: of(values[value.name]) for value in self.graph.outputs}
+        return {value.name: from_numpy(values[value.name]) for value in self.graph.outputs}
 
     def tap(self, inputs, wanted):
         values = self.values(inputs)
         for name in self.taps:
             if name in wanted:
-                yield name, of(values[name])
+                yield name, from_numpy(values[name])
 
 class Adapter(Backend):
     def versions(self):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from xbackend.comparison.comparison import threshold_failures
-from xbackend.platforms.evidence import in_words
+from xbackend.platforms.emulation_doubt import join_names
 from xbackend.reports import csv as csv_report
 from xbackend.reports import cumulative, dendrogram, html, machines, markdown, terminal
 from xbackend.testing.store_builder import StoreBuilder
@@ -226,5 +226,5 @@ def test_thresholds_are_about_bits_wherever_they_come_from(softmax: StoreBuilder
 
 
 def test_names_are_joined_as_a_sentence_has_them() -> None:
-    assert in_words(["2", "3", "5"]) == "2, 3 and 5"
-    assert in_words(["Gelu"]) == "Gelu"
+    assert join_names(["2", "3", "5"]) == "2, 3 and 5"
+    assert join_names(["Gelu"]) == "Gelu"

@@ -19,7 +19,7 @@ MODULE = '''
 """Converters that append their target to the file, and count how often they ran."""
 import os
 from pathlib import Path
-from xbackend.plugins.converter import Result, WeightReport
+from xbackend.plugins.converter import ConversionResult, WeightReport
 from xbackend.errors import ModelError
 
 def convert(request):
@@ -36,7 +36,7 @@ def convert(request):
     (request.output / "m.txt").write_text(text + ">" + request.target_format)
     notes = {"inputs": request.inputs and request.inputs.name, "options": dict(request.options)}
     notes["hub"] = request.hub and (request.hub / "m.txt").read_text()
-    return Result("m.txt", WeightReport(("w",), ()), notes=notes)
+    return ConversionResult("m.txt", WeightReport(("w",), ()), notes=notes)
 '''
 
 
@@ -54,7 +54,7 @@ def world(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(folder))
     specs = []
     monkeypatch.setattr(registry, "converters", lambda: specs)
-    monkeypatch.setattr(registry, "converter_state", lambda: str(specs))
+    monkeypatch.setattr(registry, "converters_digest", lambda: str(specs))
 
     def builder(text="model", store="store", **changes):
         source = tmp_path / "model.a"

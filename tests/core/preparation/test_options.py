@@ -16,7 +16,7 @@ from xbackend.preparation.converter_options import (
     parse_options,
     reject_unused_options,
 )
-from xbackend.store.cohort import sections
+from xbackend.store.cohort import cohorts
 from xbackend.store.records import Run
 
 
@@ -97,6 +97,6 @@ def run_of(name: str, conversion: str | None) -> Run:
 
 def test_two_kinds_are_never_compared_as_one() -> None:
     unsigned = "onnx_to_int8.weight=uint8"
-    found = sections([run_of("1", None), run_of("2", unsigned), run_of("3", unsigned)], ())
-    assert [[run.id for run in section.runs] for section in found] == [["1"], ["2", "3"]]
-    assert [section.group.get("conversion") for section in found] == [None, unsigned]
+    found = cohorts([run_of("1", None), run_of("2", unsigned), run_of("3", unsigned)], ())
+    assert [[run.id for run in cohort.runs] for cohort in found] == [["1"], ["2", "3"]]
+    assert [cohort.group.get("conversion") for cohort in found] == [None, unsigned]

@@ -18,7 +18,7 @@ from xbackend.preparation.saturation import (
 )
 from xbackend.worker.artifact import Artifact, Layer
 from xbackend.worker.graph import Graph, Node
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 Array = np.ndarray[Any, Any]
 
@@ -44,10 +44,10 @@ def qdq_graph(operator: str, weights: Array, activation: str) -> Graph:
 
 def _graph(nodes: tuple[Node, ...], weights: Array, activation: str) -> Graph:
     constants = {
-        "w": of(weights),
-        "v": of(np.zeros((), weights.dtype)),
-        "z": of(np.full((), 3, activation)),
-        "s": of(np.float32([1]).reshape(())),
+        "w": from_numpy(weights),
+        "v": from_numpy(np.zeros((), weights.dtype)),
+        "z": from_numpy(np.full((), 3, activation)),
+        "s": from_numpy(np.float32([1]).reshape(())),
     }
     return Graph(13, (), (), constants, nodes)
 

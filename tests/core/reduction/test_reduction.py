@@ -20,7 +20,7 @@ from xbackend.errors import XbackendError
 from xbackend.numerics.metrics import Metrics
 from xbackend.reduction.reduction import first_divergent_layer
 from xbackend.testing.store_builder import StoreBuilder
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 Command = Callable[..., Any]
 PAIR = ("--backends", "good,bad")
@@ -52,7 +52,7 @@ def _check(folder: Path) -> None:
     assert other.item() == 1 + 2 * 2.0**-23
     document = json.loads((folder / "difference.json").read_text())
     assert document["metrics"]["max_ulp"] == 2
-    assert document["sides"]["b"]["outputs"]["b"]["digest"] == of(other).digest()
+    assert document["sides"]["b"]["outputs"]["b"]["digest"] == from_numpy(other).digest()
     assert document["files"].keys() == {
         "README.md", "expected_a.npz", "expected_b.npz", "inputs.npz", "model.onnx",
     }  # fmt: skip

@@ -23,7 +23,7 @@ from xbackend.reduction.reproducer import (
     simplifications,
     split_outputs,
 )
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 Array = np.ndarray[Any, Any]
 
@@ -56,7 +56,7 @@ def _compute(model: onnx.ModelProto, inputs: Mapping[str, Any]) -> dict[str, Arr
 def _case(node: onnx.NodeProto, x: Array, **weights: Array) -> Reproducer:
     model = _model([node], {"x": x}, weights)
     y = _compute(model, {"x": x})["y"]
-    return extract(model, "y", {"x": of(x)}, TensorType("float32", y.shape))
+    return extract(model, "y", {"x": from_numpy(x)}, TensorType("float32", y.shape))
 
 
 def _conv() -> Reproducer:
@@ -170,7 +170,9 @@ def test_a_window_computes_what_the_network_does() -> None:
     x, w = _numbers(2), _numbers(2)
     model = _model(CHAIN, {"x": x}, {"w": w})
     a = np.maximum(x, 0)
-    case = extract(model, "c", {"a": of(a), "x": of(x)}, TensorType("float32", (2,)))
+    case = extract(
+        model, "c", {"a": from_numpy(a), "x": from_numpy(x)}, TensorType("float32", (2,))
+    )
     assert [node.op_type for node in case.model.graph.node] == ["Mul", "Add"]
     assert set(case.inputs) == {"a"}
     assert np.array_equal(_compute(case.model, case.inputs)["c"], a * w + a)

@@ -12,7 +12,7 @@ from xbackend.errors import StoreError, UsageError
 from xbackend.store.store import Store, open_store
 from xbackend.worker import objects
 from xbackend.worker.objects import write_object, write_tensor
-from xbackend.worker.tensor import Tensor, of
+from xbackend.worker.tensor import Tensor, from_numpy
 
 SHA256_OF_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 """FIPS 180-2, appendix B.1."""
@@ -32,13 +32,13 @@ def test_an_object_lies_under_its_sha256(store):
 
 
 def test_a_tensor_is_little_endian_whatever_its_byte_order(store):
-    row = write_tensor(str(store.folder), of(np.array([1, 2], ">u2")))
+    row = write_tensor(str(store.folder), from_numpy(np.array([1, 2], ">u2")))
     assert store.read_object(row["digest"]) == b"\x01\x00\x02\x00"
 
 
 def test_a_tensor_comes_back_with_dtype_shape_and_bits(store):
     row = write_tensor(str(store.folder), Tensor("bfloat16", np.array([[0x3F80]], np.uint16)))
-    back = store.tensor(row)
+    back = store.read_tensor(row)
     assert (back.dtype, back.shape, back.array[0, 0]) == ("bfloat16", (1, 1), 0x3F80)
 
 
@@ -128,7 +128,7 @@ def test_writers_with_the_same_process_number_do_not_meet(tmp_path, monkeypatch)
 
     def write(data):
         monkeypatch.setattr(objects, "_serial", itertools.count())
-        objects.write_whole(path, data)
+        objects.write_atomic(path, data)
 
     def meanwhile(temporary, target):
         monkeypatch.setattr(os, "replace", rename)

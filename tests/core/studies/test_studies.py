@@ -12,8 +12,8 @@ import pytest
 from xbackend.execution.execute import ExecutionContext
 from xbackend.execution.progress import ProgressLines
 from xbackend.execution.request import RunRequest
+from xbackend.store.query import Query, select
 from xbackend.store.records import Run
-from xbackend.store.selection import Query, select
 from xbackend.studies.catalogue import find
 from xbackend.studies.configuration import SIZES, shipped
 from xbackend.studies.placement import summarise_placement

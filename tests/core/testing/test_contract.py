@@ -12,7 +12,7 @@ from xbackend.testing.contract import BackendContract
 from xbackend.testing.small_models import SmallModel, small_model
 from xbackend.worker.artifact import Artifact, ValueInfo
 from xbackend.worker.contract import BackendSpec, Session, Setting, SettingValue, Unsupported
-from xbackend.worker.tensor import Tensor, of
+from xbackend.worker.tensor import Tensor, from_numpy
 
 Values = dict[str, np.ndarray]
 Fault = Callable[["KnowingSession"], None]
@@ -33,13 +33,13 @@ class KnowingSession(Session):
         if self.greedy:
             inputs["x"].array[...] = 0
         self.values[self.output] = self.values[self.output] + np.float32(self.drift)
-        return {self.output: of(self.values[self.output])}
+        return {self.output: from_numpy(self.values[self.output])}
 
     def tap(
         self, inputs: Mapping[str, Tensor], wanted: Collection[str]
     ) -> Iterator[tuple[str, Tensor]]:
         chosen = self.taps if self.all_taps else [name for name in self.taps if name in wanted]
-        return ((name, of(self.values[name])) for name in chosen)
+        return ((name, from_numpy(self.values[name])) for name in chosen)
 
 
 def wrong_value(session: KnowingSession) -> None:

@@ -15,7 +15,7 @@ from xbackend.testing.expected_failures import (
 from xbackend.testing.onnx_suite import compare
 from xbackend.testing.operators import HUB_OPERATORS
 from xbackend.testing.suite_cases import CaseData, SuiteCase, light_models, node_cases
-from xbackend.worker.tensor import Tensor, of
+from xbackend.worker.tensor import Tensor, from_numpy
 
 
 @pytest.fixture(scope="module")
@@ -91,16 +91,16 @@ def data(array: np.ndarray) -> CaseData:
 
 def test_outputs_within_the_tolerance_and_equal_nans_are_close() -> None:
     expected = np.array([1, np.nan, np.inf], np.float32)
-    compare(data(expected), {"y": of(expected * np.float32(1.0009))}, 1e-3, 0)
+    compare(data(expected), {"y": from_numpy(expected * np.float32(1.0009))}, 1e-3, 0)
 
 
 @pytest.mark.parametrize(
     ("actual", "words"),
     [
-        (of(np.array([1.01, 2], np.float32)), "differs in 1 of 2 elements"),
-        (of(np.array([1, 2], np.float64)), "is float64, not float32"),
-        (of(np.array([[1, 2]], np.float32)), r"is \(1, 2\), not \(2,\)"),
-        (of(np.array([np.nan, 2], np.float32)), "differs in 1 of 2 elements"),
+        (from_numpy(np.array([1.01, 2], np.float32)), "differs in 1 of 2 elements"),
+        (from_numpy(np.array([1, 2], np.float64)), "is float64, not float32"),
+        (from_numpy(np.array([[1, 2]], np.float32)), r"is \(1, 2\), not \(2,\)"),
+        (from_numpy(np.array([np.nan, 2], np.float32)), "differs in 1 of 2 elements"),
     ],
 )
 def test_other_outputs_are_not(actual: Tensor, words: str) -> None:

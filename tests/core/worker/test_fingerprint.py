@@ -12,13 +12,19 @@ import pytest
 
 from xbackend.worker import gpu, libraries
 from xbackend.worker.cpuid import Processor
-from xbackend.worker.fingerprint import BIT_CHANGING, hardware, inside, microarchitecture, software
+from xbackend.worker.fingerprint import (
+    BIT_CHANGING,
+    hardware,
+    loaded_components,
+    microarchitecture,
+    software,
+)
 
 ROOT = Path(__file__).parents[3]
 INSIDE = """
 import json, numpy
-from xbackend.worker.fingerprint import inside
-print(json.dumps(inside()))
+from xbackend.worker.fingerprint import loaded_components
+print(json.dumps(loaded_components()))
 """
 
 
@@ -35,7 +41,7 @@ has_openblas = pytest.mark.skipif(
 
 @has_openblas
 def test_openblas_tells_the_version_that_numpy_was_built_with():
-    found = inside()
+    found = loaded_components()
     built = _blas()["version"].split(".")[:3]
     assert found["versions"]["openblas"].split(".")[:3] == built
     assert any("openblas" in name for name in found["libraries"])
@@ -62,16 +68,16 @@ def test_math_libraries_are_found_among_all_that_a_process_has_loaded(tmp_path):
         "7f04-7f05 r-xp 00000000 fe:00 14 /usr/lib/libmount.so.1\n"
         "7ffd-7ffe rw-p 00000000 00:00 0 [stack]\n"
     )
-    found = libraries.loaded(str(maps))
+    found = libraries.loaded_libraries(str(maps))
     assert found == ["/opt/with space/libcudnn.so.9", "/usr/lib/libm.so.6"]
-    assert libraries.names(found) == ["libcudnn.so.9", "libm.so.6"]
-    assert libraries.loaded(str(tmp_path / "none")) == []
+    assert libraries.file_names(found) == ["libcudnn.so.9", "libm.so.6"]
+    assert libraries.loaded_libraries(str(tmp_path / "none")) == []
 
 
 def test_a_library_that_does_not_say_is_passed_over(tmp_path):
     broken = tmp_path / "libopenblas.so"
     broken.write_bytes(b"no library")
-    assert libraries.versions([str(broken), "/nowhere/libm.so.6"]) == {}
+    assert libraries.library_versions([str(broken), "/nowhere/libm.so.6"]) == {}
 
 
 @pytest.fixture
@@ -89,12 +95,12 @@ def driver(tmp_path):
 
 
 def test_gpus_and_their_driver_are_read_from_linux(driver):
-    told = gpu.listed(str(driver))
+    told = gpu.list_gpus(str(driver))
     assert told == {"gpus": ["NVIDIA H100 PCIe", "NVIDIA A100"], "gpu_driver": "550.54.15"}
 
 
 def test_a_machine_without_gpus_tells_none(tmp_path):
-    assert gpu.listed(str(tmp_path)) == {"gpus": [], "gpu_driver": ""}
+    assert gpu.list_gpus(str(tmp_path)) == {"gpus": [], "gpu_driver": ""}
 
 
 class Nvml:
@@ -128,7 +134,7 @@ class Nvml:
 
 def test_the_driver_tells_the_memory_of_gpus():
     nvml = Nvml()
-    assert gpu.asked(nvml) == {
+    assert gpu.query_gpus(nvml) == {
         "gpus": ["NVIDIA H100", "NVIDIA A100"],
         "gpu_driver": "550.54.15",
         "gpu_memory_bytes": [80 << 30, 40 << 30],
@@ -137,8 +143,8 @@ def test_the_driver_tells_the_memory_of_gpus():
 
 
 def test_a_driver_that_does_not_start_tells_nothing():
-    assert gpu.asked(Nvml(status=999)) == {}
-    assert gpu.asked(ctypes.CDLL(None)) == {}
+    assert gpu.query_gpus(Nvml(status=999)) == {}
+    assert gpu.query_gpus(ctypes.CDLL(None)) == {}
 
 
 def test_the_cores_are_those_that_the_process_may_use():

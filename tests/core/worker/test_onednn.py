@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from xbackend.worker.onednn import told, within
+from xbackend.worker.onednn import is_within_isa_limit, isa_from_log
 
 SAID = (
     ("Intel SSE4.1", "sse41"),
@@ -16,15 +16,17 @@ SAID = (
 
 @pytest.mark.parametrize(("place", "said"), list(enumerate(said for said, _ in SAID)))
 def test_a_set_is_within_itself_and_those_that_came_later(place: int, said: str) -> None:
-    assert [within(said, most) for _, most in SAID] == [at >= place for at in range(len(SAID))]
+    assert [is_within_isa_limit(said, most) for _, most in SAID] == [
+        at >= place for at in range(len(SAID))
+    ]
 
 
 def test_extensions_beyond_a_set_are_not_within_it_nor_is_what_is_not_known() -> None:
-    assert not within("Intel AVX-512 with Intel DL Boost", "avx512_core")
-    assert not within("", "avx2")
+    assert not is_within_isa_limit("Intel AVX-512 with Intel DL Boost", "avx512_core")
+    assert not is_within_isa_limit("", "avx2")
 
 
 def test_the_instructions_are_read_out_of_a_log() -> None:
     log = "onednn_verbose,v1,info,oneDNN v3.10.2\nonednn_verbose,v1,info,cpu,isa:Intel AVX2 \nx\n"
-    assert told(log) == "Intel AVX2"
-    assert told("onednn_verbose,info,gpu") == ""
+    assert isa_from_log(log) == "Intel AVX2"
+    assert isa_from_log("onednn_verbose,info,gpu") == ""

@@ -2,49 +2,49 @@
 
 from __future__ import annotations
 
-from xbackend.plugins.mitigation import Change, Mitigation
+from xbackend.plugins.mitigation import BackendChange, Mitigation
 
 ALL = (
     Mitigation(
         name="deterministic",
         what="ask the framework for deterministic kernels",
         changes={
-            "tf": Change(
+            "tf": BackendChange(
                 {"deterministic_ops": True},
-                paste=("tf.config.experimental.enable_op_determinism()",),
+                user_code=("tf.config.experimental.enable_op_determinism()",),
             ),
-            "torch": Change(
+            "torch": BackendChange(
                 {"deterministic_algorithms": True},
-                paste=("torch.use_deterministic_algorithms(True)",),
+                user_code=("torch.use_deterministic_algorithms(True)",),
             ),
-            "ort": Change(
-                {"deterministic": True}, paste=("options.use_deterministic_compute = True",)
+            "ort": BackendChange(
+                {"deterministic": True}, user_code=("options.use_deterministic_compute = True",)
             ),
         },
-        lacks={"tflite": "TensorFlow Lite has no such switch."},
+        unavailable={"tflite": "TensorFlow Lite has no such switch."},
         family="determinism",
     ),
     Mitigation(
         name="no-tf32",
         what="no TensorFloat-32 on GPUs",
         changes={
-            "tf": Change(
+            "tf": BackendChange(
                 {"tf32": False},
-                needs={"device": "gpu"},
-                paste=("tf.config.experimental.enable_tensor_float_32_execution(False)",),
+                required_settings={"device": "gpu"},
+                user_code=("tf.config.experimental.enable_tensor_float_32_execution(False)",),
             ),
-            "torch": Change(
+            "torch": BackendChange(
                 {"tf32": "off"},
-                needs={"device": "cuda"},
-                paste=(
+                required_settings={"device": "cuda"},
+                user_code=(
                     "torch.backends.cudnn.allow_tf32 = False",
                     "torch.backends.cuda.matmul.allow_tf32 = False",
                 ),
             ),
-            "ort": Change(
+            "ort": BackendChange(
                 {"tf32": False},
-                needs={"provider": "cuda"},
-                paste=('providers=[("CUDAExecutionProvider", {"use_tf32": "0"})]',),
+                required_settings={"provider": "cuda"},
+                user_code=('providers=[("CUDAExecutionProvider", {"use_tf32": "0"})]',),
             ),
         },
         family="determinism",
@@ -53,10 +53,10 @@ ALL = (
         name="cudnn-deterministic",
         what="only deterministic algorithms of cuDNN",
         changes={
-            "torch": Change(
+            "torch": BackendChange(
                 {"cudnn_deterministic": True},
-                needs={"device": "cuda"},
-                paste=("torch.backends.cudnn.deterministic = True",),
+                required_settings={"device": "cuda"},
+                user_code=("torch.backends.cudnn.deterministic = True",),
             ),
         },
         family="determinism",
@@ -65,15 +65,15 @@ ALL = (
         name="fixed-search",
         what="no search for the fastest convolution on GPUs",
         changes={
-            "torch": Change(
+            "torch": BackendChange(
                 {"cudnn_benchmark": False},
-                needs={"device": "cuda"},
-                paste=("torch.backends.cudnn.benchmark = False",),
+                required_settings={"device": "cuda"},
+                user_code=("torch.backends.cudnn.benchmark = False",),
             ),
-            "ort": Change(
+            "ort": BackendChange(
                 {"conv_algo_search": "default"},
-                needs={"provider": "cuda"},
-                paste=(
+                required_settings={"provider": "cuda"},
+                user_code=(
                     'providers=[("CUDAExecutionProvider", {"cudnn_conv_algo_search": "DEFAULT"})]',
                 ),
             ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xbackend.plugins.mitigation import Change, Mitigation
+from xbackend.plugins.mitigation import BackendChange, Mitigation
 
 LEVEL = "options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.{}"
 
@@ -22,7 +22,7 @@ def _level(rank: int, level: str) -> Mitigation:
     return Mitigation(
         name=f"optimization-{level}",
         what=f"ONNX Runtime rewrites the graph up to the level '{level}' only",
-        changes={"ort": Change({"optimization": level}, paste=lines)},
+        changes={"ort": BackendChange({"optimization": level}, user_code=lines)},
         family="optimization",
         rank=rank,
     )
@@ -33,21 +33,24 @@ def _without(optimizer: str) -> Mitigation:
     return Mitigation(
         name=f"without-{optimizer}",
         what=f"ONNX Runtime leaves its optimiser {optimizer} out",
-        changes={"ort": Change({"disabled_optimizers": optimizer}, paste=lines)},
+        changes={"ort": BackendChange({"disabled_optimizers": optimizer}, user_code=lines)},
         family="optimizers",
     )
 
 
 def _mode(name: str, what: str, word: str, mode: str, line: str) -> Mitigation:
     return Mitigation(
-        name=name, what=what, changes={word: Change({"mode": mode}, paste=(line,))}, family="mode"
+        name=name,
+        what=what,
+        changes={word: BackendChange({"mode": mode}, user_code=(line,))},
+        family="mode",
     )
 
 
 def _delegate(name: str, what: str, delegate: str, kind: str, rank: int) -> Mitigation:
     line = f"Interpreter(path, experimental_op_resolver_type=OpResolverType.{kind})"
-    change = Change(
-        {"delegate": delegate}, threads=1 if delegate == "reference" else 0, paste=(line,)
+    change = BackendChange(
+        {"delegate": delegate}, threads=1 if delegate == "reference" else 0, user_code=(line,)
     )
     return Mitigation(name, what, {"tflite": change}, family="delegate", rank=rank)
 
@@ -57,8 +60,10 @@ ALL = (
         name="no-onednn",
         what="no kernels of oneDNN",
         changes={
-            "tf": Change({"onednn": "off"}, paste=("export TF_ENABLE_ONEDNN_OPTS=0",)),
-            "torch": Change({"mkldnn": False}, paste=("torch.backends.mkldnn.enabled = False",)),
+            "tf": BackendChange({"onednn": "off"}, user_code=("export TF_ENABLE_ONEDNN_OPTS=0",)),
+            "torch": BackendChange(
+                {"mkldnn": False}, user_code=("torch.backends.mkldnn.enabled = False",)
+            ),
         },
         family="kernels",
         rank=1,
@@ -67,9 +72,9 @@ ALL = (
         name="no-prepacking",
         what="ONNX Runtime does not repack weights for its kernels",
         changes={
-            "ort": Change(
+            "ort": BackendChange(
                 {"prepacking": False},
-                paste=('options.add_session_config_entry("session.disable_prepacking", "1")',),
+                user_code=('options.add_session_config_entry("session.disable_prepacking", "1")',),
             )
         },
         family="kernels",
@@ -79,8 +84,8 @@ ALL = (
         name="cpu-capability-default",
         what="PyTorch's own kernels without AVX2 and AVX-512",
         changes={
-            "torch": Change(
-                {"cpu_capability": "default"}, paste=("export ATEN_CPU_CAPABILITY=default",)
+            "torch": BackendChange(
+                {"cpu_capability": "default"}, user_code=("export ATEN_CPU_CAPABILITY=default",)
             )
         },
         family="instructions",
@@ -90,7 +95,9 @@ ALL = (
         name="onednn-sse41",
         what="oneDNN with SSE4.1 only",
         changes={
-            word: Change({"onednn_isa": "sse41"}, paste=("export ONEDNN_MAX_CPU_ISA=sse41",))
+            word: BackendChange(
+                {"onednn_isa": "sse41"}, user_code=("export ONEDNN_MAX_CPU_ISA=sse41",)
+            )
             for word in ("tf", "torch")
         },
         family="instructions",
@@ -100,7 +107,9 @@ ALL = (
         name="mkl-compatible",
         what="MKL's branch that all processors have",
         changes={
-            "torch": Change({"mkl_cbwr": "COMPATIBLE"}, paste=("export MKL_CBWR=COMPATIBLE",)),
+            "torch": BackendChange(
+                {"mkl_cbwr": "COMPATIBLE"}, user_code=("export MKL_CBWR=COMPATIBLE",)
+            ),
         },
         family="instructions",
         rank=1,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xbackend.plugins.mitigation import Change, Mitigation
+from xbackend.plugins.mitigation import BackendChange, Mitigation
 
 STORED = "TensorFlow Lite has no {} arithmetic on CPUs: it can only store weights in it."
 
@@ -15,11 +15,11 @@ def _cast(name: str, what: str, rank: int) -> Mitigation:
         name=name,
         what=what,
         changes={
-            "tf": Change(precision=name, paste=tf),
-            "torch": Change(precision=name, paste=torch),
-            "ort": Change(precision=name, paste=ort),
+            "tf": BackendChange(precision=name, user_code=tf),
+            "torch": BackendChange(precision=name, user_code=torch),
+            "ort": BackendChange(precision=name, user_code=ort),
         },
-        lacks={"tflite": STORED.format(name)},
+        unavailable={"tflite": STORED.format(name)},
         family="precision",
         rank=rank,
     )

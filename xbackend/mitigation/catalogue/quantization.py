@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xbackend.plugins.mitigation import Change, Circumstances, Mitigation
+from xbackend.plugins.mitigation import BackendChange, Mitigation, MitigationContext
 
 QUANTIZER = "onnx_to_int8"
 FLOAT_ONLY = "The executor of the ONNX graph has no integer operators in this framework."
@@ -26,16 +26,16 @@ def _scheme(rank: int, name: str, what: str, options: dict[str, object]) -> Miti
     told = "".join(f" --option {QUANTIZER}.{key}={_text(v)}" for key, v in options.items())
     line = f"xbackend convert model.onnx --to onnx-int8{told}"
     chosen = {QUANTIZER: options} if options else {}
-    changes = {"ort": Change(precision="int8", options=chosen, paste=(line,))}
+    changes = {"ort": BackendChange(precision="int8", options=chosen, user_code=(line,))}
     lacks = dict.fromkeys(("tf", "torch"), FLOAT_ONLY) if not options else {}
     if not options:
         flat = "xbackend convert MODEL --to tflite-int8"
-        changes["tflite"] = Change(precision="int8", paste=(flat,))
+        changes["tflite"] = BackendChange(precision="int8", user_code=(flat,))
     return Mitigation(
         name=name,
         what=f"int8: {what}",
         changes=changes,
-        lacks=lacks,
+        unavailable=lacks,
         family="int8",
         rank=8 + (rank > 0),
     )
@@ -46,10 +46,10 @@ def _text(value: object) -> str:
 
 
 def _exact() -> Mitigation:
-    change = Change(
-        instead="fixed",
+    change = BackendChange(
+        replacement_backend="fixed",
         precision="int8",
-        paste=("xbackend run MODEL --backends fixed --precision int8",),
+        user_code=("xbackend run MODEL --backends fixed --precision int8",),
     )
     return Mitigation(
         name="int8-exact",
@@ -64,20 +64,22 @@ def _int16x8(formats: frozenset[str]) -> Mitigation:
     """Give TensorFlow Lite's activations 16 bits; who is told depends on what the model is in."""
     converter = "keras_to_tflite" if formats & KERAS_FORMATS else "onnx_to_tflite"
     line = f"xbackend convert MODEL --to tflite-int8 --option {converter}.activation=int16"
-    change = Change(precision="int8", options={converter: {"activation": "int16"}}, paste=(line,))
+    change = BackendChange(
+        precision="int8", options={converter: {"activation": "int16"}}, user_code=(line,)
+    )
     return Mitigation(
         name="int16x8",
         what="int8 weights, activations of 16 bits",
         changes={"tflite": change},
-        lacks=dict.fromkeys(("tf", "torch"), FLOAT_ONLY),
+        unavailable=dict.fromkeys(("tf", "torch"), FLOAT_ONLY),
         family="int8",
         rank=9,
     )
 
 
-def mitigations(circumstances: Circumstances) -> Iterator[Mitigation]:
+def mitigations(context: MitigationContext) -> Iterator[Mitigation]:
     """Yield every kind."""
     for place, (name, kind) in enumerate(QUANTIZATION_SCHEMES.items()):
         yield _scheme(place, name, *kind)
-    yield _int16x8(circumstances.formats)
+    yield _int16x8(context.formats)
     yield _exact()

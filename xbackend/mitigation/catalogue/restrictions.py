@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xbackend.plugins.mitigation import EVERY, Change, Circumstances, Mitigation
+from xbackend.plugins.mitigation import EVERY, BackendChange, Mitigation, MitigationContext
 
 ORT_HAS_NO_ISA_SETTING = (
     "ONNX Runtime chooses kernels by the processor's flags and has no setting for it; "
@@ -15,17 +15,17 @@ TFLITE_HAS_NO_ISA_SETTING = (
 )
 
 
-def mitigations(circumstances: Circumstances) -> Iterator[Mitigation]:
+def mitigations(context: MitigationContext) -> Iterator[Mitigation]:
     """Yield what these platforms allow."""
     yield _one_thread()
-    yield _common_isa(circumstances.flags)
+    yield _common_isa(context.flags)
     yield _flat_graph()
     yield _canonical()
     yield Mitigation(
         name="batch-of-one",
         what="one sample in each inference",
         changes={},
-        lacks={EVERY: "xbackend infers samples one at a time already: it is no change here."},
+        unavailable={EVERY: "xbackend infers samples one at a time already: it is no change here."},
         family="freedom",
     )
 
@@ -43,7 +43,7 @@ def _one_thread() -> Mitigation:
     return Mitigation(
         name="one-thread",
         what="one thread instead of several",
-        changes={word: Change(threads=1, paste=paste) for word, paste in lines.items()},
+        changes={word: BackendChange(threads=1, user_code=paste) for word, paste in lines.items()},
         family="freedom",
     )
 
@@ -70,23 +70,23 @@ def _common_isa(flags: frozenset[str]) -> Mitigation:
         line = f"export ONEDNN_MAX_CPU_ISA={most}"
         more = (line, f"export ATEN_CPU_CAPABILITY={own}", "export MKL_CBWR=COMPATIBLE")
         limited = {"onednn_isa": most, "cpu_capability": own, "mkl_cbwr": "COMPATIBLE"}
-        changes["tf"] = Change({"onednn_isa": most}, paste=(line,))
-        changes["torch"] = Change(limited, paste=more)
+        changes["tf"] = BackendChange({"onednn_isa": most}, user_code=(line,))
+        changes["torch"] = BackendChange(limited, user_code=more)
     return Mitigation(
         name="lowest-instructions",
         what="no instructions but those that all platforms have",
         changes=changes,
-        lacks=lacks,
+        unavailable=lacks,
         family="freedom",
         rank=2,
     )
 
 
 def _canonical() -> Mitigation:
-    change = Change(
-        instead="fixed",
+    change = BackendChange(
+        replacement_backend="fixed",
         precision="float32",
-        paste=("xbackend run MODEL --backends fixed --precision float32",),
+        user_code=("xbackend run MODEL --backends fixed --precision float32",),
     )
     return Mitigation(
         name="canonical",
@@ -99,7 +99,7 @@ def _canonical() -> Mitigation:
 
 def _flat_graph() -> Mitigation:
     lines = ("xbackend convert MODEL --to tflite", 'Interpreter("MODEL.tflite")')
-    change = Change(instead="tflite", paste=lines)
+    change = BackendChange(replacement_backend="tflite", user_code=lines)
     return Mitigation(
         name="flat-graph",
         what="the flat graph in TensorFlow Lite instead of the framework",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from xbackend.numerics.zeroing import MANTISSA
-from xbackend.plugins.mitigation import Change, Circumstances, Mitigation
+from xbackend.plugins.mitigation import BackendChange, Mitigation, MitigationContext
 
 FLOAT_BACKENDS = ("tf", "ort", "torch", "tflite")
 DEFAULT_BITS = {
@@ -26,7 +26,7 @@ MIN_TRUNCATED_BITS = 2
 NO_MANTISSA = "Integers have no mantissa."
 
 
-def mitigations(circumstances: Circumstances) -> Iterator[Mitigation]:
+def mitigations(context: MitigationContext) -> Iterator[Mitigation]:
     """Yield a mitigation for each number of bits, each rounding and each of the four."""
     for family in FAMILIES:
         for bits in range(1, MANTISSA):
@@ -43,14 +43,14 @@ def _mitigation(family: str, bits: int) -> Mitigation:
         name=f"{family}-{bits}",
         what=f"the last {bits} mantissa bits of {where} are {how}",
         changes=dict.fromkeys(FLOAT_BACKENDS, change),
-        lacks={"fixed": NO_MANTISSA},
+        unavailable={"fixed": NO_MANTISSA},
         family=family,
         rank=10 + bits,
         default=bits in DEFAULT_BITS.get(family, ()),
     )
 
 
-def _change(verb: str, what: str, bits: int) -> Change:
+def _change(verb: str, what: str, bits: int) -> BackendChange:
     rounding = "nearest" if verb == "round" else "zero"
     every = what == "all"
     options = {
@@ -59,13 +59,13 @@ def _change(verb: str, what: str, bits: int) -> Change:
         "rounding": rounding,
     }
     rewritten = options["weights"] or options["activations"]
-    return Change(
+    return BackendChange(
         options={"onnx_to_zeroed": options} if rewritten else {},
         rewrite="onnx-zeroed" if rewritten else "",
         zero_inputs=bits if every or what == "inputs" else 0,
         rounding=rounding,
-        zeroed=bits if options["activations"] else 0,
-        paste=_paste(what, bits, rounding, options),
+        expected_zero_bits=bits if options["activations"] else 0,
+        user_code=_paste(what, bits, rounding, options),
     )
 
 
@@ -75,7 +75,7 @@ def _paste(what: str, bits: int, rounding: str, options: dict[str, object]) -> t
     )
     model = () if what == "inputs" else (f"xbackend convert model.onnx --to onnx-zeroed {chosen}",)
     code = (
-        "from xbackend.numerics.zeroing import zero_bits",
+        "from xbackend.numerics.zeroing import zero_mantissa_bits",
         f'x = zero_bits(x, {bits}, "{rounding}")',
     )
     return (*model, *(code if what in ("inputs", "all") else ()))

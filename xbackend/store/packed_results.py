@@ -18,7 +18,7 @@ SIZE = 32
 
 
 @dataclass(frozen=True)
-class Template:
+class ResultsTemplate:
     """What runs that recorded alike share: all that they say of tensors but the digests."""
 
     text: str
@@ -67,10 +67,10 @@ class Template:
 
 
 @dataclass(frozen=True)
-class Packed(Sequence[Record]):
+class PackedResults(Sequence[Record]):
     """The results of a run, made into records only where one is looked at."""
 
-    template: Template
+    template: ResultsTemplate
     digests: bytes
     """One digest after the other, in the template's order."""
     extras: tuple[Record, ...]
@@ -111,7 +111,7 @@ class Packed(Sequence[Record]):
         return self.digests[place * SIZE : (place + 1) * SIZE].hex()
 
 
-def pack(results: Sequence[Record]) -> Packed:
+def pack_results(results: Sequence[Record]) -> PackedResults:
     """Take results apart into what runs share and what is each run's own.
 
     Raises ValueError where a digest is not 64 hexadecimal digits.
@@ -120,24 +120,24 @@ def pack(results: Sequence[Record]) -> Packed:
     data = bytes.fromhex("".join(digests))
     if any(len(digest) != 2 * SIZE for digest in digests) or data.hex() != "".join(digests):
         raise ValueError("A digest is not a SHA-256.")
-    return Packed(_template(results), data, tuple(map(_extra, results)))
+    return PackedResults(_template(results), data, tuple(map(_extra, results)))
 
 
-def digests_of(results: Sequence[Record]) -> tuple[Template, bytes]:
+def results_key(results: Sequence[Record]) -> tuple[ResultsTemplate, bytes]:
     """Return what tells results apart by their bits; a digest that is none stands for itself."""
-    if isinstance(results, Packed):
+    if isinstance(results, PackedResults):
         return results.template, results.digests
     try:
-        packed = pack(results)
+        packed = pack_results(results)
     except ValueError:
         found = (hashlib.sha256(str(row["digest"]).encode()) for row in _tensors(results))
         return _template(results), b"".join(each.digest() for each in found)
     return packed.template, packed.digests
 
 
-def extra_of(results: Sequence[Record], sample: str) -> Mapping[str, Any]:
+def extra_of_sample(results: Sequence[Record], sample: str) -> Mapping[str, Any]:
     """Return what a run says of one sample besides its tensors."""
-    if isinstance(results, Packed):
+    if isinstance(results, PackedResults):
         return results.extras[results.template.names.index(sample)]
     return next(result for result in results if str(result["input"]) == sample)
 
@@ -148,8 +148,10 @@ def _tensors(results: Sequence[Record]) -> Iterator[Record]:
             yield from result.get(kind, ())
 
 
-def _template(results: Sequence[Record]) -> Template:
-    return Template(json.dumps([_shell(result) for result in results], separators=(",", ":")))
+def _template(results: Sequence[Record]) -> ResultsTemplate:
+    return ResultsTemplate(
+        json.dumps([_shell(result) for result in results], separators=(",", ":"))
+    )
 
 
 def _shell(result: Record) -> Record:

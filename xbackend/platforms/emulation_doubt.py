@@ -13,7 +13,7 @@ Digests = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Reliance:
+class EmulationDoubt:
     """What of the classes of outputs rests on emulated operators."""
 
     unsafe: tuple[str, ...] = ()
@@ -24,20 +24,20 @@ class Reliance:
     """Numbers, from 1, of the classes that nothing but such operators tells from another one."""
 
 
-NOTHING = Reliance()
+NO_DOUBT = EmulationDoubt()
 
 
-def rely(
+def assess_emulation(
     eqcs: Sequence[Sequence[str]], runs: Sequence[Run], samples: Sequence[str] | None = None
-) -> Reliance:
+) -> EmulationDoubt:
     """Return what of the classes of the outputs of some samples, or of all, rests on emulation.
 
     A class does if all its runs are unsafe and no evidence sets it apart from a class before it,
-    or from one with a run that is safe. For what is evidence see `parting`.
+    or from one with a run that is safe. For what is evidence see `first_proven_difference`.
     """
-    unsafe = [run for run in runs if is_unsafe(run)]
+    unsafe = [run for run in runs if has_unsafe_output(run)]
     if not unsafe:
-        return NOTHING
+        return NO_DOUBT
     traces = {run.id: _Trace(run) for run in runs}
     doubtful = {run.id for run in unsafe}
     found: list[int] = []
@@ -49,23 +49,28 @@ def rely(
         )
         if doubtful.issuperset(ids) and not all(_apart(ids, o, traces, samples) for o in others):
             found.append(number)
-    return Reliance(
+    return EmulationDoubt(
         unsafe=tuple(run.id for run in unsafe),
-        operators=operators_of(unsafe),
+        operators=unsafe_operators(unsafe),
         classes=tuple(found),
     )
 
 
-def provable(runs: Sequence[Run], samples: Sequence[str] | None = None) -> list[tuple[int, ...]]:
+def proven_classes(
+    runs: Sequence[Run], samples: Sequence[str] | None = None
+) -> list[tuple[int, ...]]:
     """Return the places of runs by class, where only a proof sets two runs apart.
 
-    A run joins the first class from no member of which it is proved to differ, see `parting`.
+    A run joins the first class from no member of which it is proved to differ, see
+    `first_proven_difference`.
     """
     traces = [_Trace(run) for run in runs]
     found: list[list[int]] = []
     for place, trace in enumerate(traces):
         for members in found:
-            if all(_parting(traces[other], trace, samples) is None for other in members):
+            if all(
+                _first_proven_difference(traces[other], trace, samples) is None for other in members
+            ):
                 members.append(place)
                 break
         else:
@@ -73,49 +78,53 @@ def provable(runs: Sequence[Run], samples: Sequence[str] | None = None) -> list[
     return [tuple(members) for members in found]
 
 
-def is_unsafe(run: Run) -> bool:
+def has_unsafe_output(run: Run) -> bool:
     """Tell whether an output of a run comes from an emulated operator that is not faithful."""
-    names = run.unsafe
+    names = run.emulation_unsafe
     return bool(names) and any(
         row["name"] in names for result in run.results for row in result["outputs"]
     )
 
 
-def operators_of(runs: Sequence[Run]) -> tuple[str, ...]:
+def unsafe_operators(runs: Sequence[Run]) -> tuple[str, ...]:
     """Return the operators that make runs unsafe, as they are first met."""
     return tuple(dict.fromkeys(name for run in runs for name in _reasons(run)))
 
 
-def resting(eqcs: Sequence[Sequence[str]], reliance: Reliance) -> frozenset[str]:
+def doubtful_run_ids(
+    eqcs: Sequence[Sequence[str]], emulation_doubt: EmulationDoubt
+) -> frozenset[str]:
     """Return the ids of the runs whose class rests on emulated operators alone."""
-    return frozenset(name for number in reliance.classes for name in eqcs[number - 1])
+    return frozenset(name for number in emulation_doubt.classes for name in eqcs[number - 1])
 
 
-def in_words(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     """Return names as a sentence has them.
 
-    >>> in_words(["Gelu", "Softmax", "Sqrt"]), in_words(["Softmax"])
+    >>> join_names(["Gelu", "Softmax", "Sqrt"]), join_names(["Softmax"])
     ('Gelu, Softmax and Sqrt', 'Softmax')
     """
     *rest, last = names
     return f"{', '.join(rest)} and {last}" if rest else last
 
 
-def parting(one: Run, other: Run, samples: Sequence[str] | None = None) -> str | None:
+def first_proven_difference(
+    one: Run, other: Run, samples: Sequence[str] | None = None
+) -> str | None:
     """Return the first tensor in graph order that proves a difference of two runs, None without.
 
     It has other bits in the two runs on some sample, and either it comes from no unfaithful
     operator in any of them; or a faithful operator computed it from tensors that have the same
     bits in both, so that what went before cannot be the cause.
     """
-    return _parting(_Trace(one), _Trace(other), samples)
+    return _first_proven_difference(_Trace(one), _Trace(other), samples)
 
 
 class _Trace:
     """What a run recorded, by sample and name."""
 
     def __init__(self, run: Run) -> None:
-        self.unsafe = run.unsafe
+        self.unsafe = run.emulation_unsafe
         self.unfaithful = frozenset(_reasons(run))
         self.layers = {str(row["tap"]): row for row in run.layers}
         self.samples = {str(result["input"]): _digests(result) for result in run.results}
@@ -144,11 +153,15 @@ def _apart(
 ) -> bool:
     """Tell whether any run of one class is proved to differ from any of another."""
     return any(
-        _parting(traces[one], traces[other], samples) is not None for one in ids for other in others
+        _first_proven_difference(traces[one], traces[other], samples) is not None
+        for one in ids
+        for other in others
     )
 
 
-def _parting(one: _Trace, other: _Trace, samples: Sequence[str] | None) -> str | None:
+def _first_proven_difference(
+    one: _Trace, other: _Trace, samples: Sequence[str] | None
+) -> str | None:
     shared = [name for name in one.samples if name in other.samples]
     pairs = [
         (one.samples[name], other.samples[name])

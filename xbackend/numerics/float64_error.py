@@ -22,7 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.numerics.blocks import Bits, Blocks, element_count, numbers, unsigned
+from xbackend.numerics.blocks import (
+    Bits,
+    TensorBlocks,
+    element_count,
+    unsigned_dtype,
+    view_as_numbers,
+)
 from xbackend.numerics.floats import FORMATS, FloatFormat
 from xbackend.numerics.metrics import measure
 
@@ -35,7 +41,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class Accuracy:
+class ErrorMetrics:
     """How far a tensor is from its float64 reference."""
 
     correct_bits: int
@@ -49,34 +55,34 @@ class Accuracy:
     exact_fraction: float
     """Share of the elements that are the rounded reference, bit for bit, 0..1."""
 
-    def bits_by_norm(self, dtype: str) -> float | None:
+    def normwise_bits(self, dtype: str) -> float | None:
         """Return -log2 of the relative error, at most two more than the format's mantissa has.
 
         That is about what rounding every element correctly gives: an error of 0.29 ULP in the mean.
 
-        >>> Accuracy(22, 1, 1e-7, 2.0**-20, 0.5).bits_by_norm("float32")
+        >>> ErrorMetrics(22, 1, 1e-7, 2.0**-20, 0.5).normwise_bits("float32")
         20.0
         """
         if self.relative is None:
             return None
-        most = most_bits(dtype)
+        most = max_normwise_bits(dtype)
         return min(most, -math.log2(self.relative)) if self.relative else most
 
 
-def most_bits(dtype: str) -> float:
+def max_normwise_bits(dtype: str) -> float:
     """Return the bits by norm of a tensor that is as good as its format can be.
 
-    >>> most_bits("float32")
+    >>> max_normwise_bits("float32")
     25.0
     """
     return float(FORMATS[dtype].mantissa_bits + 2)
 
 
 @dataclass(frozen=True)
-class Rounded:
+class RoundedBlocks:
     """A float64 tensor as another format holds it, rounded once, block by block."""
 
-    wide: Blocks
+    wide: TensorBlocks
     dtype: str
 
     @property
@@ -97,25 +103,25 @@ def round_bits(values: Array, dtype: str) -> Bits:
     """
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         if dtype != "bfloat16":
-            return np.ascontiguousarray(values.astype(dtype)).view(unsigned(dtype))
+            return np.ascontiguousarray(values.astype(dtype)).view(unsigned_dtype(dtype))
         narrow = _on_grid(values, FORMATS[dtype]).astype(np.float32)
     high: Bits = (narrow.view(np.uint32) >> np.uint32(16)).astype(np.uint16)
     return high
 
 
-def _on_grid(values: Array, layout: FloatFormat) -> Array:
+def _on_grid(values: Array, float_format: FloatFormat) -> Array:
     """Round to the numbers of a format, without the bounds of its exponent above.
 
     Division by a power of two is exact, so this rounds once; by way of float32 it would be twice.
     """
     _, exponents = np.frexp(values)
-    lowest = 2 - layout.bias
-    step = np.maximum(exponents, lowest) - 1 - layout.mantissa_bits
+    lowest = 2 - float_format.bias
+    step = np.maximum(exponents, lowest) - 1 - float_format.mantissa_bits
     grid: Array = np.ldexp(np.rint(np.ldexp(values, -step)), step)
     return np.where(np.isfinite(values), grid, values)
 
 
-def accuracy(tensor: Blocks, reference: Blocks) -> Accuracy | None:
+def error_metrics(tensor: TensorBlocks, reference: TensorBlocks) -> ErrorMetrics | None:
     """Return how near a tensor is to the reference, read in blocks.
 
     None where there is nothing to say: integers, a reference that is not float64, other shapes.
@@ -124,13 +130,13 @@ def accuracy(tensor: Blocks, reference: Blocks) -> Accuracy | None:
         return None
     if tuple(tensor.shape) != tuple(reference.shape):
         return None
-    metrics = measure([tensor, Rounded(reference, tensor.dtype)])
-    errors = _Errors()
+    metrics = measure([tensor, RoundedBlocks(reference, tensor.dtype)])
+    errors = _ErrorAccumulator()
     for start in range(0, element_count(tensor), BLOCK):
         stop = min(start + BLOCK, element_count(tensor))
-        values = numbers(tensor.dtype, tensor.bits(start, stop)).astype(np.float64)
+        values = view_as_numbers(tensor.dtype, tensor.bits(start, stop)).astype(np.float64)
         errors.add(values, reference.bits(start, stop).view(WIDE))
-    return Accuracy(
+    return ErrorMetrics(
         correct_bits=metrics.remaining_precision or 0,
         max_ulp=metrics.max_ulp,
         max_abs=_finite(errors.largest),
@@ -139,7 +145,7 @@ def accuracy(tensor: Blocks, reference: Blocks) -> Accuracy | None:
     )
 
 
-class _Errors:
+class _ErrorAccumulator:
     """What was seen of the differences so far, block after block."""
 
     def __init__(self) -> None:
@@ -170,7 +176,7 @@ def _finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def worst(found: Iterable[Accuracy | None]) -> Accuracy | None:
+def worst_errors(found: Iterable[ErrorMetrics | None]) -> ErrorMetrics | None:
     """Return the worst of each figure over several tensors; None among them stays None.
 
     None as a whole where no tensor could be judged. Of what is exact it is the mean.
@@ -178,7 +184,7 @@ def worst(found: Iterable[Accuracy | None]) -> Accuracy | None:
     known = [each for each in found if each is not None]
     if not known:
         return None
-    return Accuracy(
+    return ErrorMetrics(
         correct_bits=min(each.correct_bits for each in known),
         max_ulp=_most([each.max_ulp for each in known]),
         max_abs=_most([each.max_abs for each in known]),

@@ -18,15 +18,15 @@ CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 """Without it PyTorch refuses deterministic products on a GPU."""
 
 
-def turn(settings: Settings) -> torch.device:
+def apply(settings: Settings) -> torch.device:
     """Put every switch where the settings want it and return the device.
 
     Raises Unsupported where a setting cannot take effect. The switches are the process's own.
     """
     _refuse_unknown(settings)
     device = _device(str(settings["device"]))
-    _turn_threads(int(settings["threads"]))
-    _turn_cuda(settings, device)
+    _set_threads(int(settings["threads"]))
+    _set_cuda(settings, device)
     if settings["deterministic_algorithms"] and device.type == "cuda":
         os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")
     deterministic = bool(settings["deterministic_algorithms"])
@@ -80,7 +80,7 @@ def _device(name: str) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device())
 
 
-def _turn_threads(threads: int) -> None:
+def _set_threads(threads: int) -> None:
     """Set both thread pools; that between operations only once in a process, as PyTorch allows.
 
     Inference does not use the latter: its size is recorded, and binding in a fresh process.
@@ -94,7 +94,7 @@ def _turn_threads(threads: int) -> None:
                 raise
 
 
-def _turn_cuda(settings: Settings, device: torch.device) -> None:
+def _set_cuda(settings: Settings, device: torch.device) -> None:
     """Turn what only a GPU has; each is put back to PyTorch's own default where not asked for."""
     tf32 = settings["tf32"]
     asked = [key for key in ("cudnn_benchmark", "cudnn_deterministic") if settings[key]]

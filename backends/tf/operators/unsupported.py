@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Form = Callable[[Node, Mapping[str, Tensor]], Optional[str]]
 
 
-def check(graph: Graph, known: Mapping[str, object]) -> None:
+def check_supported(graph: Graph, known: Mapping[str, object]) -> None:
     """Raise Unsupported naming every operator, or form of one, that cannot be executed."""
     missing = {_name(node) for node in graph.nodes if not _is_known(node, known)}
     if missing:

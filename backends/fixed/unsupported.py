@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from xbackend.worker.graph import Graph, Node
 
 
-def refuse(graph: Graph, precision: str) -> None:
+def check_supported(graph: Graph, precision: str) -> None:
     """Raise Unsupported for a graph with operators or formats that there are not.
 
     In int8 that is a product of floats too, which is no judge of what multiplies integers.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from xbackend.worker.contract import Unfaithful
+from xbackend.worker.contract import UnfaithfulOperators
 from xbackend.worker.fingerprint import TCG
 
 Record = dict[str, Any]
@@ -21,7 +21,7 @@ UNKNOWN = "operators that are not known"
 """What a run's tensors rest on where nothing is known of its graph."""
 
 
-def marked(record: Record, rules: Sequence[Unfaithful]) -> Record:
+def mark_emulated(record: Record, rules: Sequence[UnfaithfulOperators]) -> Record:
     """Return a run's record with what an emulator may have spoilt; others as they are.
 
     `emulation_unsafe` names tensors, outputs among them, in graph order. `emulation_reasons`
@@ -40,7 +40,7 @@ def marked(record: Record, rules: Sequence[Unfaithful]) -> Record:
     met = {row["operator"] for row in layers}
     return {
         **record,
-        "emulation_unsafe": downstream(layers, reasons, _recorded(record)),
+        "emulation_unsafe": tainted_tensors(layers, reasons, _recorded(record)),
         "emulation_reasons": {name: why for name, why in reasons.items() if name in met},
     }
 
@@ -50,7 +50,7 @@ def is_emulated(hardware: Mapping[str, Any]) -> bool:
     return hardware.get("hypervisor") == TCG and hardware.get("machine", X86[0]) in X86
 
 
-def unfaithful_operators(record: Record, rules: Iterable[Unfaithful]) -> dict[str, str]:
+def unfaithful_operators(record: Record, rules: Iterable[UnfaithfulOperators]) -> dict[str, str]:
     """Return the operators that cannot be trusted under a run's settings, with the reason."""
     settings = {**record["settings"], "precision": record["precision"]}
     flags = set(record["hardware"].get("flags", ()))
@@ -64,7 +64,7 @@ def unfaithful_operators(record: Record, rules: Iterable[Unfaithful]) -> dict[st
     return found
 
 
-def downstream(
+def tainted_tensors(
     layers: Iterable[Mapping[str, Any]], operators: Iterable[str], recorded: Iterable[str] = ()
 ) -> list[str]:
     """Return the tensors that such an operator computes, or that are computed from such a tensor.
@@ -74,7 +74,7 @@ def downstream(
 
     >>> rows = [("s", "Softmax", ["x"]), ("c", "Conv", ["x"]), ("a", "Add", ["s", "c"])]
     >>> layers = [dict(zip(("tap", "operator", "inputs"), row)) for row in rows]
-    >>> downstream(layers, {"Softmax"})
+    >>> tainted_tensors(layers, {"Softmax"})
     ['s', 'a']
     """
     suspects = set(operators)
@@ -91,8 +91,8 @@ def downstream(
     return list(found)
 
 
-def witnesses(
-    layers: Iterable[Mapping[str, Any]], rules: Iterable[Unfaithful], precision: str
+def last_faithful_tensors(
+    layers: Iterable[Mapping[str, Any]], rules: Iterable[UnfaithfulOperators], precision: str
 ) -> list[str]:
     """Return the last tensors that are safe by any rules, where outputs may not be.
 
@@ -100,7 +100,7 @@ def witnesses(
 
     >>> rows = [("c", "Conv", ["x"]), ("s", "Softmax", ["c"])]
     >>> layers = [dict(zip(("tap", "operator", "inputs"), row)) for row in rows]
-    >>> witnesses(layers, [Unfaithful(("Softmax",), "why")], "float32")
+    >>> last_faithful_tensors(layers, [UnfaithfulOperators(("Softmax",), "why")], "float32")
     ['c']
     """
     known = list(layers)
@@ -110,7 +110,7 @@ def witnesses(
         if precision in rule.where.get("precision", (precision,))
         for operator in rule.operators
     }
-    spoilt = set(downstream(known, suspects))
+    spoilt = set(tainted_tensors(known, suspects))
     read = {name for row in known if row["tap"] in spoilt for name in row.get("inputs") or ()}
     return [row["tap"] for row in known if row["tap"] in read and row["tap"] not in spoilt]
 

@@ -57,7 +57,7 @@ def window_of(node: Node, spatial: Sequence[int], kernel: Sequence[int]) -> Wind
     return Window(tuple(kernel), strides, dilations, begins, ends, extents)
 
 
-def positions(window: Window) -> Iterator[Tuple[Tuple[int, ...], Tuple[slice, ...]]]:
+def kernel_positions(window: Window) -> Iterator[Tuple[Tuple[int, ...], Tuple[slice, ...]]]:
     """Yield each element of the kernel and the index of what it sees in a padded (N, C, …)."""
     whole = (slice(None), slice(None))
     for place in product(*(range(extent) for extent in window.kernel)):

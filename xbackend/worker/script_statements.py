@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 INFIX = {"Add": "+", "Div": "/", "Mul": "*", "Sub": "-"}
 
 
-def statements(
+def node_statements(
     graph: Graph, settings: Settings, simple: Mapping[str, str], writers: Writers
 ) -> List[str]:
     """Return a statement for each node, over a dict `v` of values by name.

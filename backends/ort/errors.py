@@ -32,7 +32,7 @@ UNTYPED = re.compile(r"^Type Error: Type 'tensor\((?:double|float16|bfloat16)\)'
 """What it says of a float format that an operator did not have in the model's opset."""
 
 
-def refusal(error: Exception, precision: str) -> Exception:
+def translate_error(error: Exception, precision: str) -> Exception:
     """Return the exception to raise for one that a session was not opened with.
 
     `Unsupported` where ONNX Runtime lacks a kernel, operator or opset; else one of the same class.
