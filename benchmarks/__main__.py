@@ -30,18 +30,18 @@ BENCHMARKS = {
 }
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- begin table -->", "<!-- end table -->"
-LEAST_ROUNDS = 5
+MIN_ROUNDS = 5
 
 
 def main() -> int:
     """Run what is asked for, print a table; exit status 1 if a limit is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"of {', '.join(BENCHMARKS)}; default: all")
-    parser.add_argument("--rounds", type=int, default=LEAST_ROUNDS, help="at least 5")
+    parser.add_argument("--rounds", type=int, default=MIN_ROUNDS, help="at least 5")
     parser.add_argument("--write", action="store_true", help="put the table into README.md")
     options = parser.parse_args()
     unknown = set(options.names) - set(BENCHMARKS)
-    if unknown or options.rounds < LEAST_ROUNDS:
+    if unknown or options.rounds < MIN_ROUNDS:
         parser.error(f"unknown: {unknown}" if unknown else "--rounds must be 5 or more")
     ratios: list[Ratio] = []
     for name in options.names or BENCHMARKS:

@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.differ import measure
-from xbackend.grouping import Digests, Sample, members
-from xbackend.index import read_runs
-from xbackend.partition import partition
-from xbackend.section import sections
-from xbackend.store import Store
+from xbackend.comparison.equivalence import Digests, SampleDigests, members
+from xbackend.numerics.metrics import measure
+from xbackend.numerics.partition import partition
+from xbackend.store.cohort import cohorts
+from xbackend.store.index import read_runs
+from xbackend.store.store import Store
 
 from .distances import FEWER, MANY, Array, blocks
-from .timing import Ratio, ratio, take_turns
+from .timing import Ratio, ratio, time_interleaved
 
 PAIRWISE, READING, SECONDS = 1 / 100, 3.0, 2.0
 MANTISSA = 23
@@ -30,7 +30,7 @@ POOL = 8
 """Different digests of each tap."""
 
 
-def many() -> list[Array]:
+def many_arrays() -> list[Array]:
     """Return 75 arrays of 10^6 float32 that differ in their last three bits, all from another."""
     generator = np.random.default_rng(0)
     first = generator.standard_normal(FEWER, np.float32)
@@ -44,10 +44,10 @@ def compare_classes(rounds: int) -> list[Ratio]:
     In seconds of the processor, as the pairs take minutes, in which a machine is never quiet; and
     the pairs once.
     """
-    arrays = many()
+    arrays = many_arrays()
     tensors = blocks(*arrays)
     flat = [array.view(np.uint32) for array in arrays]
-    seconds = take_turns(
+    seconds = time_interleaved(
         {
             "read": lambda: [np.bitwise_or.reduce(bits) for bits in flat],
             "both": partial(partition, tensors),
@@ -108,10 +108,10 @@ def compare_digests(rounds: int) -> list[Ratio]:
         first = time.process_time() - started
         time.sleep(2.5)  # records this young are not kept in the index
         read_runs(store)
-        expected = by_dictionary(store)
+        expected = group_with_dict(store)
         assert group_all(store) == expected
-        seconds = take_turns(
-            {"index": partial(group_all, store), "records": partial(by_dictionary, store)},
+        seconds = time_interleaved(
+            {"index": partial(group_all, store), "records": partial(group_with_dict, store)},
             rounds,
             time.process_time,
         )
@@ -166,16 +166,16 @@ Classes = dict[str, list[list[int]]]
 
 def group_all(store: Store) -> Classes:
     """Return the classes of every tensor, as a comparison gets them."""
-    (section,) = sections(read_runs(store), ())
-    sample = Digests(section.runs).sample("0")
+    (cohort,) = cohorts(read_runs(store), ())
+    sample = Digests(cohort.runs).sample("0")
     return {name: _lists(sample, name) for name in (*sample.taps, *sample.outputs)}
 
 
-def _lists(sample: Sample, name: str) -> list[list[int]]:
+def _lists(sample: SampleDigests, name: str) -> list[list[int]]:
     return [places.tolist() for places in members(sample.labels(name))]
 
 
-def by_dictionary(store: Store) -> Classes:
+def group_with_dict(store: Store) -> Classes:
     """Return the same by hand: every record parsed, every digest put into a dictionary."""
     found: dict[str, dict[str, list[int]]] = {}
     for number, record in enumerate(store.runs()):

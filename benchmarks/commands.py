@@ -19,7 +19,7 @@ import onnx
 
 from xbackend.models.catalogue import builtin
 
-from .timing import Ratio, ratio, take_turns
+from .timing import Ratio, ratio, time_interleaved
 
 MODEL = "cifar10-small"
 WORDS = ("tf", "ort", "torch", "tflite", "fixed")
@@ -107,7 +107,7 @@ def _repeatedly(run: Callable[[], None]) -> None:
 
 def compare_help(rounds: int) -> list[Ratio]:
     """Measure how long the command line takes to say what it can."""
-    seconds = take_turns(
+    seconds = time_interleaved(
         {
             "ours": partial(_repeatedly, partial(run, [*_command(), "--help"])),
             "bare": partial(
@@ -125,7 +125,7 @@ def compare_one(rounds: int) -> list[Ratio]:
     """Measure a run of one backend, with a store that knows the model and with a new one."""
     with scratch() as place:
         fresh = count()
-        seconds = take_turns(
+        seconds = time_interleaved(
             {
                 "bare": partial(place.bare, "ort"),
                 "warm": partial(place.ours, ["ort"], "warm"),
@@ -149,7 +149,7 @@ def compare_one(rounds: int) -> list[Ratio]:
 def compare_five(rounds: int) -> list[Ratio]:
     """Measure a run of all backends, and the bare scripts of all, two at a time."""
     with scratch() as place:
-        seconds = take_turns(
+        seconds = time_interleaved(
             {
                 "bare": partial(place.all_bare, WORDS),
                 "ours": partial(place.ours, WORDS, "warm"),

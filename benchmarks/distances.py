@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.blocks import MemoryBlocks, of_tensor
-from xbackend.differ import measure, remaining_precision
-from xbackend.worker.tensor import of
+from xbackend.numerics.blocks import MemoryBlocks, blocks_of_tensor
+from xbackend.numerics.metrics import measure, remaining_precision
+from xbackend.worker.tensor import from_numpy
 
-from .timing import Ratio, ratio, take_turns
+from .timing import Ratio, ratio, time_interleaved
 
 ELEMENTS = 1 << 26
 MANY, FEWER = 75, 10**6
@@ -35,7 +35,7 @@ def pairs(elements: int = ELEMENTS) -> dict[str, tuple[Array, Array]]:
 
 def blocks(*arrays: Array) -> list[MemoryBlocks]:
     """Wrap arrays for the differ."""
-    return [of_tensor(of(array)) for array in arrays]
+    return [blocks_of_tensor(from_numpy(array)) for array in arrays]
 
 
 def compare_pairs(rounds: int) -> list[Ratio]:
@@ -43,7 +43,7 @@ def compare_pairs(rounds: int) -> list[Ratio]:
     found = []
     for name, (first, second) in pairs().items():
         tensors = blocks(first, second)
-        seconds = take_turns(
+        seconds = time_interleaved(
             {
                 "equal": partial(np.array_equal, first, second),
                 "bits": partial(remaining_precision, tensors),
@@ -72,7 +72,7 @@ def compare_many(rounds: int) -> list[Ratio]:
         for array in arrays[1:]:
             np.array_equal(arrays[0], array)
 
-    seconds = take_turns({"equal": equal, "all": partial(measure, tensors)}, rounds)
+    seconds = time_interleaved({"equal": equal, "all": partial(measure, tensors)}, rounds)
     title = f"all metrics, {MANY} x 10^6 float32 in one pass"
     peer = f"{MANY - 1} numpy.array_equal"
     return [ratio(title, peer, seconds["all"], seconds["equal"])]

@@ -7,10 +7,10 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from xbackend.platforms import expand_platforms, processor_of
+from xbackend.platforms.parse import expand_platforms, processor_of
 
 from .commands import AT_ONCE, BARE, Scratch, run, scratch
-from .timing import Ratio, ratio, take_turns
+from .timing import Ratio, ratio, time_interleaved
 
 FLEET = "fleet:x86"
 WORDS = ("ort", "tflite")
@@ -25,7 +25,7 @@ def compare_fleet(rounds: int) -> list[Ratio]:
     members = expand_platforms((FLEET,))
     processors = [processor_of(member) for member in members]
     with scratch() as place:
-        seconds = take_turns(
+        seconds = time_interleaved(
             {
                 "bare": partial(_bare, place, emulator, processors),
                 "bare one": partial(_bare, place, emulator, processors[:1]),

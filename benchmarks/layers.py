@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from xbackend.comparison import compare
-from xbackend.store import Store
+from xbackend.comparison.comparison import compare
+from xbackend.store.store import Store
 
 from .commands import Scratch, scratch
-from .timing import Ratio, ratio, take_turns
+from .timing import Ratio, ratio, time_interleaved
 
 MODEL = "cifar10-r18"
 EMULATED = ("qemu:SandyBridge", "qemu:Haswell", "qemu:EPYC")
@@ -23,7 +23,7 @@ def compare_layers(rounds: int) -> list[Ratio]:
     with scratch() as place:
         store = _fill(place)
         samples = len(compare(store).samples)
-        seconds = take_turns({"compare": partial(compare, store)}, rounds)["compare"]
+        seconds = time_interleaved({"compare": partial(compare, store)}, rounds)["compare"]
         ours = [each / samples for each in seconds]
         runs = list(store.runs())
     what = f"comparison of all layers, {MODEL}, {len(runs)} platforms, one sample"

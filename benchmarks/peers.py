@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 ENVIRONMENT = HERE / ".environments" / "polygraphy"
 PACKAGES = ("polygraphy==0.53.6", "numpy==1.26.4")
 LIMITS = {"as it is": 1 / 50, "logging off": None}
-CONTESTS = (
+CASES = (
     ("remaining precision", "logging off"),
     ("all metrics", "logging off"),
     ("all metrics", "as it is"),
@@ -35,7 +35,7 @@ def compare_polygraphy(rounds: int) -> list[Ratio]:
     )
     found = []
     for pair, seconds in json.loads(done.stdout.splitlines()[-1]).items():
-        for ours, theirs in CONTESTS:
+        for ours, theirs in CASES:
             title = f"{ours}, 2 x 10^7 float32, {pair}"
             peer = f"Polygraphy's CompareFunc.simple, {theirs}"
             found.append(ratio(title, peer, seconds[ours], seconds[theirs], LIMITS[theirs]))

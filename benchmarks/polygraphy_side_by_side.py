@@ -11,10 +11,10 @@ from functools import partial
 from polygraphy.comparator import CompareFunc, IterationResult  # type: ignore[import-untyped]
 from polygraphy.logger import G_LOGGER  # type: ignore[import-untyped]
 
-from xbackend.differ import measure, remaining_precision
+from xbackend.numerics.metrics import measure, remaining_precision
 
 from .distances import Array, blocks, pairs
-from .timing import take_turns
+from .timing import time_interleaved
 
 ELEMENTS = 10**7
 PAIRS = ("three last bits differ", "nothing in common")
@@ -39,7 +39,7 @@ def compare(first: Array, second: Array, rounds: int) -> dict[str, list[float]]:
         with G_LOGGER.verbosity(G_LOGGER.CRITICAL):
             CompareFunc.simple()(*results)
 
-    return take_turns(
+    return time_interleaved(
         {
             "as it is": as_it_is,
             "logging off": logging_off,

@@ -30,7 +30,7 @@ class Ratio:
         return self.limit is None or self.ratio <= self.limit
 
 
-def take_turns(
+def time_interleaved(
     contestants: Mapping[str, Callable[[], object]],
     rounds: int,
     clock: Callable[[], float] = time.perf_counter,

@@ -22,7 +22,7 @@ FLOAT_TOLERANCE = 1e-4
 QUANTIZED_TOLERANCE = 0.1
 """Root mean square of the differences, relative to that of the value: the noise of 8 bits."""
 
-MOVING = frozenset(
+DATA_MOVEMENT_OPERATORS = frozenset(
     "Transpose Reshape Flatten Squeeze Unsqueeze Identity Dropout Cast QuantizeLinear "
     "DequantizeLinear RESHAPE TRANSPOSE SQUEEZE EXPAND_DIMS QUANTIZE DEQUANTIZE CAST".split()
 )
@@ -30,7 +30,7 @@ MOVING = frozenset(
 
 
 @dataclass(frozen=True)
-class Series:
+class RecordedTensor:
     """One tensor of either graph, and what it was on each of the inputs."""
 
     name: str
@@ -46,23 +46,25 @@ class Series:
         return tuple(self.arrays[0].shape)
 
     @property
-    def moves(self) -> bool:
+    def only_moves_data(self) -> bool:
         """Whether it only repeats another tensor's elements."""
-        return self.operator in MOVING
+        return self.operator in DATA_MOVEMENT_OPERATORS
 
 
 @dataclass(frozen=True)
 class Match:
     """A tensor of the flat graph and the ONNX value that it is."""
 
-    flat: Series
-    value: Series
+    flat: RecordedTensor
+    value: RecordedTensor
     perm: Perm | None
     """Transposition from the flat tensor to the value; None where none is needed."""
     distance: float
 
 
-def align(flat: Sequence[Series], values: Sequence[Series], quantized: bool) -> list[Match]:
+def align(
+    flat: Sequence[RecordedTensor], values: Sequence[RecordedTensor], quantized: bool
+) -> list[Match]:
     """Match tensors with values, each at most once, in the order of the values.
 
     Of several values that fit equally well, a computed tensor takes the last one computed, since
@@ -126,7 +128,7 @@ def _ratio(difference: float, size: float) -> float:
     return float(ratio) if np.isfinite(ratio) else float("inf")
 
 
-def _best(tensor: Series, values: Sequence[Series], quantized: bool) -> list[Match]:
+def _best(tensor: RecordedTensor, values: Sequence[RecordedTensor], quantized: bool) -> list[Match]:
     """Return the values that fit a tensor, but only those that fit as well as the best."""
     limit = QUANTIZED_TOLERANCE if quantized else FLOAT_TOLERANCE
     found = [match for value in values for match in _fits(tensor, value, quantized)]
@@ -135,7 +137,7 @@ def _best(tensor: Series, values: Sequence[Series], quantized: bool) -> list[Mat
     return [match for match in found if match.distance <= min(limit, tie)]
 
 
-def _fits(tensor: Series, value: Series, quantized: bool) -> Iterable[Match]:
+def _fits(tensor: RecordedTensor, value: RecordedTensor, quantized: bool) -> Iterable[Match]:
     if not quantized and not _may_fit(tensor.arrays[0], value.arrays[0]):
         return
     for perm in perms(tensor.shape, value.shape):
@@ -152,17 +154,19 @@ def _may_fit(tensor: Array, value: Array) -> bool:
         return bool(abs(np.max(tensor) - high) <= limit and abs(np.min(tensor) - low) <= limit)
 
 
-def _in_turn(flat: Sequence[Series], options: dict[int, list[Match]]) -> list[Series]:
+def _in_turn(
+    flat: Sequence[RecordedTensor], options: dict[int, list[Match]]
+) -> list[RecordedTensor]:
     """Order the tensors: named after a value they fit, then computed last to first, then moved."""
     named = [t for t in flat if any(_same_name(match) for match in options[id(t)])]
     rest = [t for t in flat if t not in named]
-    computed = [t for t in reversed(rest) if not t.moves]
-    return [*named, *computed, *(t for t in rest if t.moves)]
+    computed = [t for t in reversed(rest) if not t.only_moves_data]
+    return [*named, *computed, *(t for t in rest if t.only_moves_data)]
 
 
 def _preference(match: Match) -> tuple[bool, bool, int]:
-    same_kind = match.flat.moves == match.value.moves
-    order = -match.value.position if match.flat.moves else match.value.position
+    same_kind = match.flat.only_moves_data == match.value.only_moves_data
+    order = -match.value.position if match.flat.only_moves_data else match.value.position
     return _same_name(match), same_kind, order
 
 

@@ -15,7 +15,7 @@ from xbackend.worker.artifact import ValueInfo
 
 from .alignment import Array, Perm, distance, perms
 
-TRIED = 24
+MAX_ORDERS = 24
 """How many orders of inputs or outputs are tried: all, for up to four."""
 
 SAMPLES = 2
@@ -57,7 +57,7 @@ def input_orders(
             "the same model."
         )
     by_name = {plain_name(d["name"]): d for d in details}
-    orders = [list(order) for order in islice(permutations(details), TRIED)]
+    orders = [list(order) for order in islice(permutations(details), MAX_ORDERS)]
     if all(value.name in by_name for value in values):
         orders.insert(0, [by_name[value.name] for value in values])
     found = [ports for order in orders if (ports := _ports(values, order)) is not None]
@@ -82,19 +82,19 @@ def output_ports(
     outputs are paired by place and nothing is known of the distance (NaN).
     """
     best: tuple[list[Port], list[float]] = ([], [float("inf")])
-    for order in islice(permutations(details), TRIED):
+    for order in islice(permutations(details), MAX_ORDERS):
         ports = _ports(values, list(order))
         if ports is None:
             continue
         if not expected:
             return ports, [float("nan")] * len(ports)
-        far = [_far(port, flat[port.index], expected, quantized) for port in ports]
+        far = [_distance(port, flat[port.index], expected, quantized) for port in ports]
         if max(far) < 0.5 * max(best[1]):
             best = ports, far
     return best
 
 
-def _far(
+def _distance(
     port: Port,
     flat: Sequence[Array],
     expected: Mapping[str, Sequence[Array]],

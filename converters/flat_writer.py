@@ -22,7 +22,7 @@ Samples = list[list[Array]]
 FLAT_OPTIONS: Mapping[str, tuple[object, ...]] = {"activation": ("int8", "int16")}
 """What a quantized file's activations are, the default first; weights are int8 with either."""
 
-LACKING = re.compile(r"(?:TF Select|Flex|Custom) ops?: ([\w, ]+)")
+MISSING_OPERATIONS = re.compile(r"(?:TF Select|Flex|Custom) ops?: ([\w, ]+)")
 """Where the converter lists the operations that TensorFlow Lite lacks."""
 
 
@@ -41,7 +41,9 @@ def quantization(options: Mapping[str, Any]) -> str:
     return f"int8 weights per channel, {activation} activations, float32 inputs and outputs"
 
 
-def flat_bytes(function: Any, samples: Samples, path: Path, options: Mapping[str, Any]) -> bytes:
+def convert_function(
+    function: Any, samples: Samples, path: Path, options: Mapping[str, Any]
+) -> bytes:
     """Convert a concrete function; with samples, quantize it after what they give.
 
     Its weights are frozen first: the converter leaves them out otherwise. Raises ModelError in
@@ -76,7 +78,9 @@ def written(frozen: Any, samples: Samples, path: Path, options: Mapping[str, Any
 def unwritten(error: Exception, path: Path) -> str:
     """Say why there is no file, with the operations that TensorFlow Lite lacks."""
     said = str(error)
-    lacking = sorted({name for found in LACKING.findall(said) for name in found.split(", ")})
+    lacking = sorted(
+        {name for found in MISSING_OPERATIONS.findall(said) for name in found.split(", ")}
+    )
     if lacking:
         return f"{path} has operations that TensorFlow Lite lacks: {', '.join(lacking)}."
     return f"TensorFlow Lite's converter cannot convert {path}: {first_line(error)}"

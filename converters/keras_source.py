@@ -27,7 +27,7 @@ FILE_OPERATIONS = frozenset({"ReadFile", "WriteFile", "MatchingFiles", "LoadData
 
 
 @dataclass(frozen=True)
-class Source:
+class TraceableModel:
     """A model that can be traced: a function from its inputs, in order, to a list of outputs."""
 
     function: Any
@@ -58,7 +58,7 @@ class Source:
         )
 
 
-def load_source(path: Path, source_format: str) -> Source:
+def load_traceable(path: Path, source_format: str) -> TraceableModel:
     """Load a model of the format `keras`, `h5` or `savedmodel`. Raises ModelError."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     if source_format == "savedmodel":
@@ -67,7 +67,7 @@ def load_source(path: Path, source_format: str) -> Source:
     return _keras_model(path)
 
 
-def _keras_model(path: Path) -> Source:
+def _keras_model(path: Path) -> TraceableModel:
     import keras
 
     try:
@@ -79,7 +79,7 @@ def _keras_model(path: Path) -> Source:
             f"{path} does not say what its inputs are. Save it as a functional model, or call it "
             "once before saving."
         )
-    return Source(
+    return TraceableModel(
         function=_traceable(model),
         signature=tuple(
             _spec(tensor.shape, tensor.dtype, _layer(tensor)) for tensor in model.inputs
@@ -111,7 +111,7 @@ def _layer(tensor: Any) -> str:
     return str(tensor._keras_history.operation.name)
 
 
-def _saved_model(path: Path) -> Source:
+def _saved_model(path: Path) -> TraceableModel:
     _refuse_python_operations(path)
     import tensorflow as tf
 
@@ -127,7 +127,7 @@ def _saved_model(path: Path) -> Source:
         outputs = signature(**dict(zip(names, arrays, strict=True)))
         return [outputs[name] for name in results]
 
-    return Source(
+    return TraceableModel(
         function=tf.function(call),
         signature=tuple(_spec(specs[name].shape, specs[name].dtype, name) for name in names),
         inputs=tuple(names),

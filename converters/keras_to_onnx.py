@@ -10,21 +10,21 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from xbackend import weights
-from xbackend.converter import ConverterSpec, Request, Result
 from xbackend.errors import ModelError
+from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
+from xbackend.preparation import weights
 
 from .keras_names import names_of_layers, names_of_weights
-from .keras_source import BATCH, Source, load_source
+from .keras_source import BATCH, TraceableModel, load_traceable
 from .onnx_names import rename_values
-from .unfolded import NOTE, folding_switched_off
+from .tf2onnx_patches import NOTE, without_constant_folding
 
 if TYPE_CHECKING:
     import onnx
 
 SPEC = ConverterSpec(
     name="keras_to_onnx",
-    arrows=(("keras", "onnx"), ("h5", "onnx"), ("savedmodel", "onnx")),
+    conversions=(("keras", "onnx"), ("h5", "onnx"), ("savedmodel", "onnx")),
     convert="xbackend.converters.keras_to_onnx:convert",
     modules=("tensorflow", "tf2onnx"),
     extra="tf",
@@ -38,25 +38,25 @@ CALL = re.compile(r"(Stateful)?PartitionedCall(_\d+)?")
 """What TensorFlow puts before the names of values in a function that another one calls."""
 
 
-def convert(request: Request) -> Result:
+def convert(request: ConversionRequest) -> ConversionResult:
     """Write `model.onnx`, with the batch fixed at one and the model's own names and layout."""
-    source = load_source(request.source, request.source_format)
+    source = load_traceable(request.source, request.source_format)
     model = _converted(source, request)
     _name_after_layers(model, source)
     path = request.output / "model.onnx"
     path.write_bytes(model.SerializeToString())
-    return Result(
+    return ConversionResult(
         model=path.name,
-        weights=weights.report(source.weights, _initializers(model)),
+        weights=weights.compare_weights(source.weights, _initializers(model)),
         notes={"opset": OPSET, "batch": BATCH, "folding": NOTE},
     )
 
 
-def _converted(source: Source, request: Request) -> onnx.ModelProto:
+def _converted(source: TraceableModel, request: ConversionRequest) -> onnx.ModelProto:
     import tf2onnx
 
     try:
-        with folding_switched_off():
+        with without_constant_folding():
             model: onnx.ModelProto = tf2onnx.convert.from_function(
                 source.function, input_signature=source.signature, opset=OPSET
             )[0]
@@ -69,7 +69,7 @@ def _converted(source: Source, request: Request) -> onnx.ModelProto:
     return model
 
 
-def _refuse_foreign(model: onnx.ModelProto, request: Request) -> None:
+def _refuse_foreign(model: onnx.ModelProto, request: ConversionRequest) -> None:
     """Raise ModelError for operations that tf2onnx passed through: it only logs them."""
     from onnx import defs
 
@@ -91,7 +91,7 @@ def _initializers(model: onnx.ModelProto) -> list[Any]:
     return [to_array(tensor) for tensor in model.graph.initializer]
 
 
-def _name_after_layers(model: onnx.ModelProto, source: Source) -> None:
+def _name_after_layers(model: onnx.ModelProto, source: TraceableModel) -> None:
     """Name inputs, outputs and weights as the model does, and values after their layers."""
     graph = model.graph
     ports = dict(zip((v.name for v in graph.input), source.inputs, strict=True))

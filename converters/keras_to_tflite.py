@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from xbackend import weights
-from xbackend.converter import ConverterSpec, Request, Result
 from xbackend.errors import InputError, ModelError
+from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
+from xbackend.preparation import weights
 from xbackend.worker.artifact import ValueInfo
 
 from .flat_writer import FLAT_OPTIONS, Samples, calibration, read_samples, unwritten, written
-from .keras_source import BATCH, Source, load_source
+from .keras_source import BATCH, TraceableModel, load_traceable
 from .tflite_file import read_flat_file
 
 SOURCES = ("keras", "h5", "savedmodel")
 
 SPEC = ConverterSpec(
     name="keras_to_tflite",
-    arrows=tuple((source, target) for target in ("tflite", "tflite-int8") for source in SOURCES),
+    conversions=tuple(
+        (source, target) for target in ("tflite", "tflite-int8") for source in SOURCES
+    ),
     convert="xbackend.converters.keras_to_tflite:convert",
     modules=("tensorflow",),
     extra="tf",
@@ -28,9 +30,9 @@ SPEC = ConverterSpec(
 )
 
 
-def convert(request: Request) -> Result:
+def convert(request: ConversionRequest) -> ConversionResult:
     """Write `model.tflite`, with the batch fixed at one and the model's own layout."""
-    source = load_source(request.source, request.source_format)
+    source = load_traceable(request.source, request.source_format)
     notes: dict[str, Any] = {"batch": BATCH}
     samples: Samples = []
     if request.target_format == "tflite-int8":
@@ -38,14 +40,14 @@ def convert(request: Request) -> Result:
         notes |= calibration(samples, request.options)
     path = request.output / "model.tflite"
     path.write_bytes(_flat(source, samples, request))
-    return Result(
+    return ConversionResult(
         model=path.name,
-        weights=weights.report(source.weights, read_flat_file(path).weights().values()),
+        weights=weights.compare_weights(source.weights, read_flat_file(path).weights().values()),
         notes=notes,
     )
 
 
-def _flat(source: Source, samples: Samples, request: Request) -> bytes:
+def _flat(source: TraceableModel, samples: Samples, request: ConversionRequest) -> bytes:
     """Convert the frozen function; with samples, quantize it after them."""
     try:
         frozen = source.frozen()
@@ -54,7 +56,7 @@ def _flat(source: Source, samples: Samples, request: Request) -> bytes:
     return written(frozen, samples, request.source, request.options)
 
 
-def _samples(source: Source, request: Request) -> Samples:
+def _samples(source: TraceableModel, request: ConversionRequest) -> Samples:
     """Return the calibration inputs, one list of arrays for each sample. Raises InputError."""
     if request.inputs is None:
         raise InputError(

@@ -10,7 +10,7 @@ import numpy as np
 
 from xbackend.errors import ModelError
 from xbackend.worker.graph import Node
-from xbackend.worker.tensor import Tensor, of
+from xbackend.worker.tensor import Tensor, from_numpy
 
 if TYPE_CHECKING:
     import onnx
@@ -23,7 +23,7 @@ SUBGRAPH = "(subgraph)"
 
 
 @dataclass
-class Context:
+class NormaliseContext:
     """What normalising a node may look up and add to."""
 
     opset: int
@@ -37,11 +37,11 @@ class Context:
         name = f"{near}/{what}"
         while name in self.constants:
             name += "_"
-        self.constants[name] = of(array)
+        self.constants[name] = from_numpy(array)
         return name
 
 
-def normalise(proto: onnx.NodeProto, context: Context) -> Node:
+def normalise(proto: onnx.NodeProto, context: NormaliseContext) -> Node:
     """Turn one ONNX node into the one form that executors know."""
     domain = "" if proto.domain == "ai.onnx" else proto.domain
     node = Node(
@@ -88,7 +88,7 @@ def format_name(number: int) -> str:
         raise ModelError(f"ONNX has no element type {number}.") from error
 
 
-def _attributes(proto: onnx.NodeProto, domain: str, context: Context) -> dict[str, Any]:
+def _attributes(proto: onnx.NodeProto, domain: str, context: NormaliseContext) -> dict[str, Any]:
     attributes = {} if domain else _defaults(proto.op_type, context.opset)
     for attribute in proto.attribute:
         attributes[attribute.name] = _attribute(attribute)
@@ -132,10 +132,10 @@ def _changed(node: Node, inputs: tuple[str, ...], drop: tuple[str, ...] = (), **
     return Node(node.operator, node.domain, node.name, inputs, node.outputs, {**kept, **add})
 
 
-def _lift(*keys: str, dtype: str = "int64") -> Callable[[Node, Context], Node]:
+def _lift(*keys: str, dtype: str = "int64") -> Callable[[Node, NormaliseContext], Node]:
     """Make a rule that turns attributes into inputs, in this order, after the first input."""
 
-    def rule(node: Node, context: Context) -> Node:
+    def rule(node: Node, context: NormaliseContext) -> Node:
         if not any(key in node.attributes for key in keys):
             return node
         near = next(name for name in node.outputs if name)
@@ -158,11 +158,11 @@ _ratio = _lift("ratio", dtype="float32")
 _bounds = _lift("min", "max", dtype="float32")
 
 
-def _clip(node: Node, context: Context) -> Node:
+def _clip(node: Node, context: NormaliseContext) -> Node:
     return _bounds(node, context) if context.opset < 11 else node
 
 
-def _pad(node: Node, context: Context) -> Node:
+def _pad(node: Node, context: NormaliseContext) -> Node:
     if context.opset >= 11:
         return node
     near = node.outputs[0]
@@ -171,29 +171,29 @@ def _pad(node: Node, context: Context) -> Node:
     return _changed(node, (node.inputs[0], pads, value), drop=("pads", "value"))
 
 
-def _softmax(node: Node, context: Context) -> Node:
+def _softmax(node: Node, context: NormaliseContext) -> Node:
     return node if context.opset >= 13 else _changed(node, node.inputs, coerce_2d=1)
 
 
-def _constant(node: Node, context: Context) -> Node:
+def _constant(node: Node, context: NormaliseContext) -> Node:
     if "value" in node.attributes:
         return node
     forms = {"value_float": "float32", "value_floats": "float32"}
     forms |= {"value_int": "int64", "value_ints": "int64"}
     for key, dtype in forms.items():
         if key in node.attributes:
-            value = of(np.asarray(node.attributes[key], dtype))
+            value = from_numpy(np.asarray(node.attributes[key], dtype))
             return _changed(node, (), drop=(key,), value=value)
     return node
 
 
-def _constant_of_shape(node: Node, context: Context) -> Node:
+def _constant_of_shape(node: Node, context: NormaliseContext) -> Node:
     if "value" in node.attributes:
         return node
-    return _changed(node, node.inputs, value=of(np.zeros(1, np.float32)))
+    return _changed(node, node.inputs, value=from_numpy(np.zeros(1, np.float32)))
 
 
-def _upsample(node: Node, context: Context) -> Node:
+def _upsample(node: Node, context: NormaliseContext) -> Node:
     inputs: tuple[str, ...]
     if "scales" in node.attributes:
         scales = np.asarray(node.attributes["scales"], np.float32)
@@ -208,11 +208,11 @@ def _upsample(node: Node, context: Context) -> Node:
     return Node("Resize", "", node.name, inputs, node.outputs, today)
 
 
-def _resize(node: Node, context: Context) -> Node:
+def _resize(node: Node, context: NormaliseContext) -> Node:
     return _upsample(node, context) if context.opset < 11 else node
 
 
-def _window(node: Node, context: Context) -> Node:
+def _window(node: Node, context: NormaliseContext) -> Node:
     """Write out strides, dilations and pads where the number of spatial axes is known."""
     rank = len(node.attributes.get("kernel_shape", ()))
     if not rank:
@@ -223,7 +223,7 @@ def _window(node: Node, context: Context) -> Node:
     return _changed(node, node.inputs, **{**written, **node.attributes})
 
 
-RULES: dict[str, Callable[[Node, Context], Node]] = {
+RULES: dict[str, Callable[[Node, NormaliseContext], Node]] = {
     "Squeeze": _axes,
     "Unsqueeze": _axes,
     "Split": _split,

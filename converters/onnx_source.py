@@ -19,7 +19,7 @@ FOREIGN_DOMAINS = frozenset({"com.microsoft", "com.microsoft.nchwc", "ai.onnx.ml
 """Operator sets beside ONNX's own that some backend has."""
 
 
-def read_model(path: Path) -> onnx.ModelProto:
+def read_onnx(path: Path) -> onnx.ModelProto:
     """Read a model with all its weights, local functions inlined, nodes in an order to compute.
 
     Raises ModelError for a file that is missing, truncated, cyclic, of an opset before 7, with an

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xbackend import weights
-from xbackend.converter import ConverterSpec, Request, Result
 from xbackend.errors import ConversionError
+from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
+from xbackend.preparation import weights
 from xbackend.worker.tensor import Tensor, cast
 
 from .onnx_normalise import tensor_of
-from .onnx_source import own_opset, read_model
+from .onnx_source import own_opset, read_onnx
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ PRECISIONS = ("float64", "float16", "bfloat16")
 
 SPEC = ConverterSpec(
     name="onnx_to_cast",
-    arrows=tuple(("onnx", f"onnx-{precision}") for precision in PRECISIONS),
+    conversions=tuple(("onnx", f"onnx-{precision}") for precision in PRECISIONS),
     convert="xbackend.converters.onnx_to_cast:convert",
     modules=("onnx",),
     extra="ort",
@@ -48,7 +48,7 @@ LARGE = 1 << 30
 
 
 @dataclass
-class Recast:
+class CastState:
     """A model on its way into another precision."""
 
     model: onnx.ModelProto
@@ -72,13 +72,13 @@ class Recast:
         return self.types.get(name) == FLOAT
 
 
-def convert(request: Request) -> Result:
+def convert(request: ConversionRequest) -> ConversionResult:
     """Write the model in the precision that the target format names."""
     precision = request.target_format.partition("-")[2]
-    model = read_model(request.source)
+    model = read_onnx(request.source)
     _refuse_subgraphs(model, request.source)
     source = {t.name: tensor_of(t) for t in model.graph.initializer}
-    recast = Recast(model, precision, _types(model))
+    recast = CastState(model, precision, _types(model))
     _refuse_other_floats(recast, request.source)
     _interface(recast)
     _nodes(recast)
@@ -86,9 +86,9 @@ def convert(request: Request) -> Result:
     _outputs(recast)
     _save(model, request.output / "model.onnx")
     target = {t.name: tensor_of(t) for t in model.graph.initializer}
-    return Result(
+    return ConversionResult(
         model="model.onnx",
-        weights=weights.report(
+        weights=weights.compare_weights(
             {name: tensor.array for name, tensor in source.items()},
             (tensor.array for tensor in target.values()),
         ),
@@ -109,7 +109,7 @@ def _refuse_subgraphs(model: onnx.ModelProto, path: Path) -> None:
             )
 
 
-def _refuse_other_floats(recast: Recast, path: Path) -> None:
+def _refuse_other_floats(recast: CastState, path: Path) -> None:
     """Refuse a model that computes in another precision: only float32 is cast."""
     names = {number: name for name, number in NUMBERS.items()}
     numbers = set(recast.types.values())
@@ -138,7 +138,7 @@ def _types(model: onnx.ModelProto) -> dict[str, int]:
     return types
 
 
-def _interface(recast: Recast) -> None:
+def _interface(recast: CastState) -> None:
     graph = recast.model.graph
     constants = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]
@@ -153,7 +153,7 @@ def _interface(recast: Recast) -> None:
             recast.done.add(value.name)
 
 
-def _nodes(recast: Recast) -> None:
+def _nodes(recast: CastState) -> None:
     """Bring each node's attributes to the new precision, and its inputs to what it takes."""
     graph = recast.model.graph
     opset = own_opset(recast.model)
@@ -206,7 +206,7 @@ def _takes_only_float32(schema: Any, index: int) -> bool:
     return _floats(schema, _formal(schema, index)) == {"tensor(float)"}
 
 
-def _follows(recast: Recast, node: onnx.NodeProto, schema: Any, index: int) -> bool:
+def _follows(recast: CastState, node: onnx.NodeProto, schema: Any, index: int) -> bool:
     """Tell whether an output has the format of an input that is in the new precision."""
     if schema is None:
         return any(name in recast.done for name in node.input)
@@ -217,7 +217,7 @@ def _follows(recast: Recast, node: onnx.NodeProto, schema: Any, index: int) -> b
     )
 
 
-def _wanted(recast: Recast, nodes: list[onnx.NodeProto], name: str, float32: bool) -> str:
+def _wanted(recast: CastState, nodes: list[onnx.NodeProto], name: str, float32: bool) -> str:
     """Return the name under which a value is there in the wanted precision; make it if needed."""
     if float32 != (name in recast.done):
         return name
@@ -233,7 +233,7 @@ def _wanted(recast: Recast, nodes: list[onnx.NodeProto], name: str, float32: boo
     return copy
 
 
-def _copy_constant(recast: Recast, name: str, copy: str) -> bool:
+def _copy_constant(recast: CastState, name: str, copy: str) -> bool:
     """Keep a constant's own bits beside those in the new precision."""
     for tensor in recast.model.graph.initializer:
         if tensor.name == name:
@@ -245,7 +245,7 @@ def _copy_constant(recast: Recast, name: str, copy: str) -> bool:
 
 
 def _insert_cast(
-    recast: Recast, nodes: list[onnx.NodeProto], name: str, copy: str, number: int
+    recast: CastState, nodes: list[onnx.NodeProto], name: str, copy: str, number: int
 ) -> None:
     from onnx import helper
 
@@ -253,7 +253,7 @@ def _insert_cast(
     recast.casts.append(name)
 
 
-def _attributes(recast: Recast, node: onnx.NodeProto, schema: Any) -> bool:
+def _attributes(recast: CastState, node: onnx.NodeProto, schema: Any) -> bool:
     """Rewrite attributes that decide the format of the outputs; tell whether there was one."""
     if node.op_type in ("Constant", "ConstantOfShape") and not node.domain:
         return _constant(recast, node)
@@ -276,7 +276,7 @@ def _defaults_to_float32(schema: Any, key: str) -> bool:
     return bool(default.type == default.INT and default.i == FLOAT)
 
 
-def _constant(recast: Recast, node: onnx.NodeProto) -> bool:
+def _constant(recast: CastState, node: onnx.NodeProto) -> bool:
     """Round the value of a Constant or ConstantOfShape; tell whether it was float32."""
     from onnx import numpy_helper
 
@@ -297,14 +297,14 @@ def _constant(recast: Recast, node: onnx.NodeProto) -> bool:
     return True
 
 
-def _rounded(tensor: onnx.TensorProto, recast: Recast) -> onnx.TensorProto:
+def _rounded(tensor: onnx.TensorProto, recast: CastState) -> onnx.TensorProto:
     from onnx import helper
 
     rounded = cast(tensor_of(tensor), recast.precision)
     return helper.make_tensor(tensor.name, recast.number, rounded.shape, rounded.data(), raw=True)
 
 
-def _initializers(recast: Recast) -> None:
+def _initializers(recast: CastState) -> None:
     """Round the constants, but for those of which only the copy in float32 is read."""
     graph = recast.model.graph
     read = {name for node in graph.node for name in node.input}
@@ -324,7 +324,7 @@ def _float32(name: str) -> str:
     return f"{name}/float32"
 
 
-def _outputs(recast: Recast) -> None:
+def _outputs(recast: CastState) -> None:
     """Declare the outputs in the new precision, behind a Cast where one is float32 for ever."""
     nodes: list[onnx.NodeProto] = []
     for value in recast.model.graph.output:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xbackend import weights
-from xbackend.converter import ConverterSpec, Request, Result
 from xbackend.errors import ModelError
+from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
+from xbackend.preparation import weights
 from xbackend.worker.artifact import Layer, ValueInfo
 from xbackend.worker.graph import Graph, Node
 from xbackend.worker.tensor import Tensor
 
-from .onnx_normalise import SUBGRAPH, Context, format_name, normalise, tensor_of
-from .onnx_source import drop_initializer_inputs, own_opset, read_model
+from .onnx_normalise import SUBGRAPH, NormaliseContext, format_name, normalise, tensor_of
+from .onnx_source import drop_initializer_inputs, own_opset, read_onnx
 
 if TYPE_CHECKING:
     import onnx
@@ -25,7 +25,7 @@ PRECISIONS = ("float64", "float16", "bfloat16", "int8")
 
 SPEC = ConverterSpec(
     name="onnx_to_graph",
-    arrows=(("onnx", "graph"), *((f"onnx-{p}", f"graph-{p}") for p in PRECISIONS)),
+    conversions=(("onnx", "graph"), *((f"onnx-{p}", f"graph-{p}") for p in PRECISIONS)),
     convert="xbackend.converters.onnx_to_graph:convert",
     modules=("onnx",),
     extra="ort",
@@ -40,16 +40,16 @@ LARGE = 1 << 30
 """Bytes of weights from which they are kept beside the ONNX file: protobuf ends at 2 GiB."""
 
 
-def convert(request: Request) -> Result:
+def convert(request: ConversionRequest) -> ConversionResult:
     """Write `graph.json`, `weights.bin`, `model.onnx` and `taps.onnx`."""
-    model = read_model(request.source)
+    model = read_onnx(request.source)
     graph = graph_of(model)
     write_graph(graph, request.output)
     source = {t.name: tensor_of(t).array for t in model.graph.initializer}
     _write_onnx(model, request.output)
-    return Result(
+    return ConversionResult(
         model="model.onnx",
-        weights=weights.report(source, (t.array for t in graph.constants.values())),
+        weights=weights.compare_weights(source, (t.array for t in graph.constants.values())),
         inputs=graph.inputs,
         outputs=graph.outputs,
         layers=layers_of(graph),
@@ -59,7 +59,7 @@ def convert(request: Request) -> Result:
 
 def graph_of(model: onnx.ModelProto) -> Graph:
     """Normalise a sound model, see `xbackend.worker.graph`."""
-    context = Context(opset=own_opset(model), ranks=_ranks(model))
+    context = NormaliseContext(opset=own_opset(model), ranks=_ranks(model))
     nodes = tuple(normalise(node, context) for node in model.graph.node)
     constants = {t.name: tensor_of(t) for t in model.graph.initializer}
     return Graph(

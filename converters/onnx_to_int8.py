@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xbackend import weights
-from xbackend.converter import ConverterSpec, Request, Result
 from xbackend.errors import ConversionError, InputError
+from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
+from xbackend.preparation import weights
 
-from .onnx_source import drop_initializer_inputs, own_opset, read_model
-from .quantizable import (
-    add_for_sum,
+from .onnx_source import drop_initializer_inputs, own_opset, read_onnx
+from .quantization_preprocess import (
     array_of,
-    at_least_opset,
+    decompose_batch_norms,
     fold_batch_norms,
     materialize_constants,
-    spell_batch_norms,
+    replace_sum_with_add,
+    upgrade_opset,
 )
 from .sentence import first_line
 
@@ -44,7 +44,7 @@ CHOICES: Mapping[str, tuple[object, ...]] = {
 
 SPEC = ConverterSpec(
     name="onnx_to_int8",
-    arrows=(("onnx", "onnx-int8"),),
+    conversions=(("onnx", "onnx-int8"),),
     convert="xbackend.converters.onnx_to_int8:convert",
     modules=("onnx", "onnxruntime"),
     extra="ort",
@@ -80,26 +80,26 @@ class Options:
     anything else as a product and a sum, as integers need."""
 
 
-def convert(request: Request) -> Result:
+def convert(request: ConversionRequest) -> ConversionResult:
     """Quantize a model and say from what: options, samples, opset, folded nodes."""
     options = read_options(request.options)
-    model = read_model(request.source)
+    model = read_onnx(request.source)
     source = {t.name: array_of(t) for t in model.graph.initializer}
     opset = own_opset(model)
-    model = at_least_opset(model, OPSET, request.source)
+    model = upgrade_opset(model, OPSET, request.source)
     drop_initializer_inputs(model, ir_version=7)
     materialized = materialize_constants(model)
-    renamed = add_for_sum(model)
+    renamed = replace_sum_with_add(model)
     folded = fold_batch_norms(model) if options.fold_batch_norm else []
-    spelt = spell_batch_norms(model) if options.fold_batch_norm else []
+    spelt = decompose_batch_norms(model) if options.fold_batch_norm else []
     samples, calibration = read_samples(request.inputs, model)
     with _scratch(request.output) as scratch:
         ranges = calibrate(model, samples, scratch)
         model = _quantize(model, ranges, options)
     _save(model, request.output / "model.onnx")
-    return Result(
+    return ConversionResult(
         model="model.onnx",
-        weights=weights.report(source, (array_of(t) for t in model.graph.initializer)),
+        weights=weights.compare_weights(source, (array_of(t) for t in model.graph.initializer)),
         notes={
             "options": asdict(options),
             "calibration": calibration,
@@ -192,7 +192,7 @@ def calibrate(
     One thread and no optimisation, so that the ranges do not depend on the number of cores.
     Writes the type of every value into the model, so that the quantizer never has to infer one.
     """
-    session = _watching_session(model, scratch)
+    session = _calibration_session(model, scratch)
     names = [output.name for output in session.get_outputs()]
     ranges: dict[str, tuple[np.float32, np.float32]] = {}
     for index, sample in enumerate(samples):
@@ -205,7 +205,7 @@ def calibrate(
     return ranges
 
 
-def _watching_session(model: onnx.ModelProto, scratch: Path) -> Any:
+def _calibration_session(model: onnx.ModelProto, scratch: Path) -> Any:
     import onnx
     import onnxruntime
 

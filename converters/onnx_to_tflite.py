@@ -7,19 +7,20 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from xbackend import registry, weights
-from xbackend.converter import ConverterSpec, Request, Result
 from xbackend.errors import ConversionError, InputError, ModelError
+from xbackend.plugins import registry
+from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
+from xbackend.preparation import weights
 from xbackend.worker.artifact import ValueInfo
 from xbackend.worker.contract import Unsupported, load_adapter
 from xbackend.worker.graph import Graph, read_graph
 
-from .flat_writer import FLAT_OPTIONS, Samples, calibration, flat_bytes, read_samples
+from .flat_writer import FLAT_OPTIONS, Samples, calibration, convert_function, read_samples
 from .tflite_file import read_flat_file
 
 SPEC = ConverterSpec(
     name="onnx_to_tflite",
-    arrows=(("onnx", "tflite"), ("onnx", "tflite-int8")),
+    conversions=(("onnx", "tflite"), ("onnx", "tflite-int8")),
     convert="xbackend.converters.onnx_to_tflite:convert",
     modules=("tensorflow",),
     extra="tf",
@@ -34,7 +35,7 @@ BATCH = 1
 """What a free first extent becomes: samples are run one at a time."""
 
 
-def convert(request: Request) -> Result:
+def convert(request: ConversionRequest) -> ConversionResult:
     """Write `model.tflite`, with the ONNX model's own layout of inputs and outputs.
 
     Extents that are free become those of the samples, the batch one. Raises ModelError where an
@@ -57,10 +58,10 @@ def convert(request: Request) -> Result:
     used = samples if quantized else []
     path = request.output / "model.tflite"
     function = _function(graph, shapes, request)
-    path.write_bytes(flat_bytes(function, used, request.source, request.options))
-    return Result(
+    path.write_bytes(convert_function(function, used, request.source, request.options))
+    return ConversionResult(
         model=path.name,
-        weights=weights.report(_weights(graph), read_flat_file(path).weights().values()),
+        weights=weights.compare_weights(_weights(graph), read_flat_file(path).weights().values()),
         notes={
             "shapes": {name: list(shape) for name, shape in shapes.items()},
             **calibration(used, request.options),
@@ -68,7 +69,7 @@ def convert(request: Request) -> Result:
     )
 
 
-def _function(graph: Graph, shapes: dict[str, tuple[int, ...]], request: Request) -> Any:
+def _function(graph: Graph, shapes: dict[str, tuple[int, ...]], request: ConversionRequest) -> Any:
     """Return the graph as a concrete function, made by the backend's adapter."""
     spec = registry.backend("tf")
     for key, value in spec.environment.items():

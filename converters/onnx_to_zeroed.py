@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xbackend import weights
-from xbackend.converter import ConverterSpec, Request, Result
 from xbackend.errors import ConversionError, UsageError
-from xbackend.zeroing import MANTISSA, ROUNDINGS, zero_bits
+from xbackend.numerics.zeroing import MANTISSA, ROUNDINGS, zero_mantissa_bits
+from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
+from xbackend.preparation import weights
 
 from .onnx_normalise import tensor_of
-from .onnx_source import read_model
+from .onnx_source import read_onnx
 
 if TYPE_CHECKING:
     import onnx
 
 SPEC = ConverterSpec(
     name="onnx_to_zeroed",
-    arrows=(("onnx", "onnx-zeroed"),),
+    conversions=(("onnx", "onnx-zeroed"),),
     convert="xbackend.converters.onnx_to_zeroed:convert",
     modules=("onnx",),
     extra="ort",
@@ -55,7 +55,7 @@ SELECTING = frozenset(
 )
 """Operators whose outputs are numbers of their inputs, or zero: nothing is to be rounded anew."""
 
-LEAST_CUT = 2
+MIN_EXACT_BITS = 2
 """Bits from which the arithmetic that cuts is exact."""
 
 LARGE = 1 << 30
@@ -71,18 +71,18 @@ class Zeroing:
     rounding: str
 
 
-def convert(request: Request) -> Result:
+def convert(request: ConversionRequest) -> ConversionResult:
     """Write the model with fewer bits; values keep their names, outputs of the graph too."""
     zeroing = _read(request.options)
-    model = read_model(request.source)
+    model = read_onnx(request.source)
     before = {t.name: tensor_of(t).array for t in model.graph.initializer}
     _zero_weights(model, zeroing)
     added = _zero_activations(model, zeroing) if zeroing.activations else []
     after = [tensor_of(t).array for t in model.graph.initializer]
     _save(model, request)
-    return Result(
+    return ConversionResult(
         model="model.onnx",
-        weights=weights.report(before, after),
+        weights=weights.compare_weights(before, after),
         notes={"options": vars(zeroing), "rounded_values": added},
     )
 
@@ -104,10 +104,10 @@ def _read(options: Mapping[str, Any]) -> Zeroing:
                 f"onnx_to_zeroed.{key}={given[key]} must be a number of bits from 0 to "
                 f"{MANTISSA - 1}."
             )
-    if given["rounding"] == "zero" and 0 < given["activations"] < LEAST_CUT:
+    if given["rounding"] == "zero" and 0 < given["activations"] < MIN_EXACT_BITS:
         raise UsageError(
             f"onnx_to_zeroed.activations={given['activations']} cannot be cut off exactly by "
-            f"arithmetic: choose {LEAST_CUT} bits or more, or rounding=nearest."
+            f"arithmetic: choose {MIN_EXACT_BITS} bits or more, or rounding=nearest."
         )
     return Zeroing(**given)
 
@@ -117,7 +117,7 @@ def _zero_weights(model: onnx.ModelProto, zeroing: Zeroing) -> None:
 
     for tensor in model.graph.initializer:
         if tensor.data_type == FLOAT:
-            array = zero_bits(tensor_of(tensor).array, zeroing.weights, zeroing.rounding)
+            array = zero_mantissa_bits(tensor_of(tensor).array, zeroing.weights, zeroing.rounding)
             tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
 
 
@@ -208,7 +208,7 @@ def _node(operator: str, inputs: tuple[str, ...], output: str) -> onnx.NodeProto
     return helper.make_node(operator, list(inputs), [output], name=f"xbackend/{output}")
 
 
-def _save(model: onnx.ModelProto, request: Request) -> None:
+def _save(model: onnx.ModelProto, request: ConversionRequest) -> None:
     import onnx
 
     size = sum(len(tensor.raw_data) for tensor in model.graph.initializer)

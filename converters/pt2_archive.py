@@ -65,7 +65,7 @@ DROPPED: dict[str, Any] = {"metadata": {}, "guards_code": [], "treespec_namedtup
 """Parts of the graph that no conversion needs, and what they are when empty."""
 
 
-def rewrite(source: Path, target: Path) -> None:
+def sanitize(source: Path, target: Path) -> None:
     """Write a harmless copy of an exported program. Raises ModelError where there is none."""
     try:
         with zipfile.ZipFile(source) as archive:

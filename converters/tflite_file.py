@@ -33,7 +33,7 @@ FOREIGN_DTYPES = frozenset({"string", "resource", "variant", "int4", "bfloat16",
 
 FLOATS = frozenset({"float16", "float32", "float64", "bfloat16"})
 
-Found = TypeVar("Found")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class _Table:
     def integers(self, field: int) -> tuple[int, ...]:
         return tuple(int(value) for value in self.array(field, np.dtype(np.int32)))
 
-    def tables(self, field: int, read: Callable[[_Table], Found]) -> tuple[Found, ...]:
+    def tables(self, field: int, read: Callable[[_Table], T]) -> tuple[T, ...]:
         return tuple(read(table) for table in self._tables(field))
 
     def _tables(self, field: int) -> Iterator[_Table]:

@@ -11,8 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.converter import ConverterSpec, Request, Result, WeightReport
 from xbackend.errors import ConversionError
+from xbackend.plugins.converter import (
+    ConversionRequest,
+    ConversionResult,
+    ConverterSpec,
+    WeightReport,
+)
 from xbackend.worker.artifact import Layer
 from xbackend.worker.graph import Graph, read_graph
 
@@ -21,18 +26,18 @@ from .alignment import (
     QUANTIZED_TOLERANCE,
     Array,
     Perm,
-    Series,
+    RecordedTensor,
     align,
 )
-from .flat_graph import FlatGraph
 from .flat_interface import Port, feeds, input_orders, output_ports, own_ports, plain_name, to_flat
+from .flat_interpreter import FlatInterpreter
 from .onnx_names import unique_names
 from .onnx_to_graph import layers_of
 from .tflite_file import read_flat_file, refuse_foreign_operations
 
 SPEC = ConverterSpec(
     name="tflite_to_flat",
-    arrows=(("tflite", "flat"), ("tflite-int8", "flat-int8")),
+    conversions=(("tflite", "flat"), ("tflite-int8", "flat-int8")),
     convert="xbackend.converters.tflite_to_flat:convert",
     modules=("numpy", "onnx"),
     extra="tflite",
@@ -50,7 +55,7 @@ NOT_THE_SAME = 1e-2
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedGraph:
     """What became known of a flat graph's tensors."""
 
     inputs: list[Port]
@@ -61,11 +66,11 @@ class Named:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
-def convert(request: Request) -> Result:
+def convert(request: ConversionRequest) -> ConversionResult:
     """Copy the file to `model.tflite` and write `taps.json` beside it."""
     file = read_flat_file(request.source)
     refuse_foreign_operations(file, request.source)
-    flat = FlatGraph(request.source)
+    flat = FlatInterpreter(request.source)
     if request.hub is None:
         named = _named_by_itself(flat)
     else:
@@ -73,7 +78,7 @@ def convert(request: Request) -> Result:
     shutil.copyfile(request.source, request.output / "model.tflite")
     text = json.dumps(_document(named))
     (request.output / "taps.json").write_text(text, encoding="utf-8")
-    return Result(
+    return ConversionResult(
         model="model.tflite",
         weights=WeightReport(identical=tuple(file.weights()), changed=()),
         inputs=tuple(port.value for port in named.inputs),
@@ -83,7 +88,7 @@ def convert(request: Request) -> Result:
     )
 
 
-def _document(named: Named) -> dict[str, Any]:
+def _document(named: NamedGraph) -> dict[str, Any]:
     return {
         "inputs": [_row(port.index, port.value.name, port.perm) for port in named.inputs],
         "outputs": [_row(port.index, port.value.name, port.perm) for port in named.outputs],
@@ -95,7 +100,7 @@ def _row(index: int, name: str, perm: Perm | None) -> dict[str, Any]:
     return {"index": int(index), "name": name, "perm": None if perm is None else list(perm)}
 
 
-def _named_by_itself(flat: FlatGraph) -> Named:
+def _named_by_itself(flat: FlatInterpreter) -> NamedGraph:
     """Name each tensor as the file does, by the first of joined names where that is unique."""
     full = {index: str(flat.details[index]["name"]) for index in flat.operators}
     short = unique_names({name: name.partition(";")[0] for name in full.values()})
@@ -105,7 +110,7 @@ def _named_by_itself(flat: FlatGraph) -> Named:
         for place, (index, operator) in enumerate(flat.operators.items())
     ]
     outputs = [taps.get(d["index"], d["name"]) for d in flat.outputs]
-    return Named(
+    return NamedGraph(
         inputs=own_ports(flat.inputs, [plain_name(d["name"]) for d in flat.inputs]),
         outputs=own_ports(flat.outputs, outputs),
         taps=[(index, name, None) for index, name in taps.items()],
@@ -114,7 +119,7 @@ def _named_by_itself(flat: FlatGraph) -> Named:
     )
 
 
-def _named_after(hub: Path, flat: FlatGraph, request: Request) -> Named:
+def _named_after(hub: Path, flat: FlatInterpreter, request: ConversionRequest) -> NamedGraph:
     """Name tensors after the ONNX values that compute the same on the same inputs."""
     graph = read_graph(hub)
     quantized = flat.is_quantized()
@@ -133,11 +138,13 @@ def _named_after(hub: Path, flat: FlatGraph, request: Request) -> Named:
     layers = layers_of(graph)
     places = {layer.tap: layer.layer for layer in layers}
     kept = sorted((tap for tap in taps if tap[1] in places), key=lambda tap: places[tap[1]])
-    return Named(trial.inputs, trial.outputs, kept, layers, _notes(trial, len(series), quantized))
+    return NamedGraph(
+        trial.inputs, trial.outputs, kept, layers, _notes(trial, len(series), quantized)
+    )
 
 
 @dataclass(frozen=True)
-class Trial:
+class AlignmentTrial:
     """Both graphs, run on the same inputs under one pairing of inputs and outputs."""
 
     inputs: list[Port]
@@ -145,15 +152,17 @@ class Trial:
     distances: list[float]
     """How far each output is apart; NaN where the ONNX graph could not be run."""
     flat: list[dict[int, Array]]
-    values: list[Series]
+    values: list[RecordedTensor]
     problem: str = ""
     """Why the ONNX graph could not be run."""
 
 
-def _agreeing(graph: Graph, hub: Path, flat: FlatGraph, request: Request, quantized: bool) -> Trial:
+def _agreeing(
+    graph: Graph, hub: Path, flat: FlatInterpreter, request: ConversionRequest, quantized: bool
+) -> AlignmentTrial:
     """Return the first pairing of inputs under which the outputs agree, else the closest."""
     limit = QUANTIZED_TOLERANCE if quantized else FLOAT_TOLERANCE
-    best: Trial | None = None
+    best: AlignmentTrial | None = None
     for ports in input_orders(graph.inputs, flat.inputs, request.source):
         trial = _try(graph, hub, flat, ports, request, quantized)
         if best is None or max(trial.distances) < max(best.distances):
@@ -171,11 +180,11 @@ def _agreeing(graph: Graph, hub: Path, flat: FlatGraph, request: Request, quanti
 def _try(
     graph: Graph,
     hub: Path,
-    flat: FlatGraph,
+    flat: FlatInterpreter,
     ports: list[Port],
-    request: Request,
+    request: ConversionRequest,
     quantized: bool,
-) -> Trial:
+) -> AlignmentTrial:
     trials = feeds(ports, request.inputs, noise=not quantized)
     arrays = {
         port.index: [to_flat(port, feed[port.value.name]) for feed in trials] for port in ports
@@ -193,12 +202,12 @@ def _try(
         {value.name: value.arrays for value in values if value.name in wanted},
         quantized,
     )
-    return Trial(ports, outputs, distances, runs, values, problem)
+    return AlignmentTrial(ports, outputs, distances, runs, values, problem)
 
 
 def _values(
     graph: Graph, hub: Path, trials: Sequence[Mapping[str, Array]]
-) -> tuple[list[Series], str]:
+) -> tuple[list[RecordedTensor], str]:
     """Return every value of the ONNX graph on each input, or why it cannot be computed."""
     from onnx.reference import ReferenceEvaluator
 
@@ -209,7 +218,7 @@ def _values(
         return [], " ".join(f"{type(error).__name__}: {error}".split())[:300]
     found = dict(zip(evaluator.output_names, zip(*runs, strict=True), strict=True))
     return [
-        Series(name, node.operator, place, tuple(_number(array) for array in found[name]))
+        RecordedTensor(name, node.operator, place, tuple(_number(array) for array in found[name]))
         for place, node in enumerate(graph.nodes)
         for name in node.outputs
         if all(isinstance(array, np.ndarray) for array in found.get(name, (None,)))
@@ -220,7 +229,7 @@ def _number(array: Array) -> Array:
     return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
-def _notes(trial: Trial, tensors: int, quantized: bool) -> dict[str, Any]:
+def _notes(trial: AlignmentTrial, tensors: int, quantized: bool) -> dict[str, Any]:
     """Return how sure the names are."""
     limit = QUANTIZED_TOLERANCE if quantized else FLOAT_TOLERANCE
     outputs = {

@@ -5,20 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xbackend import weights
-from xbackend.converter import ConverterSpec, Request, Result
 from xbackend.errors import ModelError
+from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
+from xbackend.preparation import weights
 
 from .onnx_names import rename_values, unique_names
+from .tf2onnx_patches import NOTE, without_constant_folding
 from .tflite_file import FlatFile, read_flat_file, refuse_foreign_operations
-from .unfolded import NOTE, folding_switched_off
 
 if TYPE_CHECKING:
     import onnx
 
 SPEC = ConverterSpec(
     name="tflite_to_onnx",
-    arrows=(("tflite", "onnx"),),
+    conversions=(("tflite", "onnx"),),
     convert="xbackend.converters.tflite_to_onnx:convert",
     modules=("tf2onnx", "tensorflow"),
     extra="tf",
@@ -34,7 +34,7 @@ LINEAR = "/linear"
 """Added to a tensor's name for the value before the activation that TensorFlow Lite fuses."""
 
 
-def convert(request: Request) -> Result:
+def convert(request: ConversionRequest) -> ConversionResult:
     """Write `model.onnx`, whose inputs and outputs have the file's layout and names."""
     file = read_flat_file(request.source)
     refuse_foreign_operations(file, request.source)
@@ -42,9 +42,9 @@ def convert(request: Request) -> Result:
     _name_after_tensors(model, file)
     path = request.output / "model.onnx"
     path.write_bytes(model.SerializeToString())
-    return Result(
+    return ConversionResult(
         model=path.name,
-        weights=weights.report(file.weights(), _initializers(model)),
+        weights=weights.compare_weights(file.weights(), _initializers(model)),
         notes={"opset": OPSET, "folding": NOTE, "layout": "inputs as in the TensorFlow Lite file"},
     )
 
@@ -53,7 +53,7 @@ def _converted(path: Path) -> onnx.ModelProto:
     import tf2onnx
 
     try:
-        with folding_switched_off():
+        with without_constant_folding():
             model: onnx.ModelProto = tf2onnx.convert.from_tflite(str(path), opset=OPSET)[0]
     except (RuntimeError, ValueError, KeyError, NotImplementedError) as error:
         said = " ".join(str(error).split())[:300]

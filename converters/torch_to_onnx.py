@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from xbackend import weights
-from xbackend.converter import ConverterSpec, Request, Result
 from xbackend.errors import ConversionError, ModelError
+from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
+from xbackend.preparation import weights
 
-from .pt2_archive import rewrite
+from .pt2_archive import sanitize
 from .sentence import clause
 
 SPEC = ConverterSpec(
     name="torch_to_onnx",
-    arrows=(("pt2", "onnx"), ("callable", "onnx")),
+    conversions=(("pt2", "onnx"), ("callable", "onnx")),
     convert="xbackend.converters.torch_to_onnx:convert",
     modules=("torch", "onnxscript", "onnx"),
     extra="torch",
@@ -39,7 +39,7 @@ FILE = "model.onnx"
 
 
 @dataclass(frozen=True)
-class Made:
+class ModuleWithExamples:
     """What a user's function makes."""
 
     module: Any
@@ -48,13 +48,13 @@ class Made:
     """Inputs to trace it with, None where none are given."""
 
 
-def convert(request: Request) -> Result:
+def convert(request: ConversionRequest) -> ConversionResult:
     """Write `model.onnx`, with every weight as it is."""
     import torch
 
     if request.source_format == "pt2":
         return _convert_program(load_program(request.source), request)
-    made = make(str(request.source))
+    made = call_factory(str(request.source))
     if isinstance(made.module, torch.export.ExportedProgram):
         return _convert_program(made.module, request)
     return _convert_module(made, request)
@@ -66,7 +66,7 @@ def load_program(source: Path) -> Any:
 
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "model.pt2"
-        rewrite(source, copy)
+        sanitize(source, copy)
         try:
             return torch.export.load(copy)
         except Exception as error:  # a broken graph raises anything
@@ -76,7 +76,7 @@ def load_program(source: Path) -> Any:
             ) from error
 
 
-def make(text: str) -> Made:
+def call_factory(text: str) -> ModuleWithExamples:
     """Call the function that a user names as `module:callable`, with nothing."""
     import onnxscript  # noqa: F401 - before the current folder can shadow what it imports
     import torch
@@ -98,7 +98,7 @@ def make(text: str) -> Made:
         examples = getattr(module_or_program, "example_inputs", None)
     if examples is None:
         examples = getattr(function, "example_inputs", None)
-    return Made(module_or_program, None if examples is None else _several(examples))
+    return ModuleWithExamples(module_or_program, None if examples is None else _several(examples))
 
 
 def _several(examples: Any) -> tuple[Any, ...]:
@@ -114,7 +114,7 @@ def _current_folder_importable() -> Iterator[None]:
         sys.path.remove("")
 
 
-def _convert_program(program: Any, request: Request) -> Result:
+def _convert_program(program: Any, request: ConversionRequest) -> ConversionResult:
     """Export by PyTorch's exporter of programs, whose optimiser folds and is left out."""
     import torch
 
@@ -134,7 +134,7 @@ def _convert_program(program: Any, request: Request) -> Result:
     return _exported(export, state, request, {"exporter": "dynamo", "opset": PROGRAM_OPSET})
 
 
-def _convert_module(made: Made, request: Request) -> Result:
+def _convert_module(made: ModuleWithExamples, request: ConversionRequest) -> ConversionResult:
     """Export by tracing, in inference, with the folding of constants and normalisations off."""
     import torch
 
@@ -169,7 +169,7 @@ def _output_names(module: Any, examples: tuple[Any, ...]) -> list[str]:
     return ["output"] if count == 1 else [f"output_{index}" for index in range(count)]
 
 
-def _given(request: Request, names: list[str]) -> tuple[Any, ...]:
+def _given(request: ConversionRequest, names: list[str]) -> tuple[Any, ...]:
     """Return the first of the sample inputs, a batch of one."""
     import torch
 
@@ -184,8 +184,11 @@ def _given(request: Request, names: list[str]) -> tuple[Any, ...]:
 
 
 def _exported(
-    export: Callable[[Path], None], state: dict[str, Any], request: Request, notes: dict[str, Any]
-) -> Result:
+    export: Callable[[Path], None],
+    state: dict[str, Any],
+    request: ConversionRequest,
+    notes: dict[str, Any],
+) -> ConversionResult:
     """Run an exporter and tell which weights kept their bits."""
     import onnx
     from onnx.numpy_helper import to_array
@@ -201,7 +204,7 @@ def _exported(
         ) from error
     held = [_bits(to_array(tensor)) for tensor in onnx.load(path).graph.initializer]
     source = {name: _array(value) for name, value in state.items() if not _is_counter(name)}
-    return Result(model=FILE, weights=weights.report(source, held), notes=notes)
+    return ConversionResult(model=FILE, weights=weights.compare_weights(source, held), notes=notes)
 
 
 def _is_counter(name: str) -> bool:

@@ -16,10 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from xbackend.errors import UsageError
-from xbackend.importers import ForeignRun, Found, ImporterSpec, Refusal, Sample
+from xbackend.plugins.importer import (
+    ImportedRun,
+    ImportedSample,
+    ImporterSpec,
+    ImportIssue,
+    ImportItems,
+)
 
-from .unannticipated_file import Contents, Unsound, read
-from .unannticipated_place import FORMS, Place, Unplaced, inner, place
+from .unannticipated_file import InvalidResult, ResultFile, read
+from .unannticipated_path import FORMS, ResultPath, UnknownPath, inner, parse_path
 
 SPEC = ImporterSpec(
     name="unannticipated",
@@ -36,11 +42,11 @@ Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Measured:
+class ParsedResult:
     """One file, read."""
 
-    place: Place
-    contents: Contents
+    place: ResultPath
+    contents: ResultFile
     model: str
 
     @property
@@ -57,16 +63,16 @@ class Measured:
         return (*where, *machine, self.model, self.precision)
 
 
-def runs(folder: Path) -> Found:
+def runs(folder: Path) -> ImportItems:
     """Yield the runs below a folder, and what is wrong with files among them.
 
     Raises UsageError where no file lies in an experiment's folder.
     """
-    found: dict[Key, dict[str, list[Measured]]] = {}
+    found: dict[Key, dict[str, list[ParsedResult]]] = {}
     remarks: Counter[tuple[str, str]] = Counter()
     for path in _files(folder):
         one = _measured(path)
-        if isinstance(one, Refusal):
+        if isinstance(one, ImportIssue):
             yield one
             continue
         found.setdefault(one.key, {}).setdefault(one.place.sample, []).append(one)
@@ -75,10 +81,10 @@ def runs(folder: Path) -> Found:
         yield from _runs(samples)
     for (where, remark), count in remarks.items():
         files = "1 file" if count == 1 else f"{count} files"
-        yield Refusal(f"{where}: imported, {files} {remark}.")
+        yield ImportIssue(f"{where}: imported, {files} {remark}.")
 
 
-def _folder(where: Place) -> str:
+def _folder(where: ResultPath) -> str:
     return where.path.rpartition("/")[0]
 
 
@@ -101,30 +107,32 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def _measured(path: Path) -> Measured | Refusal:
+def _measured(path: Path) -> ParsedResult | ImportIssue:
     parts = inner(path)
     try:
-        found, contents = place(parts), read(path)
-        return Measured(found, contents, _model(found, contents))
-    except (Unplaced, Unsound) as error:
-        return Refusal(f"{'/'.join(parts)} is not imported: {error}.")
+        found, contents = parse_path(parts), read(path)
+        return ParsedResult(found, contents, _model(found, contents))
+    except (UnknownPath, InvalidResult) as error:
+        return ImportIssue(f"{'/'.join(parts)} is not imported: {error}.")
 
 
-def _model(found: Place, contents: Contents) -> str:
-    """Return the model's name, which path and file must agree on. Raises Unsound."""
+def _model(found: ResultPath, contents: ResultFile) -> str:
+    """Return the model's name, which path and file must agree on. Raises InvalidResult."""
     if None not in (found.named, contents.model) and found.named != contents.model:
-        raise Unsound(f"its path names the model '{found.named}', the file '{contents.model}'")
+        raise InvalidResult(
+            f"its path names the model '{found.named}', the file '{contents.model}'"
+        )
     if found.precision not in (None, contents.prediction.dtype):
-        raise Unsound(
+        raise InvalidResult(
             f"its path names {found.precision}, the prediction is {contents.prediction.dtype}"
         )
     model = found.model or contents.model
     if model is None:
-        raise Unsound("neither its path nor 'model_type' names the model")
+        raise InvalidResult("neither its path nor 'model_type' names the model")
     return model
 
 
-def _runs(samples: Mapping[str, Sequence[Measured]]) -> Iterator[ForeignRun]:
+def _runs(samples: Mapping[str, Sequence[ParsedResult]]) -> Iterator[ImportedRun]:
     """Yield the runs of one machine and model: one if no file has repeats or a double."""
     for files in zip_longest(*samples.values()):
         present = [one for one in files if one is not None]
@@ -134,14 +142,18 @@ def _runs(samples: Mapping[str, Sequence[Measured]]) -> Iterator[ForeignRun]:
         for repeat, tensors in enumerate(repeats):
             given = zip(present, tensors, strict=True)
             outputs = tuple(
-                Sample(one.place.sample, {OUTPUT: tensor}) for one, tensor in given if tensor
+                ImportedSample(one.place.sample, {OUTPUT: tensor})
+                for one, tensor in given
+                if tensor
             )
             yield _run(present, outputs, repeat)
 
 
-def _run(files: Sequence[Measured], samples: tuple[Sample, ...], repeat: int) -> ForeignRun:
+def _run(
+    files: Sequence[ParsedResult], samples: tuple[ImportedSample, ...], repeat: int
+) -> ImportedRun:
     first = files[0]
-    return ForeignRun(
+    return ImportedRun(
         model=first.model,
         source=SOURCE,
         inputs=f"{first.place.experiment} {first.model}",
@@ -158,7 +170,7 @@ def _run(files: Sequence[Measured], samples: tuple[Sample, ...], repeat: int) ->
     )
 
 
-def _facts(files: Sequence[Measured]) -> dict[str, Any]:
+def _facts(files: Sequence[ParsedResult]) -> dict[str, Any]:
     first = files[0]
     batched = first.contents.batched
     return {

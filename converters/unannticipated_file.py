@@ -11,16 +11,16 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from xbackend.floats import FORMATS
+from xbackend.numerics.floats import FORMATS
 from xbackend.worker.tensor import Tensor, from_bytes, storage_dtype
 
 from .cpuinfo import hardware
 
 Record = dict[str, Any]
 
-MOST_BYTES = 64 << 20
+MAX_BYTES = 64 << 20
 """The study's largest file has less than one of these 64 MiB."""
-MOST_REPEATS = 1000
+MAX_REPEATS = 1000
 """The study has twenty at most."""
 
 GENERATIONS = (
@@ -31,12 +31,12 @@ GENERATIONS = (
 Guide, table of compute capabilities)."""
 
 
-class Unsound(Exception):
+class InvalidResult(Exception):
     """A file that cannot be taken; the text says why."""
 
 
 @dataclass(frozen=True)
-class Contents:
+class ResultFile:
     """What a file holds."""
 
     prediction: Tensor
@@ -53,8 +53,8 @@ class Contents:
     """What is missing or odd, though it takes nothing from the bits."""
 
 
-def read(path: Path) -> Contents:
-    """Read a file, trusting nothing in it. Raises Unsound."""
+def read(path: Path) -> ResultFile:
+    """Read a file, trusting nothing in it. Raises InvalidResult."""
     document = _document(path)
     prediction = _tensor(_part(document, "prediction"), "prediction")
     repeats, remark = _repeats(document, prediction)
@@ -66,7 +66,7 @@ def read(path: Path) -> Contents:
     missing = _missing(document, info, memory)
     batched, model = document.get("batch_dissemination"), document.get("model_type")
     python = info.get("python_version")
-    return Contents(
+    return ResultFile(
         prediction=prediction,
         repeats=repeats,
         model=model if isinstance(model, str) and model else None,
@@ -92,24 +92,24 @@ def _missing(document: Record, info: Record, memory: int) -> list[str]:
 
 def _document(path: Path) -> Record:
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise Unsound(f"it is larger than {MOST_BYTES >> 20} MiB")
+        if path.stat().st_size > MAX_BYTES:
+            raise InvalidResult(f"it is larger than {MAX_BYTES >> 20} MiB")
         document: Any = json.loads(path.read_bytes())
     except OSError as error:
-        raise Unsound(f"it cannot be read: {error.strerror or error}") from error
+        raise InvalidResult(f"it cannot be read: {error.strerror or error}") from error
     except RecursionError:
-        raise Unsound("it is not sound JSON: it is nested too deeply") from None
+        raise InvalidResult("it is not sound JSON: it is nested too deeply") from None
     except ValueError as error:
-        raise Unsound(f"it is not sound JSON: {error}") from error
+        raise InvalidResult(f"it is not sound JSON: {error}") from error
     if not isinstance(document, dict):
-        raise Unsound("it is not a JSON object")
+        raise InvalidResult("it is not a JSON object")
     return document
 
 
 def _part(document: Mapping[str, Any], key: str) -> Record:
     value = document.get(key)
     if not isinstance(value, dict):
-        raise Unsound(f"it has no '{key}' with bytes, dtype and shape")
+        raise InvalidResult(f"it has no '{key}' with bytes, dtype and shape")
     return value
 
 
@@ -118,34 +118,38 @@ def _tensor(row: Record, where: str) -> Tensor:
     dtype, shape, data = _format(row, where), _shape(row, where), _bytes(row, where)
     needs = prod(shape) * storage_dtype(dtype).itemsize
     if len(data) != needs:
-        raise Unsound(f"'{where}' has {len(data)} bytes; {dtype} {list(shape)} has {needs}")
+        raise InvalidResult(f"'{where}' has {len(data)} bytes; {dtype} {list(shape)} has {needs}")
     return from_bytes(dtype, (1, *shape) if len(shape) == 1 else shape, data)
 
 
 def _format(row: Record, where: str) -> str:
     dtype = row.get("dtype")
     if not isinstance(dtype, str) or dtype not in FORMATS:
-        raise Unsound(f"'{where}' has dtype {dtype!r:.60}, which is none of {', '.join(FORMATS)}")
+        raise InvalidResult(
+            f"'{where}' has dtype {dtype!r:.60}, which is none of {', '.join(FORMATS)}"
+        )
     return dtype
 
 
 def _shape(row: Record, where: str) -> tuple[int, ...]:
     shape = row.get("shape")
     if not isinstance(shape, list) or not 1 <= len(shape) <= 16:
-        raise Unsound(f"'{where}' has no shape")
+        raise InvalidResult(f"'{where}' has no shape")
     if not all(isinstance(extent, int) and extent is not True and extent > 0 for extent in shape):
-        raise Unsound(f"'{where}' has shape {str(shape)[:60]}, which is not made of whole numbers")
+        raise InvalidResult(
+            f"'{where}' has shape {str(shape)[:60]}, which is not made of whole numbers"
+        )
     return tuple(shape)
 
 
 def _bytes(row: Record, where: str) -> bytes:
     text = row.get("bytes")
     if not isinstance(text, str):
-        raise Unsound(f"'{where}' has no bytes")
+        raise InvalidResult(f"'{where}' has no bytes")
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise Unsound(f"the bytes of '{where}' are not base64: {error}") from error
+        raise InvalidResult(f"the bytes of '{where}' are not base64: {error}") from error
 
 
 def _repeats(document: Record, prediction: Tensor) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
@@ -177,10 +181,10 @@ def _every(given: Any, prediction: Tensor) -> list[Tensor]:
     elif isinstance(given, dict):
         tensors = _split(given, where)
     else:
-        raise Unsound("'all_predictions' is neither an array nor a list of them")
+        raise InvalidResult("'all_predictions' is neither an array nor a list of them")
     for tensor in tensors:
         if (tensor.dtype, tensor.shape) != (prediction.dtype, prediction.shape):
-            raise Unsound(
+            raise InvalidResult(
                 f"'all_predictions' has {tensor.dtype} {list(tensor.shape)}, 'prediction' "
                 f"{prediction.dtype} {list(prediction.shape)}"
             )
@@ -190,7 +194,7 @@ def _every(given: Any, prediction: Tensor) -> list[Tensor]:
 def _split(row: Record, where: str) -> list[Tensor]:
     shape = _shape(row, where)
     if len(shape) < 2:
-        raise Unsound(f"'{where}' has shape {list(shape)}, without an axis for the repeats")
+        raise InvalidResult(f"'{where}' has shape {list(shape)}, without an axis for the repeats")
     _check_number(shape[0])
     whole = _tensor(row, where)
     inner = (1, *shape[1:]) if len(shape) == 2 else shape[1:]
@@ -198,8 +202,8 @@ def _split(row: Record, where: str) -> list[Tensor]:
 
 
 def _check_number(count: int) -> None:
-    if count > MOST_REPEATS:
-        raise Unsound(f"'all_predictions' has {count} repeats, more than {MOST_REPEATS}")
+    if count > MAX_REPEATS:
+        raise InvalidResult(f"'all_predictions' has {count} repeats, more than {MAX_REPEATS}")
 
 
 def _device(device: Any) -> tuple[str, Record]:

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xbackend.testing.collect import Row, row_of
-from xbackend.testing.expected import ExpectedFailure, Outcome, load_expected
-from xbackend.testing.operators import HUB
+from xbackend.testing.expected_failures import CaseOutcome, ExpectedFailure, load_expected
+from xbackend.testing.operators import HUB_OPERATORS
+from xbackend.testing.record_suite import Row, row_of
 from xbackend.testing.suite_cases import node_cases
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -85,7 +85,7 @@ def collect(word: str, folder: Path) -> Results:
     path = folder / f"{word}.jsonl"
     wanted = len(node_cases()) + 1
     while len(lines := read_lines(path)) < wanted:
-        command = [sys.executable, "-m", "xbackend.testing.collect", word, str(path)]
+        command = [sys.executable, "-m", "xbackend.testing.record_suite", word, str(path)]
         status = subprocess.run(command, stdout=sys.stderr).returncode
         after = len(read_lines(path))
         if after < wanted:
@@ -106,7 +106,7 @@ def note_killed(path: Path, count: int, status: int) -> None:
     """Append the row of the test during which the process ended."""
     if count == 0:
         raise SystemExit(f"{path.stem} did not start: exit status {status}.")
-    row = row_of(node_cases()[count - 1], Outcome("crash", f"Exit status {status}."))
+    row = row_of(node_cases()[count - 1], CaseOutcome("crash", f"Exit status {status}."))
     with path.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(row) + "\n")
 
@@ -128,7 +128,7 @@ def page(results: Sequence[Results], expected: dict[str, tuple[ExpectedFailure, 
 
 def float32_table(results: Sequence[Results]) -> str:
     """Return the table of the operators that every float backend has."""
-    rows = [[name, *(r.cell(name, strict=True) for r in results)] for name in sorted(HUB)]
+    rows = [[name, *(r.cell(name, strict=True) for r in results)] for name in sorted(HUB_OPERATORS)]
     total = [ratio([row for row in r.rows if row["strict"]]) for r in results]
     return table(["Operator", *(r.word for r in results)], [*rows, ["**All**", *total]])
 

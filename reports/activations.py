@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xbackend.activations import (
-    LayerChange,
-    Passage,
-    Total,
+from xbackend.comparison.activations import (
+    ActivationComparison,
+    ActivationSummary,
+    ActivationTotal,
     activation_totals,
     activations,
-    layer_changes,
+    summarise_activations,
 )
-from xbackend.comparison import Comparison
-from xbackend.section import Section
+from xbackend.comparison.comparison import Comparison
+from xbackend.store.cohort import Cohort
 
-from .layers import STAR, signs
+from .formatting import DAGGER, RECORDING, format_number, format_percent, pluralize, printable
+from .layers import STAR, trust_marks
 from .tables import Table
-from .terminal import fitted, lay_out, terminal_width, underlined, wrap
-from .wording import DAGGER, RECORDING, count, number, percent, printable
+from .terminal import fitted, render_table, terminal_width, underlined, wrap
 
 ARROW = "→"
 LEGEND = (
@@ -42,59 +42,59 @@ def render(comparison: Comparison) -> str:
     return "\n\n".join([*parts, f"{wrap(LEGEND, width)}\n{DRAWN}"]) + "\n"
 
 
-def by_section(passages: Sequence[Passage]) -> list[list[Passage]]:
-    """Put passages of one section together."""
-    found: dict[str, list[Passage]] = {}
+def by_section(passages: Sequence[ActivationComparison]) -> list[list[ActivationComparison]]:
+    """Put passages of one cohort together."""
+    found: dict[str, list[ActivationComparison]] = {}
     for passage in passages:
-        found.setdefault(passage.after_all.section.key, []).append(passage)
+        found.setdefault(passage.tap.cohort.key, []).append(passage)
     return list(found.values())
 
 
-def _section(passages: Sequence[Passage], width: int) -> str:
-    changes = layer_changes(passages)
+def _section(passages: Sequence[ActivationComparison], width: int) -> str:
+    changes = summarise_activations(passages)
     table = _layers(changes)
     cells = "".join(cell for row in table.rows for cell in row[2:])
     notes = [f"{sign} {meaning}" for sign, meaning in SIGNS.items() if sign in cells]
     left_out = len(dict.fromkeys(name for each in changes for name in each.left_out))
     if left_out:
-        runs = count(left_out, "run")
+        runs = pluralize(left_out, "run")
         notes.append(f"Left out where they did not record what a layer reads: {runs}.")
     parts = [underlined(title_of(passages), width), fitted(table, width)]
     parts += ["\n".join(wrap(note, width) for note in notes)] if notes else []
-    return "\n\n".join([*parts, lay_out(_totals(activation_totals(passages)))])
+    return "\n\n".join([*parts, render_table(_totals(activation_totals(passages)))])
 
 
-def title_of(passages: Sequence[Passage]) -> str:
-    """Return what a section is about: `cifar10-small, float32, 3 inputs, 4 runs`."""
-    section: Section = passages[0].after_all.section
-    group = section.group
+def title_of(passages: Sequence[ActivationComparison]) -> str:
+    """Return what a cohort is about: `cifar10-small, float32, 3 inputs, 4 runs`."""
+    cohort: Cohort = passages[0].tap.cohort
+    group = cohort.group
     keys = [f"{key}={group[key]}" for key in group if key not in ("model_digest", "precision")]
-    inputs = len({passage.after_all.input for passage in passages})
-    counts = [count(inputs, "input"), count(len(section.runs), "run")]
-    return printable(", ".join([section.model, str(group["precision"]), *keys, *counts]))
+    inputs = len({passage.tap.input for passage in passages})
+    counts = [pluralize(inputs, "input"), pluralize(len(cohort.runs), "run")]
+    return printable(", ".join([cohort.model, str(group["precision"]), *keys, *counts]))
 
 
-def _layers(changes: Sequence[LayerChange]) -> Table:
+def _layers(changes: Sequence[ActivationSummary]) -> Table:
     headers = ("layer", "tap", "operator", "deviating", "", "bits", "", "precision")
     numeric = (True, False, False, True, False, True, False, False)
     return Table(headers, tuple(map(_row, changes)), numeric)
 
 
-def _row(change: LayerChange) -> tuple[str, ...]:
+def _row(change: ActivationSummary) -> tuple[str, ...]:
     tap, before, after = change.tap, change.before, change.after
     return (
-        number(tap.layer),
+        format_number(tap.layer),
         printable(tap.tap),
-        f"{printable(tap.operator)}{signs(change)}",
-        percent(None if before is None else before.deviating_fraction),
-        f"{ARROW} {percent(None if after is None else after.deviating_fraction)}",
-        number(None if before is None else before.remaining_precision),
-        f"{ARROW} {number(None if after is None else after.remaining_precision)}",
+        f"{printable(tap.operator)}{trust_marks(change)}",
+        format_percent(None if before is None else before.deviating_fraction),
+        f"{ARROW} {format_percent(None if after is None else after.deviating_fraction)}",
+        format_number(None if before is None else before.remaining_precision),
+        f"{ARROW} {format_number(None if after is None else after.remaining_precision)}",
         change_text(change),
     )
 
 
-def change_text(change: LayerChange) -> str:
+def change_text(change: ActivationSummary) -> str:
     """Return what a layer does to the remaining precision: a word, or on how many samples what."""
     counts = {
         "increases": change.increases, "keeps": change.keeps,
@@ -106,7 +106,7 @@ def change_text(change: LayerChange) -> str:
     return ", ".join(f"{word} on {times}" for word, times in known.items())
 
 
-def _totals(totals: Sequence[Total]) -> Table:
+def _totals(totals: Sequence[ActivationTotal]) -> Table:
     headers = (
         "layers by operator", "layers", "increase", "keep", "of them same bits", "decrease",
         "not known",
@@ -114,7 +114,7 @@ def _totals(totals: Sequence[Total]) -> Table:
     rows = tuple(
         (
             printable(total.operator),
-            number(total.layers),
+            format_number(total.layers),
             *map(_mean, (total.increases, total.keeps, total.same_bits)),
             *map(_mean, (total.decreases, total.unknown)),
         )
@@ -124,4 +124,4 @@ def _totals(totals: Sequence[Total]) -> Table:
 
 
 def _mean(value: float) -> str:
-    return number(round(value, 2))
+    return format_number(round(value, 2))

@@ -8,9 +8,9 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from xbackend.accuracy import Accuracy
-from xbackend.activations import activations
-from xbackend.comparison import Comparison
+from xbackend.comparison.activations import activations
+from xbackend.comparison.comparison import Comparison
+from xbackend.numerics.float64_error import ErrorMetrics
 
 COLUMNS = (
     "model", "group", "inputs_digest", "input", "tap", "layer", "operator", "is_output", "dtype",
@@ -70,12 +70,12 @@ def render(comparison: Comparison) -> str:
     if comparison.isolations:
         writer.writerows(_isolations(comparison))
         return stream.getvalue()
-    judged = {id(each.section): each for each in comparison.accuracy}
+    judged = {id(each.cohort): each for each in comparison.reference_comparisons}
     writer.writerow([*COLUMNS, *(JUDGED if judged else ())])
     for tap in (tap for sample in comparison.samples for tap in sample.taps):
-        row = tap.document()
+        row = tap.to_dict()
         cells = [_cell(key, row[key]) for key in COLUMNS]
-        found = judged.get(id(tap.section))
+        found = judged.get(id(tap.cohort))
         ratings = found.by_class.get((tap.input, tap.tap), ()) if found else ()
         writer.writerow([*cells, *(_ratings(ratings, key) for key in JUDGED.values() if judged)])
     return stream.getvalue()
@@ -86,7 +86,7 @@ def _isolations(comparison: Comparison) -> Iterator[Sequence[Any]]:
     yield [*VERDICTS, *(f"{kind}_{key}" for kind in kinds for key in DISTANCES)]
     for found in comparison.isolations:
         for each in found.layers:
-            row = {"reference": found.reference.id, "run": found.run.id, **each.document()}
+            row = {"reference": found.reference.id, "run": found.run.id, **each.to_dict()}
             row["by_emulation"] = str(each.by_emulation).lower()
             metrics = [(row[kind] or {}).get(key) for kind in kinds for key in DISTANCES]
             yield [*(row[key] for key in VERDICTS), *metrics]
@@ -94,7 +94,7 @@ def _isolations(comparison: Comparison) -> Iterator[Sequence[Any]]:
 
 def render_activations(comparison: Comparison) -> str:
     """Write a header and one row for each activation and pooling layer of each sample."""
-    rows = [passage.document() for passage in activations(comparison)]
+    rows = [passage.to_dict() for passage in activations(comparison)]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(ACTIVATIONS)
@@ -102,7 +102,7 @@ def render_activations(comparison: Comparison) -> str:
     return stream.getvalue()
 
 
-def _ratings(ratings: Sequence[Accuracy | None], key: str) -> str:
+def _ratings(ratings: Sequence[ErrorMetrics | None], key: str) -> str:
     values = [None if each is None else getattr(each, key) for each in ratings]
     return "|".join("" if value is None else str(value) for value in values)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from tabulate import tabulate
 
-from xbackend.comparison import Comparison
-from xbackend.machines import Curve, Machine, machine_table
-from xbackend.reliance import in_words
+from xbackend.comparison.comparison import Comparison
+from xbackend.comparison.machines import CumulativeCurve, MachineRow, machine_table
+from xbackend.platforms.emulation_doubt import join_names
 
-from .machines import letters, name_means, subject
-from .wording import count, printable, shorten
+from .formatting import pluralize, printable, shorten
+from .machines import backend_labels, column_title, section_letters
 
 LONGEST = 60
 """Characters of a machine's name that are shown."""
@@ -26,7 +26,7 @@ def render(comparison: Comparison) -> str:
     if not table.rows:
         return "No run gave outputs, so there is no machine to count.\n"
     curves = table.curves()
-    models = letters([curve.columns[0] for curve in curves])
+    models = section_letters([curve.columns[0] for curve in curves])
     headings = [
         f"{letter} {shorten(name_inputs(curve), 12)}"
         for letter, curve in zip(models, curves, strict=True)
@@ -53,36 +53,36 @@ def _text(value: int | None) -> str:
     return "–" if value is None else str(value)
 
 
-def name_inputs(curve: Curve) -> str:
+def name_inputs(curve: CumulativeCurve) -> str:
     """Return the names of a curve's inputs: `0,1,6`."""
     return printable(",".join(column.input for column in curve.columns))
 
 
-def name_curve(curve: Curve) -> str:
+def name_curve(curve: CumulativeCurve) -> str:
     """Return what a curve is about: `cifar10_small, float32, input 0,1,6`."""
-    return f"{subject(curve.columns[0])}, input {name_inputs(curve)}"
+    return f"{column_title(curve.columns[0])}, input {name_inputs(curve)}"
 
 
-def verdict(curve: Curve) -> str:
+def verdict(curve: CumulativeCurve) -> str:
     """Return how many classes how many machines fall into."""
     known = [number for number in curve.counts if number is not None]
-    sentence = f"{count(known[-1], 'class')} on {count(len(known), 'machine')}"
-    reliance = curve.columns[0].sample.reliance
-    if not reliance.classes:
+    sentence = f"{pluralize(known[-1], 'class')} on {pluralize(len(known), 'machine')}"
+    emulation_doubt = curve.columns[0].sample.emulation_doubt
+    if not emulation_doubt.classes:
         return sentence
-    operators = printable(in_words(reliance.operators))
-    return f"{sentence}, {len(reliance.classes)} of them by emulated {operators} alone"
+    operators = printable(join_names(emulation_doubt.operators))
+    return f"{sentence}, {len(emulation_doubt.classes)} of them by emulated {operators} alone"
 
 
-def name_machines(rows: tuple[Machine, ...]) -> list[str]:
+def name_machines(rows: tuple[MachineRow, ...]) -> list[str]:
     """Return a name for each row: `Intel Haswell, 4 cores, aws:t2.xlarge`."""
-    means = name_means(rows)
+    means = backend_labels(rows)
     return [_name(row, by) for row, by in zip(rows, means, strict=True)]
 
 
-def _name(row: Machine, by: str) -> str:
+def _name(row: MachineRow, by: str) -> str:
     run, hardware = row.run.row, row.run.row["hardware"]
     kind = " ".join(str(hardware[key]) for key in ("vendor", "microarchitecture") if hardware[key])
     cores = hardware["cores"]
-    parts = [kind, "" if cores is None else count(cores, "core"), run["platform"], by]
+    parts = [kind, "" if cores is None else pluralize(cores, "core"), run["platform"], by]
     return shorten(printable(", ".join(part for part in parts if part)), LONGEST)

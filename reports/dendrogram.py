@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from xbackend.comparison import Comparison, TapComparison
-from xbackend.dendrogram import Node, output_tree
-from xbackend.machines import order
-from xbackend.reliance import resting
+from xbackend.comparison.comparison import Comparison, TapComparison
+from xbackend.comparison.dendrogram import Node, output_tree
+from xbackend.comparison.machines import sort_key
+from xbackend.platforms.emulation_doubt import doubtful_run_ids
 
-from .wording import DAGGER, count, dagger_note, printable, shorten
+from .formatting import DAGGER, emulation_note, pluralize, printable, shorten
 
 LONGEST = 90
 """Characters of a class's platforms that are shown."""
@@ -36,14 +36,16 @@ def render(comparison: Comparison) -> str:
     parts = ["\n".join([tree.title, *_lines(tree, tree.root)]) for tree in trees(comparison)]
     if not parts:
         return "No output has several classes with mantissa bits, so there is no tree.\n"
-    return "\n\n".join([*parts, "\n".join([*_daggers(comparison), LEGEND, DRAWN])]) + "\n"
+    return "\n\n".join([*parts, "\n".join([*_emulation_notes(comparison), LEGEND, DRAWN])]) + "\n"
 
 
-def _daggers(comparison: Comparison) -> list[str]:
+def _emulation_notes(comparison: Comparison) -> list[str]:
     """Return what a dagger means, if any class has one."""
-    doubtful = [sample.reliance for sample in comparison.samples if sample.reliance.classes]
+    doubtful = [
+        sample.emulation_doubt for sample in comparison.samples if sample.emulation_doubt.classes
+    ]
     names = dict.fromkeys(name for each in doubtful for name in each.operators)
-    return [dagger_note(list(names))] if names else []
+    return [emulation_note(list(names))] if names else []
 
 
 def trees(comparison: Comparison) -> list[Tree]:
@@ -53,12 +55,12 @@ def trees(comparison: Comparison) -> list[Tree]:
     for sample, output in outputs:
         root = output_tree(comparison.store, output) if output.eqc_count > 1 else None
         if root is not None:
-            doubtful = resting(sample.eqcs, sample.reliance)
+            doubtful = doubtful_run_ids(sample.eqcs, sample.emulation_doubt)
             leaves = tuple(_leaf(output, place, doubtful) for place in range(output.eqc_count))
             found.append((output, root, leaves))
     sections: dict[str, set[str]] = {}
     for output, *_ in found:
-        sections.setdefault(_subject(output), set()).add(output.section.key)
+        sections.setdefault(_subject(output), set()).add(output.cohort.key)
     return [
         Tree(_title(output, len(sections[_subject(output)]) > 1), root, leaves)
         for output, root, leaves in found
@@ -67,24 +69,24 @@ def trees(comparison: Comparison) -> list[Tree]:
 
 def _title(output: TapComparison, apart: bool) -> str:
     """Return what a tree is about, with digests where only these tell it from another one."""
-    digests = (str(output.section.group["model_digest"]), output.section.inputs_digest)
+    digests = (str(output.cohort.group["model_digest"]), output.cohort.inputs_digest)
     names = [f"{what} {text[:8]}" for what, text in zip(("model", "inputs"), digests, strict=True)]
     subject = ", ".join([_subject(output), *(names if apart else [])])
-    return f"{subject}: {count(output.eqc_count, 'class')}"
+    return f"{subject}: {pluralize(output.eqc_count, 'class')}"
 
 
 def _subject(output: TapComparison) -> str:
-    group = output.section.group
+    group = output.cohort.group
     keys = [f"{key}={group[key]}" for key in group if key not in ("model_digest", "precision")]
-    parts = [output.section.model, str(group["precision"]), *keys, f"input {output.input}"]
+    parts = [output.cohort.model, str(group["precision"]), *keys, f"input {output.input}"]
     return printable(", ".join(parts))
 
 
 def _leaf(output: TapComparison, place: int, doubtful: frozenset[str]) -> str:
     """Return a class's number and platforms, in the order of machines."""
     mark = DAGGER if doubtful.issuperset(output.eqcs[place]) else ""
-    runs = [run for run in output.section.runs if run.id in set(output.eqcs[place])]
-    runs.sort(key=lambda run: order(run.row["hardware"]))
+    runs = [run for run in output.cohort.runs if run.id in set(output.eqcs[place])]
+    runs.sort(key=lambda run: sort_key(run.row["hardware"]))
     names = dict.fromkeys(str(run.row["platform"]) for run in runs)
     return f"{place + 1}{mark}: {shorten(printable(', '.join(names)), LONGEST)}"
 
@@ -93,7 +95,7 @@ def _lines(tree: Tree, node: Node, before: str = "", branch: str = "") -> Iterat
     if not node.children:
         yield f"{before}{branch}class {tree.leaves[node.classes[0]]}"
         return
-    yield f"{before}{branch}{count(node.bits, 'bit')}"
+    yield f"{before}{branch}{pluralize(node.bits, 'bit')}"
     inner = before + {"": "", "├─ ": "│  ", "└─ ": "   "}[branch]
     for child in node.children[:-1]:
         yield from _lines(tree, child, inner, "├─ ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from xbackend.comparison import Comparison
+from xbackend.comparison.comparison import Comparison
 
 from .page import Markup, parts
 from .tables import Table
@@ -48,7 +48,7 @@ def render(comparison: Comparison) -> str:
         text=lambda text: f"<p>{escape(text)}</p>",
         note=_note,
         notes=lambda notes: map(_note, notes),
-        table=_lay_out,
+        table=_render_table,
         most=None,
     )
     return PAGE.format(style=STYLE, body="\n".join(parts(comparison, markup)))
@@ -58,7 +58,7 @@ def _note(text: str) -> str:
     return f'<p class="note">{escape(text)}</p>'
 
 
-def _lay_out(table: Table) -> str:
+def _render_table(table: Table) -> str:
     head = _row("th", table.headers, table.numeric)
     body = "\n".join(_row("td", row, table.numeric) for row in table.rows)
     return f"<table>\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody>\n</table>"

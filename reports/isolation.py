@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xbackend.differ import Metrics
-from xbackend.isolation import INHERITED, Isolation, LayerVerdict
-from xbackend.selection import Run
+from xbackend.comparison.findings import INHERITED, Isolation, LayerVerdict
+from xbackend.numerics.metrics import Metrics
+from xbackend.store.records import Run
 
+from .formatting import DAGGER, format_number, format_percent, pluralize, printable
 from .tables import Table
-from .wording import DAGGER, count, number, percent, printable
 
 MOST_NAMED = 3
 """Layers that a sentence names, of several."""
@@ -60,7 +60,7 @@ def _cells(metrics: Metrics | None) -> tuple[str, str]:
         return ("–", "–")
     if metrics.deviating_fraction == 0:
         return ("", "")
-    return percent(metrics.deviating_fraction), number(metrics.max_ulp)
+    return format_percent(metrics.deviating_fraction), format_number(metrics.max_ulp)
 
 
 def isolation_sentences(found: Isolation) -> Sequence[str]:
@@ -78,8 +78,10 @@ def isolation_sentences(found: Isolation) -> Sequence[str]:
 
 def _first(found: Isolation) -> str:
     inheriting = sum(each.verdict == INHERITED for each in found.layers)
-    rest = f"{count(inheriting, 'other')} only {'inherit' if inheriting != 1 else 'inherits'} one"
-    total = count(len(found.layers), "layer")
+    rest = (
+        f"{pluralize(inheriting, 'other')} only {'inherit' if inheriting != 1 else 'inherits'} one"
+    )
+    total = pluralize(len(found.layers), "layer")
     if found.own:
         first = found.own[0]
         if len(found.own) == 1:
@@ -109,7 +111,10 @@ def _named(layers: Sequence[LayerVerdict]) -> str:
 def _unknown(found: Isolation) -> str:
     layers = found.unknown
     reasons = ", or ".join(dict.fromkeys(each.reason for each in layers))
-    what = (
-        f"{count(len(layers), 'layer')} cannot be isolated, {_named(layers)}: {printable(reasons)}."
+    count = pluralize(len(layers), "layer")
+    what = f"{count} cannot be isolated, {_named(layers)}: {printable(reasons)}."
+    return (
+        f"{what} Cure: run both with {found.no_fusion_options}."
+        if found.no_fusion_options
+        else what
     )
-    return f"{what} Cure: run both with {found.cure}." if found.cure else what

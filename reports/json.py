@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from xbackend.activations import activation_totals, activations
-from xbackend.comparison import Comparison
-from xbackend.summary import summaries
+from xbackend.comparison.activations import activation_totals, activations
+from xbackend.comparison.comparison import Comparison
+from xbackend.comparison.summary import summaries
 
 
 def render(comparison: Comparison) -> str:
@@ -17,14 +17,14 @@ def render(comparison: Comparison) -> str:
     """
     passages = activations(comparison)
     parts = {
-        "accuracy": [each.document() for each in comparison.accuracy],
-        "isolations": [each.document() for each in comparison.isolations],
+        "accuracy": [each.to_dict() for each in comparison.reference_comparisons],
+        "isolations": [each.to_dict() for each in comparison.isolations],
     }
     document = {
-        **comparison.document(),
-        "sections": [summary.document() for summary in summaries(comparison)],
-        "activations": [passage.document() for passage in passages],
-        "activation_totals": [total.document() for total in activation_totals(passages)],
+        **comparison.to_dict(),
+        "sections": [summary.to_dict() for summary in summaries(comparison)],
+        "activations": [passage.to_dict() for passage in passages],
+        "activation_totals": [total.to_dict() for total in activation_totals(passages)],
         **{key: of for key, of in parts.items() if of},
     }
     return json.dumps(document, indent=1, allow_nan=False)

@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from xbackend.activations import LayerChange, activations, layer_changes
-from xbackend.comparison import Comparison
+from xbackend.comparison.activations import ActivationSummary, activations, summarise_activations
+from xbackend.comparison.comparison import Comparison
+from xbackend.comparison.layers import TapSummary
+from xbackend.comparison.summary import Summary, summaries
 from xbackend.errors import UsageError
-from xbackend.layers import TapSummary
-from xbackend.summary import Summary, summaries
 
 from .activations import by_section, title_of
-from .canvas import canvas
-from .layers import signs
-from .wording import DAGGER, heading, printable, shorten
+from .figure_file import open_figure
+from .formatting import DAGGER, heading, printable, shorten
+from .layers import trust_marks
 
 WIDEST = 24.0
 """Inches: more layers than fit are drawn closer."""
@@ -27,17 +27,17 @@ LONGEST = 28
 SHADES = {"activation": "#ffe8c2", "pooling": "#cfe6f7"}
 CLASSES, BITS, BORN, JOINED = "#1f4e79", "#8a4b00", "#2e7d32", "#b3261e"
 HEIGHT = 4.6
-"""Inches for a section."""
+"""Inches for a cohort."""
 MOST = 12
 """Sections in one figure."""
 
 
 def draw_layers(comparison: Comparison, path: Path) -> None:
-    """Draw classes and remaining bits along the layers of each section; see `canvas` for errors."""
+    """Draw classes and remaining bits along the layers of each cohort: see `open_figure`."""
     found = [summary for summary in summaries(comparison) if summary.taps]
     _check(len(found), "No run gave outputs, so there is nothing to draw.")
     width = _width(max(len(summary.taps) for summary in found))
-    with canvas(path, width, HEIGHT * len(found)) as figure:
+    with open_figure(path, width, HEIGHT * len(found)) as figure:
         figure.set_layout_engine("constrained")
         grids = figure.subplots(2 * len(found), 1, squeeze=False)
         for place, summary in enumerate(found):
@@ -79,7 +79,7 @@ def _draw_section(above: Any, below: Any, summary: Summary) -> None:
         ncols=3,
     )  # fmt: skip
     _draw_bits(below, taps, summary.mantissa_bits)
-    _name(below, [f"{tap.tap}{signs(tap)}" for tap in taps])
+    _name(below, [f"{tap.tap}{trust_marks(tap)}" for tap in taps])
     below.set_xlabel(_legend(taps))
 
 
@@ -129,12 +129,14 @@ def _mark(
             )  # fmt: skip
 
 
-def _legend(taps: Sequence[TapSummary | LayerChange]) -> str:
+def _legend(taps: Sequence[TapSummary | ActivationSummary]) -> str:
     said = {
         "*": "* with layers of runs whose bits the recording changed",
         DAGGER: f"{DAGGER} comes from emulated operators: perhaps the bits of no real processor",
     }
-    return "\n".join(text for sign, text in said.items() if any(sign in signs(tap) for tap in taps))
+    return "\n".join(
+        text for sign, text in said.items() if any(sign in trust_marks(tap) for tap in taps)
+    )
 
 
 def _name(axes: Any, names: Sequence[str]) -> None:
@@ -147,10 +149,10 @@ def _name(axes: Any, names: Sequence[str]) -> None:
 def draw_activations(comparison: Comparison, path: Path) -> None:
     """Draw shares and bits before and after each activation and pooling layer."""
     sections = by_section(activations(comparison))
-    found = [layer_changes(passages) for passages in sections]
+    found = [summarise_activations(passages) for passages in sections]
     _check(len(found), "No run recorded an activation or a pooling layer, see xbackend run --taps.")
     width = _width(max(map(len, found)))
-    with canvas(path, width, HEIGHT * len(found)) as figure:
+    with open_figure(path, width, HEIGHT * len(found)) as figure:
         figure.set_layout_engine("constrained")
         grids = figure.subplots(2 * len(found), 1, squeeze=False)
         for place, (changes, passages) in enumerate(zip(found, sections, strict=True)):
@@ -168,7 +170,10 @@ def draw_activations(comparison: Comparison, path: Path) -> None:
             below.set_ylabel("bits that all share")
             below.set_ylim(bottom=-0.5)
             below.yaxis.get_major_locator().set_params(integer=True)
-            _name(below, [f"{each.tap.tap} ({each.tap.operator}){signs(each)}" for each in changes])
+            _name(
+                below,
+                [f"{each.tap.tap} ({each.tap.operator}){trust_marks(each)}" for each in changes],
+            )
             below.set_xlabel(_legend(changes))
 
 
@@ -177,7 +182,7 @@ def _percent(share: float | None) -> float | None:
 
 
 def _draw_sides(
-    axes: Any, changes: Sequence[LayerChange], value: Callable[[Any], float | None]
+    axes: Any, changes: Sequence[ActivationSummary], value: Callable[[Any], float | None]
 ) -> None:
     """Draw a hollow point before each layer, a full one after it, and a line between."""
     for place, change in enumerate(changes):
@@ -194,7 +199,7 @@ def _draw_sides(
     axes.set_xlim(-0.6, len(changes) - 0.4)
 
 
-def _side_handles(changes: Sequence[LayerChange]) -> list[Any]:
+def _side_handles(changes: Sequence[ActivationSummary]) -> list[Any]:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xbackend.activations import LayerChange
-from xbackend.comparison import Comparison
-from xbackend.layers import TapSummary
-from xbackend.summary import Summary, summaries
+from xbackend.comparison.activations import ActivationSummary
+from xbackend.comparison.comparison import Comparison
+from xbackend.comparison.layers import TapSummary
+from xbackend.comparison.summary import Summary, summaries
 
-from .tables import Table
-from .terminal import fitted, terminal_width, underlined, wrap
-from .wording import (
+from .formatting import (
     DAGGER,
     RECORDING,
-    count,
-    dagger_note,
+    emulation_note,
+    format_number,
     heading,
-    number,
+    pluralize,
     printable,
 )
+from .tables import Table
+from .terminal import fitted, terminal_width, underlined, wrap
 
 SHORT = {"activation": "act", "pooling": "pool", None: ""}
 NAMED = 6
@@ -40,7 +40,7 @@ DRAWN = "To draw it: --output figure.svg, .png or .pdf."
 
 
 def render(comparison: Comparison) -> str:
-    """Lay out a row for each tensor of each section, for the terminal's width."""
+    """Lay out a row for each tensor of each cohort, for the terminal's width."""
     width = terminal_width()
     found = [summary for summary in summaries(comparison) if summary.taps]
     if not found:
@@ -67,18 +67,18 @@ def layers_table(summary: Summary) -> Table:
 
 def _row(tap: TapSummary) -> tuple[str, ...]:
     return (
-        number(tap.layer),
+        format_number(tap.layer),
         printable(tap.tap) + (" (output)" if tap.is_output else ""),
         printable(tap.operator or "–"),
         SHORT[tap.kind],
-        f"{tap.eqc_count}{signs(tap)}",
+        f"{tap.eqc_count}{trust_marks(tap)}",
         born_text(tap),
         _count_text(tap, tap.origin.collapsed),
-        number(tap.metrics.remaining_precision),
+        format_number(tap.metrics.remaining_precision),
     )
 
 
-def signs(tap: TapSummary | LayerChange) -> str:
+def trust_marks(tap: TapSummary | ActivationSummary) -> str:
     """Return what is to be said of a tensor before it is trusted."""
     return (STAR if tap.taps_not_neutral else "") + (DAGGER if tap.emulation_unsafe else "")
 
@@ -97,15 +97,15 @@ def _count_text(tap: TapSummary, counted: int | None) -> str:
 def is_partial(tap: TapSummary) -> bool:
     """Tell whether what a layer bears and joins is known of a part of it, or of some runs, only."""
     origin = tap.origin
-    return bool(origin.through or origin.unknown or origin.apart)
+    return bool(origin.through or origin.unknown or origin.compared_within_subgraphs)
 
 
 def _signs_told(summary: Summary, table: Table) -> list[str]:
     """Return what the signs in the table mean, those that there are."""
     cells = "".join(cell for row in table.rows for cell in row[4:7])
     found = [f"{sign} {meaning}" for sign, meaning in SIGNS.items() if sign in cells]
-    operators = list(summary.reliance.operators)
-    return [*found, *([dagger_note(operators)] if DAGGER in cells and operators else [])]
+    operators = list(summary.emulation_doubt.operators)
+    return [*found, *([emulation_note(operators)] if DAGGER in cells and operators else [])]
 
 
 def sentences(summary: Summary) -> list[str]:
@@ -124,7 +124,7 @@ def sentences(summary: Summary) -> list[str]:
         else "No layer is known to join classes.",
     ]
     if unknown:
-        found.append(f"Of {count(unknown, 'layer')} neither is known.")
+        found.append(f"Of {pluralize(unknown, 'layer')} neither is known.")
     return found
 
 
@@ -135,4 +135,4 @@ def _named(taps: Sequence[TapSummary], counts: Sequence[int | None]) -> str:
     ]
     more = len(taps) - NAMED
     text = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
-    return f"{count(len(taps), 'layer')}: {text}"
+    return f"{pluralize(len(taps), 'layer')}: {text}"

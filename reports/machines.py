@@ -9,10 +9,16 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from xbackend.comparison import Comparison
-from xbackend.machines import Cell, Column, Machine, MachineTable, machine_table
+from xbackend.comparison.comparison import Comparison
+from xbackend.comparison.machines import (
+    MachineCell,
+    MachineRow,
+    MachineTable,
+    SampleColumn,
+    machine_table,
+)
 
-from .wording import DAGGER, count, dagger_note, printable, shorten
+from .formatting import DAGGER, emulation_note, pluralize, printable, shorten
 
 LONGEST = 40
 """Characters of a device's or platform's name that are shown."""
@@ -33,8 +39,8 @@ def render(comparison: Comparison) -> str:
     table = machine_table(comparison)
     if not table.rows:
         return "No run gave outputs, so there is no machine to show.\n"
-    models = letters(table.columns)
-    means = name_means(table.rows)
+    models = section_letters(table.columns)
+    means = backend_labels(table.rows)
     headers = [*HEADERS, *(["by"] if any(means) else [])]
     align = ["right" if name in NUMERIC else "left" for name in headers]
     rows = [
@@ -52,23 +58,25 @@ def _sentences(table: MachineTable, models: Sequence[str]) -> list[str]:
     for letter in dict.fromkeys(models):
         mine = [at for at, name in enumerate(models) if name == letter]
         counts = ", ".join(str(table.class_count(at)) for at in mine)
-        inputs = count(len(mine), "input")
-        lines.append(f"{letter}  {subject(table.columns[mine[0]])}, {inputs}; classes: {counts}")
+        inputs = pluralize(len(mine), "input")
+        lines.append(
+            f"{letter}  {column_title(table.columns[mine[0]])}, {inputs}; classes: {counts}"
+        )
     cells = [cell for row in table.rows for cell in row.cells if cell is not None]
     marked = [] if all(cell.deterministic for cell in cells) else [STARRED]
     if any(cell.by_emulation for cell in cells):
         samples = [column.sample for column in table.columns]
-        names = dict.fromkeys(name for each in samples for name in each.reliance.operators)
-        marked.append(dagger_note(list(names)))
+        names = dict.fromkeys(name for each in samples for name in each.emulation_doubt.operators)
+        marked.append(emulation_note(list(names)))
     return ["\n".join(lines), "\n".join([LEGEND, *marked])]
 
 
-def letters(columns: Sequence[Column]) -> list[str]:
-    """Return a letter for each column, the same for all samples of one section."""
+def section_letters(columns: Sequence[SampleColumn]) -> list[str]:
+    """Return a letter for each column, the same for all samples of one cohort."""
     names: dict[str, str] = {}
     for column in columns:
-        names.setdefault(column.section, _letter(len(names)))
-    return [names[column.section] for column in columns]
+        names.setdefault(column.cohort, _letter(len(names)))
+    return [names[column.cohort] for column in columns]
 
 
 def _letter(number: int) -> str:
@@ -81,22 +89,26 @@ def _letter(number: int) -> str:
     return (_letter(high - 1) if high else "") + string.ascii_uppercase[low]
 
 
-def headings(columns: Sequence[Column]) -> list[str]:
-    """Return what stands above each column: the letter of its section, and its input."""
-    pairs = zip(letters(columns), columns, strict=True)
+def headings(columns: Sequence[SampleColumn]) -> list[str]:
+    """Return what stands above each column: the letter of its cohort, and its input."""
+    pairs = zip(section_letters(columns), columns, strict=True)
     return [f"{letter} {shorten(printable(each.input), INPUT)}" for letter, each in pairs]
 
 
-def subject(column: Column) -> str:
+def column_title(column: SampleColumn) -> str:
     """Return what a column is about: `cifar10_small, float16`."""
     keys = [f"{key}={value}" for key, value in column.keys.items()]
     return printable(", ".join([column.model, column.precision, *keys]))
 
 
-def cell_text(cell: Cell | None) -> str:
+def cell_text(cell: MachineCell | None) -> str:
     """Return a class, with a star if it is not deterministic, a dagger if emulation made it.
 
-    >>> cell_text(Cell(3, False, True)), cell_text(Cell(2, True, True, True)), cell_text(None)
+    >>> (
+    ...     cell_text(MachineCell(3, False, True)),
+    ...     cell_text(MachineCell(2, True, True, True)),
+    ...     cell_text(None),
+    ... )
     ('3*', '2†', '–')
     """
     if cell is None:
@@ -105,7 +117,7 @@ def cell_text(cell: Cell | None) -> str:
     return f"{cell.number}{signs}"
 
 
-def _describe(row: Machine) -> list[str]:
+def _describe(row: MachineRow) -> list[str]:
     """Return the cells under HEADERS."""
     hardware = row.run.row["hardware"]
     memory = hardware["memory_bytes"]
@@ -134,7 +146,7 @@ def _text(value: object) -> str:
     return "–" if value is None else shorten(printable(value), LONGEST)
 
 
-def name_means(rows: Sequence[Machine]) -> list[str]:
+def backend_labels(rows: Sequence[MachineRow]) -> list[str]:
     """Return for each row what it ran with, empty texts where all ran with the same.
 
     That is the backend and the settings in which rows of one backend differ.
@@ -143,11 +155,11 @@ def name_means(rows: Sequence[Machine]) -> list[str]:
     for row in rows:
         for key, value in row.run.row["settings"].items():
             varying.setdefault((row.run.row["backend"], key), set()).add(json.dumps(value))
-    names = [_means(row, varying) for row in rows]
+    names = [_backend_label(row, varying) for row in rows]
     return names if len(set(names)) > 1 else ["" for _ in names]
 
 
-def _means(row: Machine, varying: dict[tuple[str, str], set[str]]) -> str:
+def _backend_label(row: MachineRow, varying: dict[tuple[str, str], set[str]]) -> str:
     run = row.run.row
     settings = [
         f"{key}={value}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from xbackend.comparison import Comparison
+from xbackend.comparison.comparison import Comparison
 
 from .page import Markup, parts
 from .tables import MOST_LAYERS, Table
@@ -19,7 +19,7 @@ def render(comparison: Comparison) -> str:
         text=escape,
         note=escape,
         notes=_listed,
-        table=_lay_out,
+        table=_render_table,
         most=MOST_LAYERS,
     )
     return "\n\n".join(parts(comparison, markup)) + "\n"
@@ -29,7 +29,7 @@ def _listed(notes: Sequence[str]) -> Iterable[str]:
     return ["\n".join(f"* {escape(note)}" for note in notes)]
 
 
-def _lay_out(table: Table) -> str:
+def _render_table(table: Table) -> str:
     rule = ["---:" if numeric else "---" for numeric in table.numeric]
     rows = [map(escape, table.headers), rule, *(map(escape, row) for row in table.rows)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from xbackend.comparison import Comparison
-from xbackend.isolation import Isolation
-from xbackend.summary import Summary, summaries
+from xbackend.comparison.comparison import Comparison
+from xbackend.comparison.findings import Isolation
+from xbackend.comparison.summary import Summary, summaries
 
-from .accuracy import accuracy_sentences, accuracy_tables, of_section
+from .accuracy import accuracy_sentences, accuracy_tables, find_reference_comparison
+from .formatting import UNSUCCESSFUL, heading, notes, verdict
 from .isolation import isolation_heading, isolation_sentences, isolation_table
 from .tables import (
     STAR,
     Table,
-    agreement_table,
-    crowd_notes,
-    daggers,
+    emulation_notes,
+    has_starred_layers,
+    hidden_rows_note,
     layer_table,
+    run_group_table,
     runs_table,
     shows_layers,
-    starred,
-    stopped_table,
+    unsuccessful_table,
 )
-from .wording import STOPPED, heading, notes, verdict
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ def parts(comparison: Comparison, markup: Markup) -> Iterable[str]:
     """Yield the parts of a page, in their order."""
     for summary in summaries(comparison):
         yield from _section(summary, comparison, markup)
-    if comparison.stopped:
-        yield markup.heading(STOPPED)
-        yield markup.table(stopped_table(comparison.stopped))
+    if comparison.unsuccessful:
+        yield markup.heading(UNSUCCESSFUL)
+        yield markup.table(unsuccessful_table(comparison.unsuccessful))
     for found in comparison.isolations:
         yield from _isolation(found, markup)
 
@@ -63,22 +63,22 @@ def _section(summary: Summary, comparison: Comparison, markup: Markup) -> Iterab
         yield markup.table(table)
         if hidden:
             yield markup.text(f"… and {hidden} more that differ.")
-        if starred(summary):
+        if has_starred_layers(summary):
             yield markup.note(STAR)
-    yield from map(markup.note, daggers(summary))
+    yield from map(markup.note, emulation_notes(summary))
     if found := notes(summary):
         yield from markup.notes(found)
-    if judged := of_section(comparison, summary):
+    if judged := find_reference_comparison(comparison, summary):
         yield from map(markup.table, accuracy_tables(summary, judged, markup.most))
         yield from map(markup.text, accuracy_sentences(summary, judged))
 
 
 def _runs(summary: Summary, markup: Markup) -> Iterable[str]:
     if markup.most is None:
-        yield markup.table(agreement_table(summary))
+        yield markup.table(run_group_table(summary))
         return
     yield markup.table(runs_table(summary))
-    yield from map(markup.text, crowd_notes(summary))
+    yield from map(markup.text, hidden_rows_note(summary))
 
 
 def _isolation(found: Isolation, markup: Markup) -> Iterable[str]:

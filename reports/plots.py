@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from xbackend.comparison import Comparison
-from xbackend.dendrogram import Node
+from xbackend.comparison.comparison import Comparison
+from xbackend.comparison.dendrogram import Node
+from xbackend.comparison.machines import machine_table
 from xbackend.errors import UsageError
-from xbackend.machines import machine_table
 
-from .canvas import canvas
 from .cumulative import name_curve, name_machines
 from .dendrogram import Tree, trees
-from .wording import shorten
+from .figure_file import open_figure
+from .formatting import shorten
 
 LINE = 0.22
 """Inches for a line of text."""
@@ -25,7 +25,7 @@ TREES = 60
 
 
 def draw_cumulative(comparison: Comparison, path: Path) -> None:
-    """Draw the number of classes seen so far over the machines; see `canvas` for errors.
+    """Draw the number of classes seen so far over the machines; see `open_figure` for errors.
 
     Where curves run together, the later ones are narrower, so that all can be seen.
     """
@@ -34,7 +34,7 @@ def draw_cumulative(comparison: Comparison, path: Path) -> None:
         raise UsageError("No run gave outputs, so there is nothing to draw.")
     curves = table.curves()
     names = name_machines(table.rows)
-    with canvas(path, max(6.0, LINE * len(names)), 4.5) as figure:
+    with open_figure(path, max(6.0, LINE * len(names)), 4.5) as figure:
         axes = figure.add_subplot()
         for place, curve in enumerate(curves):
             known = [(at, n) for at, n in enumerate(curve.counts, 1) if n is not None]
@@ -49,7 +49,7 @@ def draw_cumulative(comparison: Comparison, path: Path) -> None:
 
 
 def draw_dendrogram(comparison: Comparison, path: Path) -> None:
-    """Draw a tree for each output that has several classes; see `canvas` for errors."""
+    """Draw a tree for each output that has several classes; see `open_figure` for errors."""
     found = trees(comparison)
     if not found:
         raise UsageError("No output has several classes with mantissa bits: there is no tree.")
@@ -59,7 +59,7 @@ def draw_dendrogram(comparison: Comparison, path: Path) -> None:
             "with --model and --where."
         )
     heights = [LINE * (len(tree.leaves) + 4) for tree in found]
-    with canvas(path, 8, sum(heights)) as figure:
+    with open_figure(path, 8, sum(heights)) as figure:
         figure.set_layout_engine("constrained")
         grids = figure.subplots(len(found), 1, squeeze=False, height_ratios=heights)
         for axes, tree in zip(grids[:, 0], found, strict=True):

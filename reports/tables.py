@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xbackend.layers import TapSummary
-from xbackend.selection import Run
-from xbackend.summary import Agreement, Summary
+from xbackend.comparison.layers import TapSummary
+from xbackend.comparison.summary import RunGroup, Summary
+from xbackend.store.records import Run
 
-from .wording import (
+from .formatting import (
     DAGGER,
     RECORDING,
-    dagger_note,
+    emulation_note,
+    failure_cells,
+    format_number,
+    format_percent,
     name_row,
     name_run,
-    number,
-    percent,
     printable,
-    reason,
 )
 
 STAR = f"* {RECORDING}"
@@ -44,31 +44,31 @@ class Table:
     """Whether a column is aligned to the right."""
 
 
-def agreement_table(summary: Summary, by_input: bool = True) -> Table:
+def run_group_table(summary: Summary, by_input: bool = True) -> Table:
     """Return one row for runs that are alike: classes by input, bits shared with class 1."""
     by_input = by_input and len(summary.inputs) <= MOST_INPUTS
     inputs = list(map(_name_input, summary.inputs)) if by_input else ["class"]
     headers = ("run", *inputs, "bits", "taps")
     joint = {
-        name: _class(place, place in summary.reliance.classes)
+        name: _class(place, place in summary.emulation_doubt.classes)
         for place, ids in enumerate(summary.eqcs, 1)
         for name in ids
     }
     rows = []
     for row in summary.rows:
         classes = map(_class, row.classes, row.by_emulation) if by_input else [joint[row.ids[0]]]
-        rows.append((name_row(row), *classes, number(row.bits), _taps(row)))
+        rows.append((name_row(row), *classes, format_number(row.bits), _taps(row)))
     return Table(headers, tuple(rows), (False, *(True for _ in inputs), True, False))
 
 
-def crowded(summary: Summary) -> bool:
+def has_too_many_rows(summary: Summary) -> bool:
     """Tell whether there are too many runs to show a row for each."""
     return len(summary.rows) > MOST_ROWS
 
 
-def crowd_notes(summary: Summary) -> list[str]:
+def hidden_rows_note(summary: Summary) -> list[str]:
     """Return what a reader must know of a table that has not a row for each run."""
-    if not crowded(summary):
+    if not has_too_many_rows(summary):
         return []
     hidden = len(summary.eqcs) - MOST_CLASSES
     more = f"{hidden} more classes are not shown. " if hidden > 0 else ""
@@ -78,7 +78,9 @@ def crowd_notes(summary: Summary) -> list[str]:
 
 def runs_table(summary: Summary, by_input: bool = True) -> Table:
     """Return one row for runs that are alike, or for each class where these are too many."""
-    return _class_table(summary) if crowded(summary) else agreement_table(summary, by_input)
+    return (
+        _class_table(summary) if has_too_many_rows(summary) else run_group_table(summary, by_input)
+    )
 
 
 def _class_table(summary: Summary) -> Table:
@@ -88,26 +90,34 @@ def _class_table(summary: Summary) -> Table:
     for place, ids in enumerate(summary.eqcs[:MOST_CLASSES], 1):
         mine = [of[name] for name in ids if name in of]
         bits = None if any(row.bits is None for row in mine) else min(row.bits or 0 for row in mine)
-        number_of = _class(place, place in summary.reliance.classes)
-        rows.append((name_row(mine[0]), number_of, number(len(ids)), number(bits), _taps_of(mine)))
+        number_of = _class(place, place in summary.emulation_doubt.classes)
+        rows.append(
+            (
+                name_row(mine[0]),
+                number_of,
+                format_number(len(ids)),
+                format_number(bits),
+                _taps_of(mine),
+            )
+        )
     headers = ("first run of each class", "class", "runs", "bits", "taps")
     return Table(headers, tuple(rows), (False, True, True, True, False))
 
 
-def _taps_of(rows: Sequence[Agreement]) -> str:
+def _taps_of(rows: Sequence[RunGroup]) -> str:
     """Return what is to be said of the taps of the runs of a class: the worst."""
     return next((_taps(row) for row in rows if row.taps_neutral is False), _taps(rows[0]))
 
 
 def _class(place: int | None, by_emulation: bool) -> str:
-    return number(place) + (DAGGER if by_emulation else "")
+    return format_number(place) + (DAGGER if by_emulation else "")
 
 
 def _name_input(name: str) -> str:
     return f"input {name}" if name.isdigit() else printable(name)
 
 
-def _taps(row: Agreement) -> str:
+def _taps(row: RunGroup) -> str:
     return {True: "neutral", False: "CHANGED BITS", None: "–"}[row.taps_neutral]
 
 
@@ -129,13 +139,13 @@ def _shown(summary: Summary) -> list[TapSummary]:
 
 def _layer_row(tap: TapSummary) -> tuple[str, ...]:
     return (
-        number(tap.layer),
+        format_number(tap.layer),
         printable(tap.tap) + (" (output)" if tap.is_output else ""),
         printable(tap.operator or "–"),
         f"{tap.eqc_count}{_signs(tap)}",
-        number(tap.metrics.remaining_precision),
-        number(tap.metrics.max_ulp),
-        percent(tap.metrics.deviating_fraction),
+        format_number(tap.metrics.remaining_precision),
+        format_number(tap.metrics.max_ulp),
+        format_percent(tap.metrics.deviating_fraction),
     )
 
 
@@ -143,16 +153,16 @@ def _signs(tap: TapSummary) -> str:
     return ("*" if tap.taps_not_neutral else "") + (DAGGER if tap.emulation_unsafe else "")
 
 
-def daggers(summary: Summary) -> list[str]:
+def emulation_notes(summary: Summary) -> list[str]:
     """Return what a dagger in the tables means, if there is one."""
-    reliance = summary.reliance
+    emulation_doubt = summary.emulation_doubt
     marked = shows_layers(summary) and any(tap.emulation_unsafe for tap in _shown(summary))
-    if not reliance.operators or not (reliance.classes or marked):
+    if not emulation_doubt.operators or not (emulation_doubt.classes or marked):
         return []
-    return [dagger_note(reliance.operators)]
+    return [emulation_note(emulation_doubt.operators)]
 
 
-def starred(summary: Summary) -> bool:
+def has_starred_layers(summary: Summary) -> bool:
     """Tell whether a row of the layers has a star, which must then be explained."""
     return any(tap.taps_not_neutral for tap in summary.taps)
 
@@ -162,11 +172,11 @@ def shows_layers(summary: Summary) -> bool:
     return summary.run_count > 1 and any(tap.eqc_count > 1 for tap in summary.taps)
 
 
-def stopped_table(runs: Sequence[Run]) -> Table:
+def unsuccessful_table(runs: Sequence[Run]) -> Table:
     """Return the runs that failed or were skipped, and why; repeats of one another once."""
     found: dict[tuple[str, ...], int] = {}
     for run in runs:
-        row = (name_run(run), str(run.row["status"]), *reason(run))
+        row = (name_run(run), str(run.row["status"]), *failure_cells(run))
         found[row] = found.get(row, 0) + 1
     rows = [
         (f"{name} ×{times}" if times > 1 else name, *rest) for (name, *rest), times in found.items()

@@ -8,26 +8,26 @@ from collections.abc import Iterable, Sequence
 
 from tabulate import tabulate
 
-from xbackend.comparison import Comparison
-from xbackend.isolation import Isolation
-from xbackend.selection import Run
-from xbackend.summary import Summary, summaries
+from xbackend.comparison.comparison import Comparison
+from xbackend.comparison.findings import Isolation
+from xbackend.comparison.summary import Summary, summaries
+from xbackend.store.records import Run
 
-from .accuracy import accuracy_sentences, accuracy_tables, of_section
+from .accuracy import accuracy_sentences, accuracy_tables, find_reference_comparison
+from .formatting import UNSUCCESSFUL, heading, notes, shorten, verdict
 from .isolation import isolation_heading, isolation_sentences, isolation_table
 from .tables import (
     MOST_LAYERS,
     STAR,
     Table,
-    crowd_notes,
-    daggers,
+    emulation_notes,
+    has_starred_layers,
+    hidden_rows_note,
     layer_table,
     runs_table,
     shows_layers,
-    starred,
-    stopped_table,
+    unsuccessful_table,
 )
-from .wording import STOPPED, heading, notes, shorten, verdict
 
 NARROWEST = 40
 """Text is never wrapped to less. The table of layers needs 76 columns, and is cut for no less."""
@@ -43,8 +43,8 @@ def render(comparison: Comparison) -> str:
     """Lay out a comparison for the terminal's width: COLUMNS, or 80 if there is none."""
     width = terminal_width()
     parts = [_section(summary, comparison, width) for summary in summaries(comparison)]
-    if comparison.stopped:
-        parts.append(_stopped(comparison.stopped, width))
+    if comparison.unsuccessful:
+        parts.append(_unsuccessful(comparison.unsuccessful, width))
     if comparison.samples:
         parts.append(wrap(LEGEND, width))
     parts += [_isolation(found, width) for found in comparison.isolations]
@@ -53,10 +53,10 @@ def render(comparison: Comparison) -> str:
 
 def _section(summary: Summary, comparison: Comparison, width: int) -> str:
     parts = [underlined(heading(summary), width), _agreement(summary, width)]
-    parts += [wrap(text, width) for text in crowd_notes(summary)]
+    parts += [wrap(text, width) for text in hidden_rows_note(summary)]
     if shows_layers(summary):
         parts.append(_layers(summary, width))
-    parts += [wrap(text, width) for text in daggers(summary)]
+    parts += [wrap(text, width) for text in emulation_notes(summary)]
     parts.append("\n".join(wrap(text, width) for text in _sentences(summary)))
     parts += _accuracy(summary, comparison, width)
     return "\n\n".join(parts)
@@ -67,12 +67,12 @@ def _sentences(summary: Summary) -> list[str]:
 
 
 def _accuracy(summary: Summary, comparison: Comparison, width: int) -> list[str]:
-    found = of_section(comparison, summary)
+    found = find_reference_comparison(comparison, summary)
     if found is None:
         return []
     runs, layers = accuracy_tables(summary, found, MOST_LAYERS)
     return [
-        lay_out(runs, [None, max(12, width - rest_width(runs, 1))]),
+        render_table(runs, [None, max(12, width - other_columns_width(runs, 1))]),
         fitted(layers, width),
         "\n".join(wrap(text, width) for text in accuracy_sentences(summary, found)),
     ]
@@ -90,9 +90,9 @@ def _isolation(found: Isolation, width: int) -> str:
 
 def _agreement(summary: Summary, width: int) -> str:
     table = runs_table(summary)
-    if rest_width(table, 0) + NARROWEST // 2 > width:
+    if other_columns_width(table, 0) + NARROWEST // 2 > width:
         table = runs_table(summary, by_input=False)
-    return lay_out(table, [max(12, width - rest_width(table, 0))])
+    return render_table(table, [max(12, width - other_columns_width(table, 0))])
 
 
 def _layers(summary: Summary, width: int) -> str:
@@ -101,7 +101,7 @@ def _layers(summary: Summary, width: int) -> str:
     if hidden:
         more = f"… and {hidden} more that differ: 'xbackend compare --format csv' lists all."
         text += "\n" + wrap(more, width)
-    return f"{text}\n{STAR}" if starred(summary) else text
+    return f"{text}\n{STAR}" if has_starred_layers(summary) else text
 
 
 def terminal_width() -> int:
@@ -117,12 +117,12 @@ def underlined(title: str, width: int) -> str:
 
 def fitted(table: Table, width: int) -> str:
     """Lay out a table whose second column is shortened to what the others leave it."""
-    room = max(12, width - rest_width(table, 1))
+    room = max(12, width - other_columns_width(table, 1))
     rows = tuple((row[0], shorten(row[1], room), *row[2:]) for row in table.rows)
-    return lay_out(Table(table.headers, rows, table.numeric))
+    return render_table(Table(table.headers, rows, table.numeric))
 
 
-def rest_width(table: Table, column: int) -> int:
+def other_columns_width(table: Table, column: int) -> int:
     """Return the columns of the terminal that all but one column of the table takes."""
     widths = [
         max(len(cells[0]) + PADDING, *(len(cell) for cell in cells[1:]))
@@ -132,7 +132,7 @@ def rest_width(table: Table, column: int) -> int:
     return sum(widths) + 2 * len(widths)
 
 
-def lay_out(table: Table, widths: Sequence[int | None] = ()) -> str:
+def render_table(table: Table, widths: Sequence[int | None] = ()) -> str:
     """Lay out a table, its first columns wrapped to widths if these are given."""
     align = ["right" if numeric else "left" for numeric in table.numeric]
     limits = [*widths, *[None] * (len(table.headers) - len(widths))] if widths else None
@@ -146,13 +146,13 @@ def lay_out(table: Table, widths: Sequence[int | None] = ()) -> str:
     )
 
 
-def _stopped(runs: Iterable[Run], width: int) -> str:
-    table = stopped_table(list(runs))
+def _unsuccessful(runs: Iterable[Run], width: int) -> str:
+    table = unsuccessful_table(list(runs))
     lines = [
         wrap(f"{status}: {name} at stage {stage} ({symptom}): {message}", width)
         for name, status, stage, symptom, message in table.rows
     ]
-    return "\n".join([f"{STOPPED}:", *lines])
+    return "\n".join([f"{UNSUCCESSFUL}:", *lines])
 
 
 def wrap(text: str, width: int) -> str:

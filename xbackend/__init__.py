@@ -1,3 +1,5 @@
 """xbackend: does a neural network compute the same bits everywhere?"""
 
-__version__ = "0.1.0"
+from xbackend.worker.version import VERSION as __version__
+
+__all__ = ["__version__"]

@@ -18,9 +18,9 @@ SPEC = BackendSpec(
         "float64": "graph-float64",
         "float16": "graph-float16",
     },
-    lacks={"bfloat16": _NOT_IN_NUMPY},
+    unsupported_precisions={"bfloat16": _NOT_IN_NUMPY},
     default_precision="int8",
-    exact=True,
+    exact_integers=True,
     environment={
         "OPENBLAS_NUM_THREADS": "{threads}",
         "MKL_NUM_THREADS": "{threads}",

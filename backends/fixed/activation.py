@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import elementary, operands
+from .elementwise import greater, less
 from .operands import need
-from .selection import greater, less
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Tuple

@@ -9,12 +9,12 @@ import numpy as np
 
 from xbackend.worker.contract import Backend, Session, Unsupported
 from xbackend.worker.graph import last_readers, read_graph
-from xbackend.worker.tensor import Tensor, of
+from xbackend.worker.tensor import Tensor, from_numpy
 
 from . import SPEC
 from .formats import keep_denormals
 from .operators import compute
-from .refusal import refuse
+from .unsupported import check_supported
 
 if TYPE_CHECKING:
     from typing import Collection, Dict, Iterator, Mapping, Tuple
@@ -43,10 +43,12 @@ class Adapter(Backend):
         """Read the graph and refuse what cannot be computed, before anything runs."""
         precision = str(settings["precision"])
         if precision not in SPEC.formats:
-            raise Unsupported(SPEC.lacks.get(precision, f"fixed has no {precision}."))
+            raise Unsupported(
+                SPEC.unsupported_precisions.get(precision, f"fixed has no {precision}.")
+            )
         keep_denormals()
         graph = read_graph(artifact.folder)
-        refuse(graph, precision)
+        check_supported(graph, precision)
         return FixedSession(graph)
 
 
@@ -63,7 +65,7 @@ class FixedSession(Session):
         values = self._start(inputs)
         for _ in self._steps(values, keep=self._outputs):
             pass
-        return {name: of(values[name]) for name in self._outputs}
+        return {name: from_numpy(values[name]) for name in self._outputs}
 
     def tap(
         self, inputs: Mapping[str, Tensor], wanted: Collection[str]
@@ -72,7 +74,7 @@ class FixedSession(Session):
         values = self._start(inputs)
         for name in self._steps(values, keep=()):
             if name in wanted:
-                yield name, of(values[name])
+                yield name, from_numpy(values[name])
 
     def facts(self) -> Dict[str, Any]:
         """Tell what the arithmetic is and which number of threads its products were given."""

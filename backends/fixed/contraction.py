@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xbackend.worker.geometry.conv_transpose import spread_of
 from xbackend.worker.geometry.slices import cut_and_padded
-from xbackend.worker.geometry.spread import spread_of
-from xbackend.worker.geometry.windows import Window, positions, window_of
+from xbackend.worker.geometry.sliding_window import Window, kernel_positions, window_of
 
 from .operands import given, need
 from .sums import product
@@ -21,7 +21,7 @@ from .sums import product
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
-    from xbackend.worker.geometry.spread import Spread
+    from xbackend.worker.geometry.conv_transpose import Spread
     from xbackend.worker.graph import Node
 
     Array = np.ndarray[Any, Any]
@@ -46,7 +46,7 @@ def convolve(padded: Array, weight: Array, groups: int, window: Window) -> Array
 
 def _columns(sample: Array, window: Window, groups: int) -> Array:
     """Lay out what each weight sees: (groups, C / groups * kernel, places)."""
-    seen = [sample[None][index][0] for _, index in positions(window)]
+    seen = [sample[None][index][0] for _, index in kernel_positions(window)]
     stacked: Array = np.stack(seen, axis=1).reshape(groups, -1, len(seen), *window.extents)
     count = int(np.prod(window.extents, dtype=np.int64))
     return stacked.reshape(groups, stacked.shape[1] * len(seen), count)

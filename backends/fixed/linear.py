@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xbackend.worker.geometry.windows import window_of
+from xbackend.worker.geometry.sliding_window import window_of
 
 from . import arithmetic, products
 from .operands import MICROSOFT, along, given, need, per_column, per_row, zero_or

@@ -9,15 +9,15 @@ import numpy as np
 from . import (
     activation,
     contraction,
+    elementwise,
     layout,
     linear,
     normalise,
-    picking,
     pooling,
     quantized,
     reduction,
     resize,
-    selection,
+    select,
 )
 from .formats import in_its_format
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-MOVING = {**layout.OPERATORS, **picking.OPERATORS}
+MOVING = {**layout.OPERATORS, **select.OPERATORS}
 """What moves elements and computes none: the bits stay, those of a NaN too."""
 
 FLOAT_PRODUCTS = frozenset(contraction.OPERATORS)
@@ -37,7 +37,7 @@ FLOAT_PRODUCTS = frozenset(contraction.OPERATORS)
 COMPUTING = {
     key: operator
     for family in (
-        selection,
+        elementwise,
         activation,
         reduction,
         normalise,

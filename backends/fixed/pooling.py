@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xbackend.worker.geometry.windows import Window, positions, window_of
+from xbackend.worker.geometry.sliding_window import Window, kernel_positions, window_of
 
 from . import arithmetic
+from .elementwise import greater
 from .operands import MICROSOFT, need, scale_of
 from .reduction import worst
-from .selection import greater
 from .sums import fold
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def max_pool(node: Node, inputs: Inputs) -> List[Array]:
     lowest = worst(x.dtype, least=False)
     padded = window.pad(x, lowest)
     best = np.full(x.shape[:2] + window.extents, lowest, x.dtype)
-    for _, index in positions(window):
+    for _, index in kernel_positions(window):
         best = greater(best, padded[index])
     return [best]
 
@@ -65,7 +65,7 @@ def _seen(window: Window, with_pads: bool, dtype: np.dtype[Any]) -> Array:
 
 
 def _ordered_sum(window: Window, padded: Array) -> Array:
-    places = [index for _, index in positions(window)]
+    places = [index for _, index in kernel_positions(window)]
     return fold(lambda index: np.asarray(padded[places[index]]), 0, len(places))
 
 
@@ -109,7 +109,7 @@ def _window_sum(window: Window, values: Array) -> Array:
     """Sum float32 values over each place of a window, in the order of the elements."""
     padded = window.pad(values, 0.0)
     total = np.zeros(values.shape[:2] + window.extents, np.float32)
-    for _, index in positions(window):
+    for _, index in kernel_positions(window):
         total = total + padded[index]
     return total
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xbackend.worker.geometry.windows import Window, positions
+from xbackend.worker.geometry.sliding_window import Window, kernel_positions
 
 if TYPE_CHECKING:
     from typing import Iterator, Tuple
@@ -69,7 +69,7 @@ def convolve(image: Array, kernel: Array, groups: int, window: Window) -> Array:
 def _columns(padded: Array, window: Window, shape: Tuple[int, int, int, int]) -> Iterator[Array]:
     """Yield what some of the kernel's elements see: (N, groups, elements, depth, pixels)."""
     room = max(BUFFER // max(8 * int(np.prod(shape, dtype=np.int64)), 1), 1)
-    views = [padded[index] for _, index in positions(window)]
+    views = [padded[index] for _, index in kernel_positions(window)]
     for begin in range(0, len(views), room):
         seen = [view.reshape(shape) for view in views[begin : begin + room]]
         yield np.stack(seen, axis=2)

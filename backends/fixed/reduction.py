@@ -9,8 +9,8 @@ import numpy as np
 from xbackend.worker.geometry import shapes
 
 from . import elementary
+from .elementwise import divide
 from .operands import given, need, rounded
-from .selection import divide
 from .sums import total
 
 if TYPE_CHECKING:

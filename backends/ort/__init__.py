@@ -42,6 +42,6 @@ SPEC = BackendSpec(
         ),
     ),
     script="xbackend.backends.ort.script:script",
-    unfused={"optimization": "disabled"},
-    saturating="ONNX Runtime saturates there on processors with AVX2 and without VNNI",
+    unfused_settings={"optimization": "disabled"},
+    saturation_warning="ONNX Runtime saturates there on processors with AVX2 and without VNNI",
 )

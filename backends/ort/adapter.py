@@ -10,13 +10,13 @@ import numpy as np
 import onnxruntime
 
 from xbackend.worker.contract import Backend, Session, Unsupported
-from xbackend.worker.tensor import Tensor, of
+from xbackend.worker.tensor import Tensor, from_numpy
 
 from . import SPEC
+from .errors import translate_error
 from .options import ERRORS_ONLY, Options, read_options
 from .placement import facts_about
-from .providers import lack, missing
-from .refusal import refusal
+from .providers import missing, missing_dependency
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,9 +106,9 @@ def open_session(path: Path, options: Options) -> Any:
     except Unsupported:
         raise
     except Exception as error:
-        if lack(options.provider):
+        if missing_dependency(options.provider):
             raise Unsupported(missing(options.provider)) from error
-        raise refusal(error, options.precision) from error
+        raise translate_error(error, options.precision) from error
     options.check(session)
     return session
 
@@ -118,7 +118,7 @@ def infer(session: Any, names: List[str], inputs: Mapping[str, Tensor]) -> Dict[
     if any(has_bfloat16(value) for value in (*session.get_inputs(), *session.get_outputs())):
         return infer_bfloat16(session, names, inputs)
     arrays = session.run(names, {name: tensor.array for name, tensor in inputs.items()})
-    return {name: of(array) for name, array in zip(names, arrays)}
+    return {name: from_numpy(array) for name, array in zip(names, arrays)}
 
 
 def has_bfloat16(value: Any) -> bool:
@@ -149,7 +149,7 @@ def ort_value(tensor: Tensor) -> Any:
 def from_ort_value(value: Any) -> Tensor:
     """Copy one of ONNX Runtime's tensors out, bfloat16 as its bits."""
     if value.data_type() != "tensor(bfloat16)":
-        return of(value.numpy())
+        return from_numpy(value.numpy())
     shape = tuple(value.shape())
     data = ctypes.string_at(value.data_ptr(), 2 * int(np.prod(shape, dtype=np.int64)))
     return Tensor("bfloat16", np.frombuffer(data, np.uint16).reshape(shape))

@@ -45,11 +45,11 @@ def preload() -> None:
 
 def missing(provider: str) -> str:
     """Say in one sentence why ONNX Runtime did not take a provider."""
-    reason = lack(provider) or "its log on standard error may say why."
+    reason = missing_dependency(provider) or "its log on standard error may say why."
     return f"ONNX Runtime {onnxruntime.__version__} cannot use {provider}: {reason}"
 
 
-def lack(provider: str) -> str:
+def missing_dependency(provider: str) -> str:
     """Return what a provider needs and this machine does not have; empty if nothing is known."""
     return "" if provider == CPU else unloadable(provider) or gpu_error(provider)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xbackend.worker.artifact import GRAPHS
-from xbackend.worker.contract import BackendSpec, Setting, Unfaithful
+from xbackend.worker.contract import BackendSpec, Setting, UnfaithfulOperators
 from xbackend.worker.onednn import SETS
 
 _SINGLE = {"precision": ("float32", "float16", "bfloat16")}
@@ -13,13 +13,13 @@ emulated Haswell."""
 _MEASURED = "gives other bits on Emerald Rapids than on emulated Haswell and Sandy Bridge"
 
 UNFAITHFUL = (
-    Unfaithful(
+    UnfaithfulOperators(
         ("Atan", "Gelu", "Reciprocal", "Softmax"),
         f"Eigen's reciprocal is an estimate and its refinement: TensorFlow 2.21.0 {_MEASURED}.",
         where=_SINGLE,
         unless_version=("2.5.0",),
     ),
-    Unfaithful(
+    UnfaithfulOperators(
         (
             "BatchNormalization",
             "GroupNormalization",
@@ -30,12 +30,12 @@ UNFAITHFUL = (
         f"{_MEASURED}, in TensorFlow 2.21.0 and 2.5.0.",
         where=_SINGLE,
     ),
-    Unfaithful(
+    UnfaithfulOperators(
         ("LRN",),
         f"With beta 0.5 or 1 it divides by an estimate: it {_MEASURED}.",
         where=_SINGLE,
     ),
-    Unfaithful(
+    UnfaithfulOperators(
         ("LpNormalization", "MeanVarianceNormalization", "ReduceL2", "Sqrt"),
         f"Eigen's fast square root rests on an estimate: TensorFlow 2.5.0 {_MEASURED}.",
         where=_SINGLE,
@@ -77,13 +77,13 @@ SPEC = BackendSpec(
         Setting("deterministic_ops", False, "only deterministic kernels, or an error"),
         Setting("tf32", True, "round float32 to TensorFloat-32 in products on GPUs that have it"),
     ),
-    lacks={
+    unsupported_precisions={
         "int8": "TensorFlow has no kernels for ONNX's integer operators (QLinearConv, "
         "QLinearMatMul): run int8 with ort, tflite or fixed."
     },
     environment={"TF_CPP_MIN_LOG_LEVEL": "2", "TF_FORCE_GPU_ALLOW_GROWTH": "true"},
-    instructions={"avx": "TensorFlow's wheel needs AVX"},
+    required_flags={"avx": "TensorFlow's wheel needs AVX"},
     unfaithful=UNFAITHFUL,
     script="xbackend.backends.tf.script:script",
-    unfused={"mode": "eager"},
+    unfused_settings={"mode": "eager"},
 )

@@ -36,7 +36,7 @@ class Adapter(Backend):
         tf = sys.modules.get("tensorflow")
         if tf is None:
             return {SPEC.word: _installed()}
-        return {SPEC.word: str(tf.__version__), **inside(tf)}
+        return {SPEC.word: str(tf.__version__), **build_versions(tf)}
 
     def prepare(self, artifact: Artifact, settings: Settings) -> Session:
         """Start TensorFlow, read the graph and refuse it if an operator is missing."""
@@ -81,7 +81,7 @@ class Adapter(Backend):
         return tf.function(compute, autograph=False).get_concrete_function(*signature)
 
 
-def inside(tf: Any) -> Dict[str, str]:
+def build_versions(tf: Any) -> Dict[str, str]:
     """Return what TensorFlow tells of its build: commit, compiler, Eigen, CUDA and cuDNN.
 
     The last two are those that it was built for, whether or not any is used.

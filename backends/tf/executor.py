@@ -12,7 +12,7 @@ from xbackend.worker.contract import Unsupported
 from xbackend.worker.graph import last_readers
 
 from .operators import OPERATORS
-from .operators.refusals import check
+from .operators.unsupported import check_supported
 from .value import Value, constant, first
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Executor:
     """A graph whose weights are TensorFlow's; it holds no state of an inference."""
 
     def __init__(self, graph: Graph) -> None:
-        check(graph, OPERATORS)
+        check_supported(graph, OPERATORS)
         self.graph = graph
         self.constants = {name: constant(bits) for name, bits in graph.constants.items()}
         self._last_readers = last_readers(graph)
@@ -74,7 +74,7 @@ def _compute(node: Node, held: Mapping[str, Value]) -> Iterator[Tuple[str, Value
         with _scope(node, values):
             results = OPERATORS[node.operator](node, *values)
     except FAILURES as error:
-        if not is_lacking(error):
+        if not is_missing_kernel(error):
             raise
         raise _unsupported(node, values, error) from error
     several = results if isinstance(results, (list, tuple)) else [results]
@@ -103,7 +103,7 @@ def scope_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", name).lstrip("_\\/->.") or "value"
 
 
-def is_lacking(error: Exception) -> bool:
+def is_missing_kernel(error: Exception) -> bool:
     """Tell whether TensorFlow has no kernel for what was asked, rather than found it wrong."""
     return isinstance(error, LACKING) or any(word in str(error) for word in LACKING_WORDS)
 

@@ -8,7 +8,7 @@ import sys
 from typing import Dict
 
 from xbackend.worker.contract import Unsupported
-from xbackend.worker.onednn import VARIABLE, heard, restore, within
+from xbackend.worker.onednn import VARIABLE, is_within_isa_limit, isa_told_by, restore
 
 VERBOSE = "ONEDNN_VERBOSE"
 
@@ -26,7 +26,7 @@ def require(most: str) -> str:
     if most == "auto":
         return ""
     said = _said()
-    if not within(said, most):
+    if not is_within_isa_limit(said, most):
         raise Unsupported(
             f"tf.onednn_isa={most} was not taken, oneDNN uses {said or 'what it does not tell'}: "
             f"{VARIABLE} is read once, when TensorFlow is loaded. Start a fresh process, or choose "
@@ -42,7 +42,7 @@ def _said() -> str:
     Where it was told to, it goes on to print a line for each operation, and cannot be told to
     stop: what Python prints then goes on to where it went, and what libraries print to nowhere.
     """
-    return heard(_operate, _give_back)
+    return isa_told_by(_operate, _restore_output)
 
 
 def _operate() -> None:
@@ -54,7 +54,7 @@ def _operate() -> None:
         tf.matmul(tf.ones([64, 64]), tf.ones([64, 64])).numpy()
 
 
-def _give_back(kept: int) -> None:
+def _restore_output(kept: int) -> None:
     """Let Python print where it did; libraries too, unless oneDNN has much to say."""
     if os.environ.get(VERBOSE) != "1":
         restore(kept)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable, Dict, List
 
-from xbackend.worker.plain import statements
+from xbackend.worker.script_statements import node_statements
 
 if TYPE_CHECKING:
     from xbackend.worker.contract import Settings
@@ -34,7 +34,7 @@ SIMPLE = {
 
 def script(graph: Graph, settings: Settings) -> str:
     """Return statements; nothing where an operator, a format or a setting has no plain form."""
-    lines = statements(graph, settings, SIMPLE, WRITERS)
+    lines = node_statements(graph, settings, SIMPLE, WRITERS)
     if not lines:
         return ""
     names = list(graph.output_names)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from xbackend.worker.contract import Session, Unsupported
 from xbackend.worker.tensor import Tensor as Bits
 
-from .executor import FAILURES, is_lacking, summary
+from .executor import FAILURES, is_missing_kernel, summary
 from .placement import collected_operations, short_name
 from .value import Tensor, constant, first
 
@@ -148,7 +148,7 @@ class FunctionSession(TensorflowSession):
                 with collected_operations() as collected:
                     results = function(tensors)
         except FAILURES as error:
-            if not is_lacking(error):
+            if not is_missing_kernel(error):
                 raise
             raise Unsupported(_refusal(error, self.xla)) from error
         operations.update(_compiled(made, results) if self.xla else collected)

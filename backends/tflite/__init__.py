@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xbackend.worker.contract import BackendSpec, Setting, Unfaithful
+from xbackend.worker.contract import BackendSpec, Setting, UnfaithfulOperators
 
 _WEIGHTS_ONLY = "TensorFlow Lite has no {} arithmetic on CPUs: it can only store weights in it."
 
@@ -14,20 +14,20 @@ _ROOTS = (
 )  # fmt: skip
 
 UNFAITHFUL = (
-    Unfaithful(
+    UnfaithfulOperators(
         _LOGISTIC,
         "XNNPACK's logistic function for AVX without AVX2 divides by vrcpps: traced in "
         "tflite-runtime 2.14.0 on emulated Sandy Bridge, and absent on Haswell and Zen 1.",
         where={"delegate": ("xnnpack",), "runtime": ("tflite-runtime",)},
         unless_flag=("avx2",),
     ),
-    Unfaithful(
+    UnfaithfulOperators(
         _ROOTS,
         "XNNPACK's square roots rest on rsqrtps: traced in LiteRT 2.3.0 on emulated Nehalem, "
         "Sandy Bridge, Haswell and Zen 1, and absent in tflite-runtime 2.14.0.",
         where={"delegate": ("xnnpack",), "runtime": ("litert",)},
     ),
-    Unfaithful(
+    UnfaithfulOperators(
         (*_LOGISTIC, *_TANH),
         "XNNPACK has kernels for the logistic function and for tanh that divide by rcpps, and "
         "which of them this version of the runtime takes was not traced.",
@@ -59,7 +59,7 @@ SPEC = BackendSpec(
             ("auto", "tflite-runtime", "litert"),
         ),
     ),
-    lacks={
+    unsupported_precisions={
         "float64": "The TensorFlow Lite converter has no float64 layers.",
         "float16": _WEIGHTS_ONLY.format("float16"),
         "bfloat16": _WEIGHTS_ONLY.format("bfloat16"),

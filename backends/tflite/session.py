@@ -42,7 +42,7 @@ class Row:
 
     def to_onnx(self, array: np.ndarray[Any, Any]) -> Tensor:
         """Return an array of the flat graph in ONNX layout."""
-        return tensors.of(array if self.perm is None else array.transpose(self.perm))
+        return tensors.from_numpy(array if self.perm is None else array.transpose(self.perm))
 
     def to_flat(self, tensor: Tensor) -> np.ndarray[Any, Any]:
         """Return a tensor in the flat graph's layout."""

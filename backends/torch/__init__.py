@@ -50,7 +50,7 @@ SPEC = BackendSpec(
             variable="MKL_CBWR",
         ),
     ),
-    lacks={
+    unsupported_precisions={
         "int8": (
             "PyTorch has no operator that computes ONNX's QLinearConv and QLinearMatMul; "
             "for int8 choose --backends ort,tflite,fixed."
@@ -58,5 +58,5 @@ SPEC = BackendSpec(
     },
     environment={"OMP_NUM_THREADS": "{threads}", "MKL_NUM_THREADS": "{threads}"},
     script="xbackend.backends.torch.script:script",
-    unfused={"mode": "eager"},
+    unfused_settings={"mode": "eager"},
 )

@@ -10,7 +10,7 @@ import torch
 from xbackend.worker.contract import Backend
 from xbackend.worker.graph import read_graph
 
-from . import SPEC, dials
+from . import SPEC, global_settings
 from .compiler import require_compiler
 from .program import prepare_program
 from .session import TorchSession
@@ -33,7 +33,7 @@ class Adapter(Backend):
 
     def versions(self) -> Dict[str, str]:
         """Return the versions of PyTorch, MKL, oneDNN and, in a build for GPUs, CUDA and cuDNN."""
-        versions = {"torch": str(torch.__version__), **inside(torch.__config__.show())}
+        versions = {"torch": str(torch.__version__), **build_versions(torch.__config__.show())}
         commit = getattr(torch.version, "git_version", None)
         if commit:
             versions["build"] = str(commit)
@@ -45,7 +45,7 @@ class Adapter(Backend):
 
     def prepare(self, artifact: Artifact, settings: Settings) -> Session:
         """Turn the switches, read the graph, and bind it to the device."""
-        device = dials.turn(settings)
+        device = global_settings.apply(settings)
         program = prepare_program(read_graph(artifact.folder), device)
         compiled = settings["mode"] == "compiled"
         if compiled:
@@ -53,10 +53,10 @@ class Adapter(Backend):
         return TorchSession(program, compiled, _about(device))
 
 
-def inside(told: str) -> Dict[str, str]:
+def build_versions(told: str) -> Dict[str, str]:
     """Return the versions of the math libraries in what PyTorch says of its build.
 
-    >>> inside("  - Intel(R) MKL-DNN v3.12.0 (Git Hash 80afa710)")
+    >>> build_versions("  - Intel(R) MKL-DNN v3.12.0 (Git Hash 80afa710)")
     {'onednn': '3.12.0'}
     """
     found = ((name, pattern.search(told)) for name, pattern in LIBRARIES.items())

@@ -10,7 +10,7 @@ from typing import Any, Dict
 import torch
 
 from xbackend.worker.contract import Settings, Unsupported
-from xbackend.worker.onednn import VARIABLE, heard, within
+from xbackend.worker.onednn import VARIABLE, is_within_isa_limit, isa_told_by
 
 BRANCHES = {"OFF": 1, "AUTO": 2, "COMPATIBLE": 3, "AVX2": 10, "AVX512": 12}
 """MKL's numbers of its branches (mkl_service.h)."""
@@ -31,7 +31,7 @@ def check(settings: Settings) -> None:
         said = {number: name for name, number in BRANCHES.items()}
         raise _refused("mkl_cbwr", asked, said.get(branch() or 0, "without MKL"))
     asked = str(settings["onednn_isa"])
-    if asked != "auto" and not within(instructions(), asked):
+    if asked != "auto" and not is_within_isa_limit(instructions(), asked):
         raise _refused("onednn_isa", asked, instructions())
 
 
@@ -65,7 +65,7 @@ def instructions() -> str:
 
     Nothing else tells: it says so on the process's standard output.
     """
-    return heard(_operate) or "nothing known"
+    return isa_told_by(_operate) or "nothing known"
 
 
 def _operate() -> None:

@@ -171,7 +171,9 @@ def _refuse_missing(
     """Name every operator, form and number format that is missing, in one sentence."""
     lacking = set(missing(nodes, TABLE))
     known = [node for node in nodes if node.full_name in TABLE]
-    complaints = ((node, TABLE[node.operator].lacks(node, constants)) for node in known)
+    complaints = (
+        (node, TABLE[node.operator].unsupported_reason(node, constants)) for node in known
+    )
     lacking |= {f"{node.operator} {what}" for node, what in complaints if what}
     formats = {value.dtype for value in graph.inputs} | {t.dtype for t in constants.values()}
     lacking |= {f"tensors of {name}" for name in formats - DTYPES.keys()}

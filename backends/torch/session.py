@@ -9,7 +9,7 @@ import torch
 
 from xbackend.worker.contract import Session, Unsupported
 
-from . import dials, libraries
+from . import global_settings, libraries
 from .compiler import Compiler
 from .exchange import from_torch, to_torch
 from .kernels import seen_kernels
@@ -50,7 +50,7 @@ class TorchSession(Session):
 
     def facts(self) -> Dict[str, Any]:
         """Return the switches as they are, the device, and on a GPU the kernels of a last run."""
-        facts = {**self.about, "switches": dials.read(), "libraries": libraries.read()}
+        facts = {**self.about, "switches": global_settings.read(), "libraries": libraries.read()}
         if self.compiler is not None:
             facts["compiled"] = self.compiler.facts()
         if self.program.device.type == "cuda" and self.last:

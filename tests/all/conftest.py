@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xbackend import registry
-from xbackend.conversion import run_converter
-from xbackend.converter import Request
+from xbackend.plugins import registry
+from xbackend.plugins.converter import ConversionRequest
+from xbackend.preparation.conversion import run_converter
 
 Convert = Callable[..., "Converted"]
 
@@ -83,7 +83,9 @@ def convert(tmp_path_factory: pytest.TempPathFactory) -> Convert:
     ) -> Converted:
         spec = registry.load_object(f"xbackend.converters.{name}:SPEC")
         output = tmp_path_factory.mktemp(f"{name}-{target}")
-        request = Request(source, source_format, target, output, inputs, hub, dict(options))
+        request = ConversionRequest(
+            source, source_format, target, output, inputs, hub, dict(options)
+        )
         result = run_converter(spec, request)
         return Converted(output / result["model"], result)
 

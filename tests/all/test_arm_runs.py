@@ -6,10 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from xbackend.cli import main
+from xbackend.commands.main import main
 from xbackend.platforms.setup_arm import set_up
 from xbackend.platforms.sysroot import find_sysroot
-from xbackend.store import Store
+from xbackend.store.store import Store
 
 ARM = "qemu-arm:cortex-a72"
 
@@ -31,7 +31,7 @@ def records(tmp_path_factory):
 
 
 def _outputs(store, record):
-    return [store.tensor(row["outputs"][0]).array for row in record["results"]]
+    return [store.read_tensor(row["outputs"][0]).array for row in record["results"]]
 
 
 @pytest.mark.parametrize("backend", ["ort", "tflite"])

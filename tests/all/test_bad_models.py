@@ -19,7 +19,7 @@ import pytest
 
 from xbackend.models import catalogue
 
-PROGRAM = "import sys; from xbackend.cli import main; sys.exit(main())"
+PROGRAM = "import sys; from xbackend.commands.main import main; sys.exit(main())"
 FILES = catalogue.builtin("cifar10-small").files
 
 

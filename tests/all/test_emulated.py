@@ -8,8 +8,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from xbackend.cli import main
-from xbackend.store import Store
+from xbackend.commands.main import main
+from xbackend.store.store import Store
 from xbackend.worker.cpuid import read_processor
 
 pytestmark = pytest.mark.skipif(

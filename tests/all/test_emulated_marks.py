@@ -7,9 +7,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from xbackend.cli import main
-from xbackend.fidelity import unfaithful_operators
-from xbackend.registry import backend
+from xbackend.commands.main import main
+from xbackend.platforms.emulation_taint import unfaithful_operators
+from xbackend.plugins.registry import backend
 
 
 def _found(word, version, precision="float32", flags=("sse2", "avx"), **settings):

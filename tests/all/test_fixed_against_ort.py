@@ -18,13 +18,18 @@ import onnx
 import pytest
 
 from xbackend.backends.fixed.adapter import FixedSession
-from xbackend.backends.fixed.refusal import refuse
-from xbackend.converter import Request
+from xbackend.backends.fixed.unsupported import check_supported
 from xbackend.converters import onnx_to_graph, onnx_to_int8
-from xbackend.testing.expected import PASSED, ExpectedFailure, Outcome, complaint
+from xbackend.plugins.converter import ConversionRequest
+from xbackend.testing.expected_failures import (
+    PASSED,
+    CaseOutcome,
+    ExpectedFailure,
+    explain_mismatch,
+)
 from xbackend.testing.random_nets import NETS, samples
 from xbackend.testing.random_nodes import (
-    EVERY,
+    ALL_INT8_VALUES,
     RandomNodes,
     elementwise,
     linear,
@@ -33,7 +38,7 @@ from xbackend.testing.random_nodes import (
     tables,
 )
 from xbackend.worker.graph import read_graph
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 ORT = """
 import json, sys
@@ -56,10 +61,10 @@ from pathlib import Path
 import numpy as np
 from xbackend.backends.fixed.adapter import FixedSession
 from xbackend.worker.graph import read_graph
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 folder, x = sys.argv[1:]
 session = FixedSession(read_graph(Path(folder)))
-taps = dict(session.tap({"x": of(np.load(x))}, session.taps))
+taps = dict(session.tap({"x": from_numpy(np.load(x))}, session.taps))
 np.savez(f"{folder}/result.npz", **{str(i): t.array for i, t in enumerate(taps.values())})
 print(json.dumps(list(taps)))
 """
@@ -107,14 +112,14 @@ class Quantized:
         self.folder, self.x = folder / "graph", folder / "x.npy"
         np.save(self.x, x)
         self.folder.mkdir()
-        onnx_to_graph.convert(Request(model, "onnx-int8", "graph-int8", self.folder))
+        onnx_to_graph.convert(ConversionRequest(model, "onnx-int8", "graph-int8", self.folder))
 
     def fixed(self) -> dict[str, Any]:
         """Compute every value in exact integers, in this process."""
         graph = read_graph(self.folder)
-        refuse(graph, "int8")
+        check_supported(graph, "int8")
         session = FixedSession(graph)
-        given = {"x": of(np.load(self.x))}
+        given = {"x": from_numpy(np.load(self.x))}
         return {name: tensor.array for name, tensor in session.tap(given, session.taps)}
 
     def ort(self, file: str, level: str, prefix: list[str] | None = None) -> dict[str, Any]:
@@ -128,7 +133,9 @@ def quantized(model: onnx.ModelProto, folder: Path, **options: Any) -> Quantized
     onnx.save(model, source)
     np.savez(inputs, x=samples(model, 4))
     output.mkdir()
-    onnx_to_int8.convert(Request(source, "onnx", "onnx-int8", output, inputs, None, options))
+    onnx_to_int8.convert(
+        ConversionRequest(source, "onnx", "onnx-int8", output, inputs, None, options)
+    )
     return Quantized(output / "model.onnx", samples(model, 1, seed=1), folder)
 
 
@@ -247,7 +254,7 @@ def deviating(name: str) -> tuple[tuple[Any, ...], str | None]:
     """Return the node that deviates, and the CPU on which it does if that is not any."""
     half, one = np.float32([0.3, 0.7, 0.6]), np.float32(1 / 256)
     middle, zero = np.uint8(128), np.uint8(0)
-    a, b = np.repeat(EVERY["uint8"], 256), np.tile(EVERY["uint8"], 256)
+    a, b = np.repeat(ALL_INT8_VALUES["uint8"], 256), np.tile(ALL_INT8_VALUES["uint8"], 256)
     pairs = (a, half[0], middle, b, half[1], middle, half[2], middle)
     scales = np.float32(0.036262874), np.uint8(216), np.float32(0.003271986), zero
     return {
@@ -255,7 +262,7 @@ def deviating(name: str) -> tuple[tuple[Any, ...], str | None]:
             ("QLinearSoftmax", np.uint8([[9], [200]]), np.float32(0.1), zero, one, zero),
             None,
         ),
-        "sigmoid near a tie": (("QLinearSigmoid", EVERY["uint8"], *scales), None),
+        "sigmoid near a tie": (("QLinearSigmoid", ALL_INT8_VALUES["uint8"], *scales), None),
         "sum without FMA": (("QLinearAdd", *pairs), "Nehalem"),
     }[name]
 
@@ -269,8 +276,8 @@ def test_what_deviates_is_known_with_its_reason(tmp_path: Path, name: str) -> No
     net = together(nodes, tmp_path)
     prefix = emulator(cpu) if cpu else None
     wrong = differing(net.fixed(), net.ort("taps.onnx", "DISABLE_ALL", prefix))
-    outcome = Outcome("wrong value", ", ".join(wrong)) if wrong else PASSED
-    problem = complaint(name, outcome, DEVIATIONS)
+    outcome = CaseOutcome("wrong value", ", ".join(wrong)) if wrong else PASSED
+    problem = explain_mismatch(name, outcome, DEVIATIONS)
     assert problem is None, problem
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xbackend.cli import main
-from xbackend.store import Store
+from xbackend.commands.main import main
+from xbackend.store.store import Store
 
 Array = np.ndarray[Any, Any]
 
@@ -31,7 +31,7 @@ def outputs(store: Store) -> dict[tuple[str, str], Array]:
     """Return by backend and precision what came out for the three samples."""
     found = {}
     for record in (each for each in store.runs() if each["status"] == "ok"):
-        rows = [store.tensor(row["outputs"][0]).array for row in record["results"]]
+        rows = [store.read_tensor(row["outputs"][0]).array for row in record["results"]]
         found[record["backend"], record["precision"]] = np.concatenate(rows)
     return found
 
@@ -60,7 +60,7 @@ def test_every_layer_that_a_flat_graph_has_is_close_to_that_of_onnx_runtime(stor
     }
     assert layers["tflite"]["taps_neutral"] is True
     ours, theirs = (
-        {row["name"]: store.tensor(row).array for row in layers[word]["results"][0]["taps"]}
+        {row["name"]: store.read_tensor(row).array for row in layers[word]["results"][0]["taps"]}
         for word in ("tflite", "ort")
     )
     assert len(ours) > 40
@@ -83,7 +83,7 @@ def test_a_variant_runs_in_floats_and_in_integers(
     assert main([*run, "--taps", "outputs", "--store", str(tmp_path / "store")]) == 0
     store, found = Store(tmp_path / "store"), {}
     for record in (each for each in store.runs() if each["status"] == "ok"):
-        rows = [store.tensor(row["outputs"][0]).array for row in record["results"]]
+        rows = [store.read_tensor(row["outputs"][0]).array for row in record["results"]]
         found[record["backend"], record["precision"]] = np.concatenate(rows)
     assert set(found) == {
         (word, precision) for word in ("ort", "fixed") for precision in ("float32", "int8")

@@ -21,12 +21,12 @@ FORMATS = [("keras", "onnx"), ("keras", "tflite"), ("h5", "onnx"), ("h5", "tflit
 WITHOUT_TENSORFLOW = """
 import sys
 from pathlib import Path
-from xbackend.converter import Request
+from xbackend.plugins.converter import ConversionRequest
 from xbackend.converters.keras_to_onnx import convert
 from xbackend.errors import ModelError
 path = Path(sys.argv[1])
 try:
-    convert(Request(path, path.suffix[1:], "onnx", path.parent))
+    convert(ConversionRequest(path, path.suffix[1:], "onnx", path.parent))
 except ModelError:
     print([name for name in ("tensorflow", "keras") if name in sys.modules])
 """

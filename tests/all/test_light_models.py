@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from xbackend.store import Store, open_store
+from xbackend.store.store import Store, open_store
 from xbackend.testing.suite_cases import LightModel, light_models
 
 BACKENDS = ("ort", "tf", "torch")
@@ -30,7 +30,7 @@ weights of these models are all equal, so that rounding has one direction and co
 RTOL, ATOL = 2e-3, 1e-7
 """How far an output may be from the suite's: its own tolerance for the widest of the models."""
 
-MAIN = "import sys; from xbackend.cli import main; sys.exit(main())"
+MAIN = "import sys; from xbackend.commands.main import main; sys.exit(main())"
 
 
 @pytest.fixture(scope="module", params=light_models(), ids=lambda model: model.name)
@@ -64,7 +64,7 @@ def test_the_output_is_the_public_suites(light: tuple[LightModel, Store]) -> Non
     expected = model.path.with_name(f"{model.name}_output_0.pb")
     wanted = numpy_helper.to_array(onnx.load_tensor(expected))
     for run in store.runs():
-        output = store.tensor(run["results"][0]["outputs"][0])
+        output = store.read_tensor(run["results"][0]["outputs"][0])
         np.testing.assert_allclose(
             output.array, wanted, rtol=RTOL, atol=ATOL, err_msg=run["backend"]
         )
@@ -100,6 +100,6 @@ def distance(store: Store, one: dict[str, object], other: dict[str, object]) -> 
     """Return the largest absolute difference, relative to the largest magnitude of the second."""
     if one["digest"] == other["digest"] and one["shape"] == other["shape"]:
         return 0.0
-    left, right = store.tensor(one).array, store.tensor(other).array
+    left, right = store.read_tensor(one).array, store.read_tensor(other).array
     assert left.shape == right.shape
     return float(np.abs(left - right).max() / np.abs(right).max())

@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from xbackend.cli import main
-from xbackend.store import Store
-from xbackend.zeroing import has_bits, zero_bits
+from xbackend.commands.main import main
+from xbackend.numerics.zeroing import has_low_mantissa_bits, zero_mantissa_bits
+from xbackend.store.store import Store
 
 pytestmark = pytest.mark.skipif(
     shutil.which("qemu-x86_64") is None,
@@ -72,9 +72,9 @@ def test_rounding_is_seen_in_the_outputs_of_every_run_and_the_label_stays(docume
     for run in rounded:
         for result in run["results"]:
             (output,) = result["outputs"]
-            array = store.tensor(output).array
-            assert np.array_equal(array, zero_bits(array, 9))
-            assert has_bits(array, 10)
+            array = store.read_tensor(output).array
+            assert np.array_equal(array, zero_mantissa_bits(array, 9))
+            assert has_low_mantissa_bits(array, 10)
     assert rows["all together", "round-activations-9"]["after"]["flips"] == 0
 
 
@@ -92,5 +92,7 @@ def test_every_tap_behind_a_computing_node_has_its_low_bits_zero(word, tmp_path)
     for row in (row for result in run["results"] for row in result["taps"]):
         if row["name"] in names:
             seen.add(row["name"])
-            assert not has_bits(Store(tmp_path / "store").tensor(row).array, 9), row["name"]
+            assert not has_low_mantissa_bits(Store(tmp_path / "store").read_tensor(row).array, 9), (
+                row["name"]
+            )
     assert seen == names

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from xbackend.cli import main
+from xbackend.commands.main import main
 
 REQUIREMENTS = ("tensorflow==2.5.0", "protobuf<3.21")
 

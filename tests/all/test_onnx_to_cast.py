@@ -13,9 +13,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from xbackend.converter import Request, Result
 from xbackend.converters.onnx_to_cast import convert
 from xbackend.errors import ConversionError
+from xbackend.plugins.converter import ConversionRequest, ConversionResult
 from xbackend.testing.small_models import small_model
 from xbackend.testing.suite_cases import LightModel, light_models
 
@@ -24,12 +24,14 @@ FORMATS = {"float64": np.float64, "float16": np.float16, "bfloat16": ml_dtypes.b
 LIGHT = light_models()
 
 
-def recast(model: onnx.ModelProto, folder: Path, precision: str) -> tuple[onnx.ModelProto, Result]:
+def recast(
+    model: onnx.ModelProto, folder: Path, precision: str
+) -> tuple[onnx.ModelProto, ConversionResult]:
     """Convert a model and read what came out."""
     source, output = folder / "source.onnx", folder / precision
     onnx.save_model(model, source)
     output.mkdir()
-    result = convert(Request(source, "onnx", f"onnx-{precision}", output))
+    result = convert(ConversionRequest(source, "onnx", f"onnx-{precision}", output))
     return onnx.load(output / result.model), result
 
 

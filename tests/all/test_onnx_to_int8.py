@@ -17,26 +17,28 @@ import pytest
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from xbackend.converter import Request, Result
 from xbackend.converters.onnx_to_int8 import convert
-from xbackend.converters.quantizable import fold_batch_norms, spell_batch_norms
+from xbackend.converters.quantization_preprocess import decompose_batch_norms, fold_batch_norms
 from xbackend.errors import ConversionError, InputError
+from xbackend.plugins.converter import ConversionRequest, ConversionResult
 from xbackend.testing.random_nets import NETS, RandomNet, normalised_net, plain_net, samples
 
 
-def request(folder: Path, model: onnx.ModelProto, x: Any, **options: Any) -> Request:
+def request(folder: Path, model: onnx.ModelProto, x: Any, **options: Any) -> ConversionRequest:
     """Write a model and its samples, and ask for the int8 model in a folder of its own."""
     onnx.save(model, folder / "source.onnx")
     np.savez(folder / "inputs.npz", x=x)
     output = folder / f"output{len(list(folder.iterdir()))}"
     output.mkdir()
     source = folder / "source.onnx"
-    return Request(source, "onnx", "onnx-int8", output, folder / "inputs.npz", None, options)
+    return ConversionRequest(
+        source, "onnx", "onnx-int8", output, folder / "inputs.npz", None, options
+    )
 
 
 def quantize(
     folder: Path, model: onnx.ModelProto, x: Any, **options: Any
-) -> tuple[onnx.ModelProto, Result]:
+) -> tuple[onnx.ModelProto, ConversionResult]:
     asked = request(folder, model, x, **options)
     result = convert(asked)
     assert [path.name for path in asked.output.iterdir()] == [result.model]
@@ -173,10 +175,10 @@ def test_a_batch_of_the_models_own_size_is_taken_at_once(tmp_path: Path) -> None
 PROGRAM = """
 import sys
 from pathlib import Path
-from xbackend.converter import Request
+from xbackend.plugins.converter import ConversionRequest
 from xbackend.converters.onnx_to_int8 import convert
 source, inputs, output = map(Path, sys.argv[1:])
-convert(Request(source, "onnx", "onnx-int8", output, inputs))
+convert(ConversionRequest(source, "onnx", "onnx-int8", output, inputs))
 """
 
 
@@ -236,7 +238,7 @@ def test_a_batch_norm_that_follows_no_convolution_becomes_a_product_and_a_sum() 
     before = ReferenceEvaluator(model).run(None, {"x": x})[0]
     vectors = constants(model)
     norm = [node for node in model.graph.node if node.op_type == "BatchNormalization"][1]
-    assert spell_batch_norms(model) == ["norm1", norm.output[0]]
+    assert decompose_batch_norms(model) == ["norm1", norm.output[0]]
     assert "BatchNormalization" not in operators(model)
     gamma, beta, mean, variance = (float(vectors[name][1]) for name in norm.input[1:])
     factor = gamma / math.sqrt(variance + float(np.float32(1e-5)))
@@ -302,7 +304,7 @@ def test_an_option_that_there_is_not_is_refused(
 def test_samples_are_needed(tmp_path: Path) -> None:
     model = plain_net()
     asked = request(tmp_path, model, samples(model, 1))
-    bare = Request(asked.source, "onnx", "onnx-int8", asked.output)
+    bare = ConversionRequest(asked.source, "onnx", "onnx-int8", asked.output)
     with pytest.raises(ConversionError, match="needs samples to calibrate on"):
         convert(bare)
 

@@ -15,10 +15,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from xbackend.converter import Request
 from xbackend.converters.onnx_to_graph import convert as to_graph
 from xbackend.converters.tflite_file import read_flat_file
 from xbackend.errors import ConversionError, ModelError
+from xbackend.plugins.converter import ConversionRequest
 
 Array = np.ndarray[Any, Any]
 
@@ -27,7 +27,7 @@ import importlib, json, sys
 from pathlib import Path
 import numpy as np
 import tensorflow as tf
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.worker.contract import load_adapter
 from xbackend.worker.graph import read_graph
 
@@ -74,7 +74,7 @@ class Workshop:
         source = self.folder / "model.onnx"
         onnx.save_model(model, source)
         (self.folder / "hub").mkdir()
-        to_graph(Request(source, "onnx", "graph", self.folder / "hub"))
+        to_graph(ConversionRequest(source, "onnx", "graph", self.folder / "hub"))
         inputs = self.folder / "samples.npz" if samples else None
         if samples:
             np.savez(self.folder / "samples.npz", **samples)  # type: ignore[arg-type]

@@ -12,8 +12,8 @@ from types import ModuleType
 import onnx
 import pytest
 
-from xbackend.testing.expected import expectation
-from xbackend.testing.operators import HUB
+from xbackend.testing.expected_failures import find_expected
+from xbackend.testing.operators import HUB_OPERATORS
 from xbackend.testing.suite_cases import strict_cases
 
 
@@ -53,16 +53,16 @@ def test_the_float32_table_counts_what_is_not_expected_to_fail(
 ) -> None:
     total = Counter(case.operator for case in strict_cases())
     expected = maker.expected_failures()
-    wanted = {name: [] for name in sorted(HUB)}
+    wanted = {name: [] for name in sorted(HUB_OPERATORS)}
     for word in maker.WORDS:
         failing = Counter(
-            case.operator for case in strict_cases() if expectation(case.name, expected[word])
+            case.operator for case in strict_cases() if find_expected(case.name, expected[word])
         )
         for name, row in wanted.items():
             row.append(f"{total[name] - failing[name]} / {total[name]}" if total[name] else "-")
     found = cells(page, "Float32")
-    assert {name: row for name, row in found.items() if name in HUB} == wanted
-    assert list(found) == [*sorted(HUB), "**All**"]
+    assert {name: row for name, row in found.items() if name in HUB_OPERATORS} == wanted
+    assert list(found) == [*sorted(HUB_OPERATORS), "**All**"]
 
 
 def test_the_expected_failures_are_told_as_they_are(page: str, maker: ModuleType) -> None:

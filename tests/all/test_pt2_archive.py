@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import torch
 
-from xbackend.converter import Request, Result
 from xbackend.converters.torch_to_onnx import convert
 from xbackend.errors import ModelError
+from xbackend.plugins.converter import ConversionRequest, ConversionResult
 
 WEIGHTS = ["0.bias", "0.weight", "1.bias", "1.running_mean", "1.running_var", "1.weight"]
 
@@ -38,11 +38,11 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def converted(path: Path) -> Result:
+def converted(path: Path) -> ConversionResult:
     """Convert in this process."""
     output = path.parent / "converted"
     output.mkdir(exist_ok=True)
-    return convert(Request(path, "pt2", "onnx", output))
+    return convert(ConversionRequest(path, "pt2", "onnx", output))
 
 
 def test_a_sound_archive_is_converted(program: Path) -> None:

@@ -17,15 +17,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xbackend import registry
-from xbackend.comparison import Comparison, compare
-from xbackend.dendrogram import output_tree
-from xbackend.differ import identical
-from xbackend.flags import flag_tables
-from xbackend.intake import take_in
-from xbackend.machines import machine_table
-from xbackend.selection import Query, Run, select
-from xbackend.store import Store
+from xbackend.attribution.correlation import flag_tables
+from xbackend.commands.intake import import_runs
+from xbackend.comparison.comparison import Comparison, compare
+from xbackend.comparison.dendrogram import output_tree
+from xbackend.comparison.machines import machine_table
+from xbackend.numerics.metrics import identical_metrics
+from xbackend.plugins import registry
+from xbackend.store.query import Query, select
+from xbackend.store.records import Run
+from xbackend.store.store import Store
 
 Partition = frozenset[frozenset[str]]
 """Classes of files, each by its path from the experiment's folder on."""
@@ -51,7 +52,7 @@ def store(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     made = Store(tmp_path_factory.mktemp("published"))
     made.create()
     spec = registry.importer("unannticipated")
-    take_in(made, spec.name, registry.load_object(spec.read)(results))
+    import_runs(made, spec.name, registry.load_object(spec.read)(results))
     return made
 
 
@@ -128,7 +129,7 @@ def test_repeats_are_runs_and_all_of_them_have_the_same_bits(comparison: Compari
     (sample,) = [
         sample
         for sample in comparison.samples
-        if sample.section.runs[0].row["facts"]["experiment"] == "race_conditions"
+        if sample.cohort.runs[0].row["facts"]["experiment"] == "race_conditions"
     ]
     assert [len(ids) for ids in sample.eqcs] == [10] * 6
 
@@ -168,7 +169,7 @@ def test_the_trees_part_where_the_authors_remaining_precision_does(
     found = 0
     for sample in comparison.samples:
         (output,) = sample.outputs
-        rows = {run.id: run for run in sample.section.runs}
+        rows = {run.id: run for run in sample.cohort.runs}
         numbers = [_numbers(store, rows[ids[0]], sample.input) for ids in output.eqcs]
         root = output_tree(store, output)
         assert root is not None
@@ -177,14 +178,14 @@ def test_the_trees_part_where_the_authors_remaining_precision_does(
             while near := [c for c in node.children if {one, other} <= set(c.classes)]:
                 (node,) = near
             lost = lost_bits(numbers[one], numbers[other])
-            assert node.bits == identical(output.dtype).remaining_precision - lost
+            assert node.bits == identical_metrics(output.dtype).remaining_precision - lost
             found += 1
     assert found > 100
 
 
 def _numbers(store: Store, run: Run, sample: str) -> np.ndarray:
     (result,) = [row for row in run.results if row["input"] == sample]
-    tensor: np.ndarray = store.tensor(result["outputs"][0]).array
+    tensor: np.ndarray = store.read_tensor(result["outputs"][0]).array
     return tensor
 
 
@@ -199,7 +200,7 @@ def test_the_table_numbers_classes_from_the_top_in_every_column(
             cell = row.cells[place]
             mine = [
                 path
-                for run in column.sample.section.runs
+                for run in column.sample.cohort.runs
                 if _machine(run) == _machine(row.run) and run.row["repeat"] == 0
                 for path in run.row["facts"]["files"]
                 if subject(path, files[path])[3] == column.input

@@ -12,9 +12,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from xbackend.cli import main
-from xbackend.overflows import reached_in
-from xbackend.store import Store
+from xbackend.commands.main import main
+from xbackend.commands.overflows import exposed_layers
+from xbackend.store.store import Store
 
 needs_qemu = pytest.mark.skipif(
     shutil.which("qemu-x86_64") is None,
@@ -38,7 +38,7 @@ def apart(store: Store, folder: Path) -> Path:
     taps: dict[str, list[Any]] = {}
     for result in record["results"]:
         for row in result["taps"]:
-            taps.setdefault(row["name"], []).append(store.tensor(row).array)
+            taps.setdefault(row["name"], []).append(store.read_tensor(row).array)
     nodes = [node for node in model.graph.node if node.op_type in PRODUCTS]
     inputs = {f"exact/{node.input[0]}": np.concatenate(taps[node.input[0]]) for node in nodes}
     for node in nodes:
@@ -62,7 +62,7 @@ def test_the_layers_named_are_those_that_deviate_on_a_haswell(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (record,) = store.runs()
-    found = reached_in(store, record)
+    found = exposed_layers(store, record)
     assert {exposure.tap for exposure in found if exposure.share} == {"conv1_quantized"}
     command = ["run", str(apart(store, tmp_path)), "--inputs", str(tmp_path / "apart.npz")]
     command += ["--precision", "float32", "--taps", "outputs", "--store", str(tmp_path / "store")]

@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from xbackend.cli import main
-from xbackend.models.generated_numbers import unsigned
-from xbackend.store import Store
+from xbackend.commands.main import main
+from xbackend.models.generated.random_numbers import uniform_unit
+from xbackend.store.store import Store
 from xbackend.studies.catalogue import NAMES
 from xbackend.studies.convolutions import Convolution, write_model
 
@@ -81,8 +81,8 @@ def test_xla_is_held_against_eager_tensorflow(study, tmp_path):
 def test_a_convolution_has_the_same_bits_alone_and_among_others(study, store, tmp_path):
     study("multiplications", "--platform", "native")
     name = "f3_k5_c3_i21"
-    picture = unsigned(f"{name}/picture", (1, 3, 21, 21))
-    kernel = unsigned(f"multiplications/{name}", (3, 3, 5, 5))
+    picture = uniform_unit(f"{name}/picture", (1, 3, 21, 21))
+    kernel = uniform_unit(f"multiplications/{name}", (3, 3, 5, 5))
     alone = Convolution(name, f"{name}/picture", kernel)
     path = write_model(Store(store), "alone", [alone], {alone.reads: picture})
     np.savez(tmp_path / "picture.npz", **{alone.reads: picture})

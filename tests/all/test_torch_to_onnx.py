@@ -12,15 +12,15 @@ import onnx
 import pytest
 import torch
 
-from xbackend import registry
-from xbackend.conversion import Workshop
-from xbackend.converter import Request, Result
 from xbackend.converters.torch_to_onnx import convert
 from xbackend.errors import ConversionError, ModelError
-from xbackend.model import Model, find_model
-from xbackend.store import Store
+from xbackend.plugins import registry
+from xbackend.plugins.converter import ConversionRequest, ConversionResult
+from xbackend.preparation.conversion import ArtifactBuilder
+from xbackend.preparation.model import Model, find_model
+from xbackend.store.store import Store
 from xbackend.testing.artifacts import default_settings, load_backend, make_artifact
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 MODULE = """
 import torch
@@ -91,12 +91,12 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return runpy.run_path(str(tmp_path / "my_network.py"), run_name="my_network_here")
 
 
-def converted(source: str | Path, folder: Path, inputs: Path | None = None) -> Result:
+def converted(source: str | Path, folder: Path, inputs: Path | None = None) -> ConversionResult:
     """Convert in this process."""
     output = folder / "converted"
     output.mkdir(exist_ok=True)
     kind = "pt2" if isinstance(source, Path) else "callable"
-    return convert(Request(Path(source), kind, "onnx", output, inputs))
+    return convert(ConversionRequest(Path(source), kind, "onnx", output, inputs))
 
 
 def saved(module: Any, folder: Path) -> Path:
@@ -115,7 +115,7 @@ def outputs(folder: Path, value: Any) -> dict[str, Any]:
         artifact = make_artifact(model, folder / word)
         (port,) = artifact.inputs
         with load_backend(spec).prepare(artifact, default_settings(spec)) as session:
-            (result,) = session.run({port.name: of(value.numpy())}).values()
+            (result,) = session.run({port.name: from_numpy(value.numpy())}).values()
         results[word] = result.array
     return results
 
@@ -204,7 +204,7 @@ def test_a_function_is_called_again_and_its_model_is_what_comes_out(
 
     def made(value: float) -> Model:
         (tmp_path / "weights_elsewhere.py").write_text(f"VALUE = {value!r}")
-        return Workshop(find_model("maker:make"), store, lambda: None, "").settled()
+        return ArtifactBuilder(find_model("maker:make"), store, lambda: None, "").resolved_model()
 
     one, two, again = made(1.5), made(-2.25), made(1.5)
     for model, value in ((one, 1.5), (two, -2.25)):

@@ -14,7 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from xbackend.testing.bench import Bench
+from xbackend.testing.store_builder import StoreBuilder
 
 ENTRY_POINTS = """\
 [xbackend.backends]
@@ -52,24 +52,24 @@ ABSENT = _spec("absent", modules=("a_framework_that_nobody_has",))
 
 MITIGATIONS = '''\
 """What keeps the fake that misbehaves from it, and what does nothing."""
-from xbackend.mitigation import Change, Mitigation
+from xbackend.plugins.mitigation import BackendChange, Mitigation
 
 CALM = Mitigation(
     name="calm",
     what="nothing is nudged",
     changes={
-        "good": Change(),
-        "bad": Change({"does": "nothing"}, paste=("bad.calm_down()",)),
+        "good": BackendChange(),
+        "bad": BackendChange({"does": "nothing"}, user_code=("bad.calm_down()",)),
     },
 )
 
-def make(circumstances):
+def make(context):
     """Make one with a setting that is not there, one for nobody, and one with a need."""
-    yield Mitigation("idle", "nothing at all", {"bad": Change()})
-    yield Mitigation("typo", "no such setting", {"bad": Change({"dose": "nothing"})})
-    yield Mitigation("never", "it cannot be", {}, lacks={"bad": "It has no such switch."})
-    yield Mitigation("deep", "in the deep", {"bad": Change(needs={"depth": 9})})
-    yield Mitigation("spare", "by name only", {"bad": Change({"depth": 4})}, default=False)
+    yield Mitigation("idle", "nothing at all", {"bad": BackendChange()})
+    yield Mitigation("typo", "no such setting", {"bad": BackendChange({"dose": "nothing"})})
+    yield Mitigation("never", "it cannot be", {}, unavailable={"bad": "It has no such switch."})
+    yield Mitigation("deep", "in the deep", {"bad": BackendChange(required_settings={"depth": 9})})
+    yield Mitigation("spare", "by name only", {"bad": BackendChange({"depth": 4})}, default=False)
 '''
 
 ADAPTER = '''\
@@ -78,7 +78,7 @@ import os, signal, sys, time
 import numpy as np
 from xbackend.worker.contract import Backend, Session, Unsupported
 from xbackend.worker.graph import read_graph
-from xbackend.worker.tensor import Tensor, of
+from xbackend.worker.tensor import Tensor, from_numpy
 
 STEPS = {"up": 1, "down": -1, "fused": 2}
 OPERATORS = {"Relu": lambda x: np.maximum(x, np.float32(0)), "Identity": lambda x: x}
@@ -148,14 +148,14 @@ class Walk(Session):
     def run(self, inputs):
         self.at("run")
         values = self.values(inputs)
-        return {value.name: of(values[value.name]) for value in self.graph.outputs}
+        return {value.name: from_numpy(values[value.name]) for value in self.graph.outputs}
 
     def tap(self, inputs, wanted):
         self.at("tap")
         values = self.values(inputs)
         for name in self.taps:
             if name in wanted:
-                yield name, of(values[name])
+                yield name, from_numpy(values[name])
 
     def facts(self):
         self.at("facts")
@@ -183,7 +183,7 @@ class Absent(Good):
     word = "absent"
 '''
 
-PROGRAM = "import sys; from xbackend.cli import main; sys.exit(main())"
+PROGRAM = "import sys; from xbackend.commands.main import main; sys.exit(main())"
 
 
 @dataclass(frozen=True)
@@ -305,6 +305,6 @@ def sound(write_model: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def bench(tmp_path: Path) -> StoreBuilder:
     """A store to write runs into by hand."""
-    return Bench(tmp_path / "bench")
+    return StoreBuilder(tmp_path / "bench")

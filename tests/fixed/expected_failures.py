@@ -1,6 +1,6 @@
 """Public ONNX tests that exact integers and ordered floats fail."""
 
-from xbackend.testing.expected import ExpectedFailure
+from xbackend.testing.expected_failures import ExpectedFailure
 
 VERSION = "onnx 1.23.2"
 

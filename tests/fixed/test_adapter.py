@@ -14,11 +14,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.testing.artifacts import default_settings, load_backend, make_artifact
 from xbackend.testing.small_models import float_model, small_model
 from xbackend.worker.contract import Unsupported
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 SPEC = registry.backend("fixed")
 
@@ -113,7 +113,7 @@ def test_another_precision_is_refused(tmp_path: Path) -> None:
 def test_what_is_moved_but_not_computed_passes_in_its_own_format(tmp_path: Path) -> None:
     nodes = [helper.make_node("Transpose", ["x"], ["t"]), helper.make_node("Shape", ["t"], ["y"])]
     with prepare(model_of(nodes, {}), tmp_path) as session:
-        x = of(np.float32([[1, -0.0, np.nan, 4]]))
+        x = from_numpy(np.float32([[1, -0.0, np.nan, 4]]))
         taps = dict(session.tap({"x": x}, ["t", "y"]))
     assert taps["t"].array.tobytes() == x.array.tobytes()
     assert (taps["y"].dtype, taps["y"].array.tolist()) == ("int64", [4, 1])
@@ -124,7 +124,7 @@ def test_an_output_that_is_an_input_or_a_constant_is_given_too(tmp_path: Path) -
     for name, dtype in (("x", TensorProto.FLOAT), ("c", TensorProto.INT64)):
         model.graph.output.append(helper.make_tensor_value_info(name, dtype, ["n"]))
     with prepare(model, tmp_path) as session:
-        outputs = session.run({"x": of(np.float32([[1, -1, 2, -2]]))})
+        outputs = session.run({"x": from_numpy(np.float32([[1, -1, 2, -2]]))})
     assert {name: tensor.array.tolist() for name, tensor in outputs.items()} == {
         "y": [[1, 0, 2, 0]],
         "x": [[1, -1, 2, -2]],
@@ -138,9 +138,9 @@ from pathlib import Path
 import numpy as np
 from xbackend.backends.fixed.adapter import FixedSession
 from xbackend.worker.graph import read_graph
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 session = FixedSession(read_graph(Path(sys.argv[1])))
-for name, tensor in session.tap({"x": of(np.load(sys.argv[2]))}, session.taps):
+for name, tensor in session.tap({"x": from_numpy(np.load(sys.argv[2]))}, session.taps):
     print(name, tensor.digest())
 """
 

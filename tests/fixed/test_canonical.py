@@ -11,9 +11,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from xbackend.cli import main
+from xbackend.commands.main import main
 from xbackend.platforms.sysroot import find_sysroot
-from xbackend.store import Store
+from xbackend.store.store import Store
 
 X86 = ("qemu:Nehalem", "qemu:Haswell")
 ARM = "qemu-arm:cortex-a72"

@@ -5,9 +5,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from xbackend import registry
 from xbackend.backends.fixed.formats import DTYPES
 from xbackend.backends.fixed.operators import OPERATORS
+from xbackend.plugins import registry
 from xbackend.testing.onnx_suite import OnnxSuite, load_expected
 from xbackend.testing.suite_cases import SuiteCase, node_cases
 

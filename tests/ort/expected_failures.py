@@ -1,6 +1,6 @@
 """Public ONNX tests that ONNX Runtime fails."""
 
-from xbackend.testing.expected import ExpectedFailure
+from xbackend.testing.expected_failures import ExpectedFailure
 
 VERSION = "onnxruntime 1.31.1, onnx 1.23.2"
 

@@ -10,13 +10,13 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.testing.artifacts import default_settings, load_backend, make_artifact
 from xbackend.testing.contract import BackendContract, assert_close
-from xbackend.testing.expected import ExpectedFailure
+from xbackend.testing.expected_failures import ExpectedFailure
 from xbackend.testing.small_models import small_model
 from xbackend.worker.contract import Session, SettingValue, Unsupported
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 Prepare = Callable[..., Session]
 
@@ -69,7 +69,7 @@ def test_the_convolution_runs_on_the_gpu_and_the_gpu_is_named(
 def test_both_choices_of_tf32_are_close_to_each_other(prepare: Prepare, tmp_path: Path) -> None:
     small = small_model()
     artifact = make_artifact(small.model, tmp_path)
-    third = {"x": of(small.inputs["x"].array / np.float32(3))}
+    third = {"x": from_numpy(small.inputs["x"].array / np.float32(3))}
     outputs = []
     for tf32 in (True, False):
         with prepare(artifact, provider="cuda", tf32=tf32) as session:

@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from xbackend.cli import main
+from xbackend.commands.main import main
 from xbackend.models import catalogue
-from xbackend.store import Store
+from xbackend.store.store import Store
 
 ALTERED = "s2b2_conv1"
 """A convolution in the middle, layer 31 of 82."""
@@ -45,7 +45,7 @@ def busiest_channel(store: Store) -> int:
     (record,) = store.runs()
     (layer,) = (layer for layer in record["layers"] if layer["tap"] == ALTERED)
     rows = [t for r in record["results"] for t in r["taps"] if t["name"] in layer["inputs"]]
-    return int(np.sum([store.tensor(row).array for row in rows], axis=(0, 1, 3, 4)).argmax())
+    return int(np.sum([store.read_tensor(row).array for row in rows], axis=(0, 1, 3, 4)).argmax())
 
 
 def move_one(weight: onnx.TensorProto, channel: int) -> None:

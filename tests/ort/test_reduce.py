@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
-from xbackend.cli import main
+from xbackend.commands.main import main
 from xbackend.worker.cpuid import read_processor
 
 pytestmark = pytest.mark.skipif(

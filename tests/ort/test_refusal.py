@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from xbackend.backends.ort.refusal import refusal, sentence
+from xbackend.backends.ort.errors import sentence, translate_error
 from xbackend.testing.artifacts import make_artifact
 from xbackend.testing.small_models import small_model
 from xbackend.worker.artifact import Artifact
@@ -32,7 +32,7 @@ def test_a_message_without_text_still_gives_a_sentence() -> None:
 
 
 def test_a_version_that_is_too_new_is_unsupported() -> None:
-    assert isinstance(refusal(RuntimeError(OPSET), "float32"), Unsupported)
+    assert isinstance(translate_error(RuntimeError(OPSET), "float32"), Unsupported)
 
 
 def test_an_opset_that_is_too_new_is_told_with_the_cure(prepare: Prepare, tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_an_opset_that_is_too_new_is_told_with_the_cure(prepare: Prepare, tmp_pa
 
 
 def test_a_broken_model_is_a_failure_of_the_same_class() -> None:
-    error = refusal(KeyError("INVALID_PROTOBUF : protobuf parsing failed"), "float32")
+    error = translate_error(KeyError("INVALID_PROTOBUF : protobuf parsing failed"), "float32")
     assert type(error) is KeyError
 
 

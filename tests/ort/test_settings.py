@@ -10,18 +10,18 @@ import numpy as np
 import onnx
 import pytest
 
-from xbackend import registry
 from xbackend.backends.ort.options import read_options
 from xbackend.backends.ort.placement import optimised_model
+from xbackend.plugins import registry
 from xbackend.testing.artifacts import default_settings
 from xbackend.testing.spec_contract import is_sentence
 from xbackend.worker.artifact import Artifact
 from xbackend.worker.contract import Session, SettingValue, Unsupported
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 Prepare = Callable[..., Session]
 
-INPUT = {"x": of(np.arange(-32, 32, dtype=np.float32).reshape(1, 16, 2, 2))}
+INPUT = {"x": from_numpy(np.arange(-32, 32, dtype=np.float32).reshape(1, 16, 2, 2))}
 
 
 def operators(artifact: Artifact, **changes: SettingValue) -> list[str]:
@@ -156,7 +156,7 @@ def test_bfloat16_keeps_its_bits_between_python_and_onnx_runtime(
 ) -> None:
     values = np.array([1, 2.5, -3, 1 + 2**-8], np.float32)
     with prepare(cast_to_bfloat16, optimization="disabled") as session:
-        taps = dict(session.tap({"x": of(values)}, ["b", "y"]))
+        taps = dict(session.tap({"x": from_numpy(values)}, ["b", "y"]))
     assert taps["b"].dtype == "bfloat16"
     assert taps["b"].array.tolist() == [0x3F80, 0x4020, 0xC040, 0x3F80]
     assert taps["y"].array.tolist() == [1, 2.5, -3, 1]

@@ -14,10 +14,10 @@ import numpy as np
 import onnx
 import pytest
 
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.testing.artifacts import default_settings, load_backend, make_artifact
 from xbackend.worker.contract import Session, SettingValue
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 Array = np.ndarray[Any, Any]
 Prepare = Callable[..., Session]
@@ -27,16 +27,16 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.testing.artifacts import default_settings, load_backend
 from xbackend.worker.artifact import Artifact
 from xbackend.worker.contract import Unsupported
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 folder, changes = Path(sys.argv[1]), json.loads(sys.argv[2])
 spec = registry.backend("tf")
 artifact = Artifact(folder, "graph", "", (), (), (), {})
-inputs = {name: of(array) for name, array in np.load(folder / "inputs.npz").items()}
+inputs = {name: from_numpy(array) for name, array in np.load(folder / "inputs.npz").items()}
 try:
     with load_backend(spec).prepare(artifact, {**default_settings(spec), **changes}) as session:
         outputs = {name: tensor.array.tolist() for name, tensor in session.run(inputs).items()}
@@ -88,7 +88,7 @@ def taps_of(prepare: Prepare) -> Taps:
 
     def taps(model: onnx.ModelProto, **inputs: Array) -> dict[str, Array]:
         with prepare(model) as session:
-            given = {name: of(array) for name, array in inputs.items()}
+            given = {name: from_numpy(array) for name, array in inputs.items()}
             return {name: tensor.array for name, tensor in session.tap(given, session.taps)}
 
     return taps

@@ -1,6 +1,6 @@
 """Public ONNX tests that TensorFlow cannot pass."""
 
-from xbackend.testing.expected import ExpectedFailure
+from xbackend.testing.expected_failures import ExpectedFailure
 
 VERSION = "tensorflow 2.21.0, onnx 1.23.2"
 

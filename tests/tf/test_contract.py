@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.testing.contract import BackendContract
 from xbackend.testing.small_models import SmallModel
 

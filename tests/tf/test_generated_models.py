@@ -14,9 +14,9 @@ from keras import layers
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from xbackend.cli import main
+from xbackend.commands.main import main
 from xbackend.models import catalogue
-from xbackend.store import Store
+from xbackend.store.store import Store
 
 Array = np.ndarray[Any, Any]
 
@@ -110,7 +110,7 @@ def test_keras_counts_and_computes_the_same_network(
     run = ["run", name, "--backends", "tf", "--taps", "outputs", "--store", str(store)]
     assert main(run) == 0
     (record,) = Store(store).runs()
-    outputs = [Store(store).tensor(row["outputs"][0]).array for row in record["results"]]
+    outputs = [Store(store).read_tensor(row["outputs"][0]).array for row in record["results"]]
     builtin = catalogue.builtin(name)
     tensors = onnx.load(builtin.files["onnx"].path).graph.initializer
     network = build()

@@ -9,14 +9,14 @@ from typing import Any
 import keras
 import pytest
 
-from xbackend.models.keras_networks import NETWORKS, Bricks
 from xbackend.models.variant import VARIANTS
+from xbackend.training.keras_networks import NETWORKS, LayerFactory
 
 
 @cache
 def _network(name: str, word: str) -> Any:
     variant = VARIANTS[word]
-    return NETWORKS[name](Bricks(keras, variant, variant.start))
+    return NETWORKS[name](LayerFactory(keras, variant, variant.start))
 
 
 def _kinds(network: Any) -> Counter[str]:

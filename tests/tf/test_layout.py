@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from xbackend.worker.contract import Session
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 Array = np.ndarray[Any, Any]
 Prepare = Callable[..., Session]
@@ -44,7 +44,7 @@ def numbers(*shape: int) -> Array:
 def moves(prepare: Prepare, graph: onnx.ModelProto, x: Array) -> int:
     """Count the transpositions of the graph that TensorFlow runs."""
     with prepare(graph, mode="function") as session:
-        session.run({"x": of(x)})
+        session.run({"x": from_numpy(x)})
         operations = session.facts()["placement"]
     return sum(count for name, count in operations.items() if name.split()[1] in MOVES)
 
@@ -237,5 +237,5 @@ def test_one_row_is_added_to_a_product_in_every_mode(
     ]
     x, matrix, row = numbers(5, 4), numbers(4, 3), numbers(1, 3)
     with prepare(model(nodes, x.shape, 2, matrix=matrix, row=row), mode=mode) as session:
-        actual = session.run({"x": of(x)})["y"].array
+        actual = session.run({"x": from_numpy(x)})["y"].array
     np.testing.assert_allclose(actual, np.maximum(x @ matrix + row, 0), rtol=1e-5, atol=1e-6)

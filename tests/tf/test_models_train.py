@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from xbackend.errors import UsageError
-from xbackend.model import find_model
-from xbackend.models import catalogue, cifar10
+from xbackend.models import catalogue
 from xbackend.models.dataset import Dataset
-from xbackend.models.fit import Recipe, fit
-from xbackend.models.folder import Written, train_model
+from xbackend.preparation.model import find_model
+from xbackend.training import cifar10
+from xbackend.training.fit import Recipe, fit
+from xbackend.training.model_folder import ModelFolder, train_model
 
 NAMES = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]
 RECIPE = Recipe(epochs=2)
@@ -44,26 +45,28 @@ def told() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def written(data: Dataset, told: list[str], tmp_path_factory: pytest.TempPathFactory) -> Written:
+def written(
+    data: Dataset, told: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> ModelFolder:
     output = tmp_path_factory.mktemp("trained") / "mine"
     return train_model(RECIPE, data, output, told.append)
 
 
-def test_the_folder_holds_the_network_as_keras_and_onnx_with_samples(written: Written) -> None:
+def test_the_folder_holds_the_network_as_keras_and_onnx_with_samples(written: ModelFolder) -> None:
     names = {path.name for path in written.folder.iterdir()}
     assert written.failed == {}
     assert names == {"model.keras", "model.onnx", "samples.npy", "model.json"}
     assert [path.name for path in written.folder.parent.iterdir()] == ["mine"]
 
 
-def test_the_trained_folder_is_a_model_to_run(written: Written) -> None:
+def test_the_trained_folder_is_a_model_to_run(written: ModelFolder) -> None:
     model = find_model(str(written.folder))
     assert set(model.files) == {"keras", "onnx"}
     assert model.samples == written.folder / "samples.npy"
     assert model.name == "mine"
 
 
-def test_the_record_says_what_it_was_trained_on_and_how(written: Written) -> None:
+def test_the_record_says_what_it_was_trained_on_and_how(written: ModelFolder) -> None:
     training = catalogue.read_model(written.folder).manifest["training"]
     assert training["data"].startswith("CIFAR-10")
     assert training["network"] == "cifar10-small"
@@ -74,7 +77,7 @@ def test_the_record_says_what_it_was_trained_on_and_how(written: Written) -> Non
 
 
 def test_the_samples_are_the_papers_pictures_of_the_test_file(
-    written: Written, data: Dataset
+    written: ModelFolder, data: Dataset
 ) -> None:
     model = catalogue.read_model(written.folder)
     assert model.sample_names == ("i0", "i1", "i6")
@@ -84,19 +87,19 @@ def test_the_samples_are_the_papers_pictures_of_the_test_file(
     assert np.array_equal(samples, pixels.astype(np.float32) / np.float32(255))
 
 
-def test_the_network_has_the_papers_number_of_parameters(written: Written) -> None:
+def test_the_network_has_the_papers_number_of_parameters(written: ModelFolder) -> None:
     assert written.trained.parameters == 59354
     assert catalogue.read_model(written.folder).parameters == 59354
 
 
-def test_progress_is_told_after_each_epoch(written: Written, told: list[str]) -> None:
+def test_progress_is_told_after_each_epoch(written: ModelFolder, told: list[str]) -> None:
     epochs = [line for line in told if line.startswith("epoch") and ", batch" not in line]
     assert written.failed == {}
     assert [line.split(":")[0] for line in epochs] == ["epoch 1 of 2", "epoch 2 of 2"]
 
 
 def test_the_accuracy_is_the_share_of_held_out_pictures_that_are_right(
-    written: Written, data: Dataset
+    written: ModelFolder, data: Dataset
 ) -> None:
     outputs = written.trained.outputs
     assert outputs.shape == (40, 10)
@@ -107,14 +110,16 @@ def test_the_accuracy_is_the_share_of_held_out_pictures_that_are_right(
 
 
 def test_training_again_gives_the_same_bytes(
-    written: Written, data: Dataset, tmp_path: Path
+    written: ModelFolder, data: Dataset, tmp_path: Path
 ) -> None:
     again = fit(RECIPE, data, tmp_path / "model.keras", lambda line: None)
     assert (tmp_path / "model.keras").read_bytes() == (written.folder / "model.keras").read_bytes()
     assert again.outputs.tobytes() == written.trained.outputs.tobytes()
 
 
-def test_another_seed_gives_other_weights(written: Written, data: Dataset, tmp_path: Path) -> None:
+def test_another_seed_gives_other_weights(
+    written: ModelFolder, data: Dataset, tmp_path: Path
+) -> None:
     fit(replace(RECIPE, seed=43), data, tmp_path / "model.keras", lambda line: None)
     weights = [
         zipfile.ZipFile(path).read("model.weights.h5")
@@ -123,7 +128,7 @@ def test_another_seed_gives_other_weights(written: Written, data: Dataset, tmp_p
     assert weights[0] != weights[1]
 
 
-def test_activations_are_layers_of_their_own(written: Written) -> None:
+def test_activations_are_layers_of_their_own(written: ModelFolder) -> None:
     with zipfile.ZipFile(written.folder / "model.keras") as archive:
         config = json.loads(archive.read("config.json"))
     layers = [layer["config"]["name"] for layer in config["config"]["layers"]]
@@ -138,7 +143,7 @@ def test_activations_are_layers_of_their_own(written: Written) -> None:
     assert set(fused) == {None, "linear", "relu", "softmax"}
 
 
-def test_a_trained_folder_is_never_written_over(written: Written, data: Dataset) -> None:
+def test_a_trained_folder_is_never_written_over(written: ModelFolder, data: Dataset) -> None:
     before = (written.folder / "model.json").read_bytes()
     with pytest.raises(UsageError, match="is not an empty folder"):
         train_model(RECIPE, data, written.folder, print)

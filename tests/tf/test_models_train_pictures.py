@@ -12,12 +12,13 @@ import numpy as np
 import onnx
 import pytest
 
-from xbackend.model import find_model
-from xbackend.models import catalogue, deepweeds, fit
-from xbackend.models.train import Recipe, Source, train
+from xbackend.models import catalogue
+from xbackend.preparation.model import find_model
+from xbackend.training import deepweeds, fit
+from xbackend.training.train import DatasetSource, Recipe, train
 
 PROGRAM = """
-from xbackend.models import keras_fit, keras_networks
+from xbackend.training import keras_fit, keras_networks
 
 def build(bricks):
     keras = bricks.keras
@@ -67,14 +68,14 @@ def trained(pictures: Path, told: list[str]) -> Path:
     program = pictures / "program.py"
     program.write_text(PROGRAM)
     process = (
-        fit.PROCESS.partition("from xbackend")[0]
+        fit.CHILD_PROGRAM.partition("from xbackend")[0]
         + f"import runpy; runpy.run_path({str(program)!r})"
     )
     recipe = Recipe("deepweeds-r50v2", epochs=2, batch=4, variant="sigmoid")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit, "PROCESS", process)
-        patch.setattr(fit, "EVERY", 0.0)
-        return train(recipe, Source(pictures, fold=2), pictures / "mine", told.append)
+        patch.setattr(fit, "CHILD_PROGRAM", process)
+        patch.setattr(fit, "PROGRESS_INTERVAL", 0.0)
+        return train(recipe, DatasetSource(pictures, fold=2), pictures / "mine", told.append)
 
 
 def test_progress_is_told_within_an_epoch_and_after_it_with_validation(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.testing.onnx_suite import OnnxSuite, load_expected
 
 

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from xbackend.worker.contract import Session, Unsupported
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 Prepare = Callable[..., Session]
 
@@ -79,12 +79,12 @@ def test_a_kernel_that_is_missing_for_a_format_is_named(prepare: Prepare) -> Non
     ]
     said = pytest.raises(Unsupported, match=r"cannot compute Mod 'y' on float16, float16: ")
     with prepare(model(nodes, TensorProto.FLOAT16)) as session, said:
-        session.run({"x": of(PICTURE), "n": of(np.array([4, 8]))})
+        session.run({"x": from_numpy(PICTURE), "n": from_numpy(np.array([4, 8]))})
 
 
 def test_a_shape_from_an_input_is_read_eagerly_and_refused_in_a_graph(prepare: Prepare) -> None:
     graph = model([helper.make_node("Reshape", ["x", "n"], ["y"])])
-    inputs = {"x": of(PICTURE), "n": of(np.array([4, 8]))}
+    inputs = {"x": from_numpy(PICTURE), "n": from_numpy(np.array([4, 8]))}
     with prepare(graph) as session:
         output = session.run(inputs)["y"].array
     np.testing.assert_array_equal(output, PICTURE.reshape(4, 8))
@@ -104,7 +104,7 @@ def test_a_shape_that_follows_from_shapes_is_known_in_a_graph(prepare: Prepare) 
         helper.make_node("Reshape", ["x", "wanted"], ["y"]),
     ]
     constants = {"batch": np.array([0]), "one": np.array([1]), "end": np.array([4])}
-    inputs = {"x": of(PICTURE), "n": of(np.array([4, 8]))}
+    inputs = {"x": from_numpy(PICTURE), "n": from_numpy(np.array([4, 8]))}
     for mode in ("eager", "function", "xla"):
         with prepare(model(nodes, **constants), mode=mode) as session:
             taps = {name: tensor.array for name, tensor in session.tap(inputs, session.taps)}
@@ -118,7 +118,7 @@ def test_a_dropout_that_drops_is_refused_and_one_that_does_not_is_not(prepare: P
         ratio=np.float32(0.5),
         training=np.array(True),
     )
-    inputs = {"x": of(PICTURE), "n": of(np.array([4, 8]))}
+    inputs = {"x": from_numpy(PICTURE), "n": from_numpy(np.array([4, 8]))}
     with prepare(graph) as session, pytest.raises(Unsupported, match="random"):
         session.run(inputs)
     graph.graph.initializer[1].CopyFrom(numpy_helper.from_array(np.array(False), "training"))

@@ -13,7 +13,7 @@ import tensorflow as tf
 from onnx import TensorProto, helper, numpy_helper
 
 from xbackend.worker.contract import Session, Unsupported
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 Array = np.ndarray[Any, Any]
 Fresh = Callable[..., Any]
@@ -120,7 +120,7 @@ def test_a_function_runs_the_graph_that_tensorflow_rewrote(
     network: onnx.ModelProto, prepare: Prepare
 ) -> None:
     with prepare(network, mode="function") as session:
-        session.run({"x": of(SAMPLE)})
+        session.run({"x": from_numpy(SAMPLE)})
         operations = session.facts()["placement"]
     fused = [name for name in operations if "FusedConv2D" in name]
     assert fused
@@ -129,7 +129,7 @@ def test_a_function_runs_the_graph_that_tensorflow_rewrote(
 
 def test_xla_compiles_all_or_nothing(network: onnx.ModelProto, prepare: Prepare) -> None:
     with prepare(network, mode="xla") as session:
-        session.run({"x": of(SAMPLE)})
+        session.run({"x": from_numpy(SAMPLE)})
         assert session.facts()["placement"] == {"CPU:0 compiled by XLA": 1}
 
 
@@ -145,7 +145,7 @@ def test_threads_of_a_process_that_has_begun_cannot_be_changed(
     network: onnx.ModelProto, prepare: Prepare
 ) -> None:
     with prepare(network) as session:
-        session.run({"x": of(SAMPLE)})
+        session.run({"x": from_numpy(SAMPLE)})
     with pytest.raises(Unsupported, match="7 threads were asked for"):
         prepare(network, threads=7)
 
@@ -173,7 +173,7 @@ def test_a_function_sees_another_shape_and_another_sample(
     )
     pair = np.concatenate([SAMPLE, -SAMPLE])
     with prepare(free, mode=mode) as session:
-        one, other = (session.run({"x": of(x)})["y"].array for x in (SAMPLE, -SAMPLE))
-        both = session.run({"x": of(pair)})["y"].array
+        one, other = (session.run({"x": from_numpy(x)})["y"].array for x in (SAMPLE, -SAMPLE))
+        both = session.run({"x": from_numpy(pair)})["y"].array
     np.testing.assert_allclose(both, np.concatenate([one, other]), rtol=1e-5, atol=1e-3)
     assert not np.array_equal(one, other)

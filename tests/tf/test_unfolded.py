@@ -12,13 +12,13 @@ import tf2onnx
 from keras import layers
 from onnx.reference import ReferenceEvaluator
 
-from xbackend.converters.unfolded import folding_switched_off
+from xbackend.converters.tf2onnx_patches import without_constant_folding
 
 
 def _converted(model: Any, shape: tuple[int, ...]) -> onnx.ModelProto:
     function = tf.function(lambda image: model(image, training=False))
     signature = [tf.TensorSpec(shape, tf.float32, name="image")]
-    with folding_switched_off():
+    with without_constant_folding():
         made: onnx.ModelProto = tf2onnx.convert.from_function(function, signature, opset=17)[0]
     return made
 

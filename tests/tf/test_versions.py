@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from xbackend.backends.tf.adapter import Adapter, inside
+from xbackend.backends.tf.adapter import Adapter, build_versions
 
 
 def test_build_compiler_and_eigen_are_told_once_tensorflow_is_imported():
@@ -43,9 +43,9 @@ def test_eigens_version_is_read_from_the_headers_of_any_time(
     header.parent.mkdir(parents=True)
     header.write_text(text)
     monkeypatch.setattr(tf.sysconfig, "get_include", lambda: str(tmp_path))
-    assert inside(tf)["eigen"] == version
+    assert build_versions(tf)["eigen"] == version
 
 
 def test_a_build_without_headers_tells_no_eigen(tmp_path, monkeypatch):
     monkeypatch.setattr(tf.sysconfig, "get_include", lambda: str(tmp_path))
-    assert "eigen" not in inside(tf)
+    assert "eigen" not in build_versions(tf)

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from xbackend.worker.contract import Session
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 Array = np.ndarray[Any, Any]
 Prepare = Callable[..., Session]
@@ -39,7 +39,7 @@ def numbers(*shape: int) -> Array:
 
 def computed(prepare: Prepare, graph: onnx.ModelProto, x: Array, mode: str) -> Array:
     with prepare(graph, mode=mode) as session:
-        return session.run({"x": of(x)})["y"].array
+        return session.run({"x": from_numpy(x)})["y"].array
 
 
 def reached(place: Index, size: Sequence[int], attributes: dict[str, Any]) -> Iterator[Any]:

@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 import pytest
 
-from xbackend import registry
-from xbackend.converter import Request, Result
-from xbackend.registry import load_object
+from xbackend.plugins import registry
+from xbackend.plugins.converter import ConversionRequest, ConversionResult
+from xbackend.plugins.registry import load_object
 from xbackend.testing.artifacts import default_settings, load_backend, make_artifact
 from xbackend.testing.small_models import small_model
 from xbackend.worker.artifact import Artifact
@@ -59,19 +59,21 @@ def flatten(tmp_path: Path) -> Flatten:
         output = tmp_path / f"{name}-flat"
         output.mkdir()
         hub = None if model is None else make_artifact(model, tmp_path).folder
-        request = Request(Path(path), f"tflite{precision}", f"flat{precision}", output, inputs, hub)
+        request = ConversionRequest(
+            Path(path), f"tflite{precision}", f"flat{precision}", output, inputs, hub
+        )
         return _artifact(convert(request), request)
 
     return made
 
 
-def convert(request: Request) -> Result:
+def convert(request: ConversionRequest) -> ConversionResult:
     """Run the converter in this process."""
-    result: Result = load_object("xbackend.converters.tflite_to_flat:convert")(request)
+    result: ConversionResult = load_object("xbackend.converters.tflite_to_flat:convert")(request)
     return result
 
 
-def _artifact(result: Result, request: Request) -> Artifact:
+def _artifact(result: ConversionResult, request: ConversionRequest) -> Artifact:
     return Artifact(
         folder=request.output,
         format=request.target_format,

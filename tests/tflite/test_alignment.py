@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xbackend.converters.alignment import Series, align, distance, perms
+from xbackend.converters.alignment import RecordedTensor, align, distance, perms
 
 Array = np.ndarray[Any, Any]
 
@@ -17,14 +17,14 @@ def noise(seed: int, *shape: int) -> Array:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def flat(position: int, array: Array, operator: str = "CONV_2D", name: str = "") -> Series:
+def flat(position: int, array: Array, operator: str = "CONV_2D", name: str = "") -> RecordedTensor:
     """Make a tensor of the flat graph."""
-    return Series(name or f"t{position}", operator, position, (array,))
+    return RecordedTensor(name or f"t{position}", operator, position, (array,))
 
 
-def value(position: int, array: Array, operator: str = "Conv", name: str = "") -> Series:
+def value(position: int, array: Array, operator: str = "Conv", name: str = "") -> RecordedTensor:
     """Make a value of the ONNX graph."""
-    return Series(name or f"v{position}", operator, position, (array,))
+    return RecordedTensor(name or f"v{position}", operator, position, (array,))
 
 
 def names(matches: Any) -> list[tuple[str, str, Any]]:
@@ -150,8 +150,8 @@ def test_numbers_that_are_not_finite_are_never_close_to_others() -> None:
 
 def test_all_inputs_count() -> None:
     same, other = noise(1, 1, 8), noise(2, 1, 8)
-    tensor = Series("t", "CONV_2D", 0, (same, same))
-    wanted = Series("v", "Conv", 0, (same, other))
+    tensor = RecordedTensor("t", "CONV_2D", 0, (same, same))
+    wanted = RecordedTensor("v", "Conv", 0, (same, other))
     assert align([tensor], [wanted], False) == []
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from xbackend import registry
-from xbackend.conversion import find_way
-from xbackend.converter import Request
-from xbackend.registry import load_object
+from xbackend.plugins import registry
+from xbackend.plugins.converter import ConversionRequest
+from xbackend.plugins.registry import load_object
+from xbackend.preparation.conversion import find_conversion_path
 from xbackend.testing.artifacts import make_artifact
 from xbackend.testing.contract import BackendContract
-from xbackend.testing.expected import ExpectedFailure
+from xbackend.testing.expected_failures import ExpectedFailure
 from xbackend.worker.artifact import Artifact
 from xbackend.worker.contract import SettingValue
 
@@ -42,14 +42,14 @@ class FlatContract(BackendContract):
     def artifact_of(self, model: onnx.ModelProto, folder: Path, precision: str) -> Artifact:
         """Name the tensors of the shipped file after the values of the model."""
         if precision == "int8":
-            find_way({"onnx-int8"}, "flat-int8")
+            find_conversion_path({"onnx-int8"}, "flat-int8")
         is_foreign = any(node.domain for node in model.graph.node)
         name = "foreign" if is_foreign else "contract"
         source = Path(shutil.copy(DATA / f"{name}.tflite", folder))
         output = folder / "flat"
         output.mkdir()
         hub = make_artifact(model, folder).folder
-        request = Request(source, "tflite", "flat", output, hub=hub)
+        request = ConversionRequest(source, "tflite", "flat", output, hub=hub)
         result = load_object("xbackend.converters.tflite_to_flat:convert")(request)
         interface = (result.inputs, result.outputs, result.layers)
         return Artifact(output, "flat", "", *interface, {"model": result.model})

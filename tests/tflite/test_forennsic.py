@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xbackend.converter import Request
-from xbackend.registry import importable, load_object
+from xbackend.plugins.converter import ConversionRequest
+from xbackend.plugins.registry import importable, load_object
 from xbackend.worker.artifact import Artifact
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 IMAGES = {"cifar10": "cifar10", "fmnist": "fmnist", "mnist_cnn": "mnist"}
 OPERATIONS = {"cifar10": 52, "fmnist": 34, "mnist_cnn": 7}
@@ -29,7 +29,7 @@ def network(request: pytest.FixtureRequest, shared: Path, tmp_path: Path) -> tup
     output = tmp_path / "flat"
     output.mkdir()
     convert = load_object("xbackend.converters.tflite_to_flat:convert")
-    result = convert(Request(source, "tflite", "flat", output))
+    result = convert(ConversionRequest(source, "tflite", "flat", output))
     interface = (result.inputs, result.outputs, result.layers)
     artifact = Artifact(output, "flat", request.param, *interface, {"model": result.model})
     return artifact, np.load(folder / f"{IMAGES[request.param]}_batch.npy")[:10]
@@ -37,7 +37,7 @@ def network(request: pytest.FixtureRequest, shared: Path, tmp_path: Path) -> tup
 
 def _outputs(prepare: Any, artifact: Artifact, images: Any, **settings: str) -> Any:
     with prepare(artifact, **settings) as session:
-        rows = [session.run({artifact.inputs[0].name: of(image[None])}) for image in images]
+        rows = [session.run({artifact.inputs[0].name: from_numpy(image[None])}) for image in images]
     return np.concatenate([next(iter(row.values())).array for row in rows])
 
 
@@ -61,7 +61,7 @@ def test_every_operation_is_a_tap_whose_last_is_the_output(
     prepare: Any, network: tuple[Artifact, Any]
 ) -> None:
     artifact, images = network
-    inputs = {artifact.inputs[0].name: of(images[:1])}
+    inputs = {artifact.inputs[0].name: from_numpy(images[:1])}
     with prepare(artifact, delegate="none") as session:
         output = session.run(inputs)[artifact.outputs[0].name]
         tapped = dict(session.tap(inputs, session.taps))

@@ -11,12 +11,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.testing.artifacts import load_backend
 from xbackend.testing.small_models import small_model
 from xbackend.worker.artifact import Artifact
 from xbackend.worker.contract import Unsupported
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 RUNTIMES = ("tflite-runtime", "litert")
 DELEGATES = ("xnnpack", "none", "reference")
@@ -189,7 +189,7 @@ def test_the_newer_runtime_runs_what_the_older_lacks(prepare: Any, flatten: Any)
     x = np.linspace(-1, 1, 32, dtype=np.float32)[None]
     weight = np.random.default_rng(5).normal(size=(32, 64))
     with prepare(artifact, runtime="litert") as session:
-        (output,) = session.run({artifact.inputs[0].name: of(x)}).values()
+        (output,) = session.run({artifact.inputs[0].name: from_numpy(x)}).values()
     assert np.abs(output.array - x @ weight).max() < 0.02 * np.abs(x @ weight).max()
 
 
@@ -201,8 +201,8 @@ def test_a_free_first_axis_takes_any_number_of_images(
     assert artifact.inputs[0].shape == (None, 8, 8, 2)
     images = np.random.default_rng(3).random((3, 8, 8, 2), np.float32)
     with prepare(artifact, runtime=runtime, delegate="none") as session:
-        (together,) = session.run({name: of(images)}).values()
-        alone = [session.run({name: of(images[i : i + 1])}) for i in range(3)]
+        (together,) = session.run({name: from_numpy(images)}).values()
+        alone = [session.run({name: from_numpy(images[i : i + 1])}) for i in range(3)]
     assert together.shape == (3, 8, 8, 3)
     for index, outputs in enumerate(alone):
         (one,) = outputs.values()
@@ -215,7 +215,7 @@ def test_a_free_first_axis_of_the_onnx_graph_resizes_the_flat_one(
     small = small_model(batch="n")
     twice = np.concatenate([small.inputs["x"].array] * 2)
     with prepare(flatten("contract", small.model), delegate="none") as session:
-        output = session.run({"x": of(twice)})["probabilities"].array
+        output = session.run({"x": from_numpy(twice)})["probabilities"].array
     expected = np.concatenate([small.values["probabilities"]] * 2)
     np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-6)
 
@@ -223,14 +223,14 @@ def test_a_free_first_axis_of_the_onnx_graph_resizes_the_flat_one(
 def test_a_shape_that_the_graph_cannot_take_is_told_in_one_sentence(
     prepare: Any, contract: Artifact
 ) -> None:
-    larger = of(np.zeros((1, 2, 10, 10), np.float32))
+    larger = from_numpy(np.zeros((1, 2, 10, 10), np.float32))
     with prepare(contract, delegate="none") as session, pytest.raises(Unsupported) as caught:
         session.run({"x": larger})
     assert "cannot be resized from (1, 2, 8, 8) to (1, 2, 10, 10)" in str(caught.value)
 
 
 def test_precisions_without_arithmetic_say_why() -> None:
-    assert registry.backend("tflite").lacks == {
+    assert registry.backend("tflite").unsupported_precisions == {
         "float64": "The TensorFlow Lite converter has no float64 layers.",
         "float16": "TensorFlow Lite has no float16 arithmetic on CPUs: it can only store weights "
         "in it.",

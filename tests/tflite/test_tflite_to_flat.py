@@ -11,11 +11,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from xbackend.converters import flat_graph
+from xbackend.converters import flat_interpreter
 from xbackend.errors import ConversionError, InputError, ModelError
 from xbackend.testing.small_models import small_model
 from xbackend.worker.artifact import Artifact, Layer, ValueInfo
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 TURNED = [0, 3, 1, 2]
 
@@ -128,7 +128,7 @@ def test_outputs_in_another_order_are_found_by_what_they_compute(
     model.graph.ClearField("output")
     model.graph.output.extend([label, scores])
     artifact = flatten("branches", model)
-    image = of(np.random.default_rng(1).random((1, 8, 8, 3), np.float32))
+    image = from_numpy(np.random.default_rng(1).random((1, 8, 8, 3), np.float32))
     with prepare(artifact) as session:
         outputs = session.run({"image": image})
     assert {name: tensor.shape for name, tensor in outputs.items()} == {
@@ -158,7 +158,7 @@ def test_inputs_in_another_order_are_found_by_name_or_by_what_comes_out(
     assert [value.name for value in artifact.inputs] == list(names)
     large, small = np.full((1, 4), 5, np.float32), np.full((1, 4), 2, np.float32)
     with prepare(artifact) as session:
-        output = session.run({names[0]: of(large), names[1]: of(small)})["y"]
+        output = session.run({names[0]: from_numpy(large), names[1]: from_numpy(small)})["y"]
     assert output.array.tolist() == [[3, 3, 3, 3]]
 
 
@@ -245,7 +245,7 @@ def test_foreign_operations_are_refused_before_a_runtime_sees_them(flatten: Any)
 
 
 def test_without_a_runtime_the_cure_is_told(flatten: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flat_graph, "RUNTIMES", ("no_such_runtime",))
+    monkeypatch.setattr(flat_interpreter, "RUNTIMES", ("no_such_runtime",))
     with pytest.raises(ConversionError, match=r"pip install 'xbackend\[tflite\]'"):
         flatten("contract")
 
@@ -255,5 +255,5 @@ def test_either_runtime_gives_the_same_names(
     flatten: Any, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
     pytest.importorskip(package)
-    monkeypatch.setattr(flat_graph, "RUNTIMES", (package,))
+    monkeypatch.setattr(flat_interpreter, "RUNTIMES", (package,))
     assert taps(flatten("contract", small_model().model))[0] == ("relu", TURNED)

@@ -13,10 +13,10 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.testing.artifacts import default_settings, load_backend, make_artifact
 from xbackend.worker.contract import Session, SettingValue
-from xbackend.worker.tensor import Tensor, of
+from xbackend.worker.tensor import Tensor, from_numpy
 
 Array = np.ndarray[Any, Any]
 
@@ -94,7 +94,7 @@ class Torch:
     ) -> list[Array]:
         """Return the outputs of one inference, in order."""
         with self.prepare(model, **settings) as session:
-            results = session.run({name: of(array) for name, array in inputs.items()})
+            results = session.run({name: from_numpy(array) for name, array in inputs.items()})
         return [tensor.array for tensor in results.values()]
 
 
@@ -155,7 +155,7 @@ def bits_of(tensor: Any) -> Tensor:
     tensor = tensor.detach().contiguous()
     if tensor.dtype == torch.bfloat16:
         return Tensor("bfloat16", tensor.view(torch.int16).numpy().view(np.uint16))
-    return of(tensor.numpy())
+    return from_numpy(tensor.numpy())
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Public ONNX tests that the executor in PyTorch refuses."""
 
-from xbackend.testing.expected import ExpectedFailure
+from xbackend.testing.expected_failures import ExpectedFailure
 
 VERSION = "torch 2.13.0, onnx 1.23.2"
 

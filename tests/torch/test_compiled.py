@@ -11,7 +11,7 @@ import torch
 from onnx import helper, numpy_helper
 
 from xbackend.worker.contract import Unsupported
-from xbackend.worker.tensor import Tensor, of
+from xbackend.worker.tensor import Tensor, from_numpy
 
 ToBits = Callable[[Any], Tensor]
 
@@ -67,7 +67,7 @@ def test_compiled_code_gives_the_bits_of_the_compiled_module(
 def test_an_eager_and_a_compiled_session_do_not_share_anything(
     model: Any, framework: Any, random: Any
 ) -> None:
-    inputs = {"x": of(random.random((1, 3, 8, 8), np.float32))}
+    inputs = {"x": from_numpy(random.random((1, 3, 8, 8), np.float32))}
     with framework.prepare(model) as eager, framework.prepare(model, mode="compiled") as compiled:
         before = eager.run(inputs)["prob"].record()
         outcome = compiled.run(inputs)["prob"]

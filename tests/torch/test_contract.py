@@ -1,6 +1,6 @@
 """PyTorch keeps the contract of a backend."""
 
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.testing.contract import BackendContract
 
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from onnx import helper
 
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.testing.contract import BackendContract, assert_close
 from xbackend.testing.onnx_suite import OnnxSuite, load_expected
 from xbackend.testing.small_models import small_model
 from xbackend.worker.contract import SettingValue, Unsupported
-from xbackend.worker.tensor import Tensor, of
+from xbackend.worker.tensor import Tensor, from_numpy
 
 if not torch.cuda.is_available():
     pytest.skip("PyTorch sees no NVIDIA GPU.", allow_module_level=True)
@@ -149,7 +149,7 @@ def test_compiled_code_on_the_gpu_is_close_to_eager(framework: Any, random: Any)
         framework.prepare(small.model, mode="compiled", **FULL).close()
     except Unsupported as refusal:
         pytest.skip(str(refusal))
-    inputs = {"x": of(random.random(small.inputs["x"].shape, np.float32))}
+    inputs = {"x": from_numpy(random.random(small.inputs["x"].shape, np.float32))}
     results = []
     for mode in ("eager", "compiled"):
         with framework.prepare(small.model, mode=mode, **FULL) as session:

@@ -17,7 +17,7 @@ from xbackend.testing.artifacts import make_artifact
 from xbackend.testing.contract import is_sentence
 from xbackend.testing.small_models import small_model
 from xbackend.worker.contract import Unsupported
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="There is a GPU here.")
 
@@ -36,7 +36,7 @@ def operations(model: Any, framework: Any, value: Any, **settings: Any) -> set[s
 
     cpu = [ProfilerActivity.CPU]
     with framework.prepare(model, **settings) as session, profile(activities=cpu) as seen:
-        session.run({"x": of(value)})
+        session.run({"x": from_numpy(value)})
     return {event.name for event in seen.events()}
 
 
@@ -105,7 +105,7 @@ COMPILE = """
 import sys
 from pathlib import Path
 import numpy as np
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.testing.artifacts import default_settings, load_backend
 from xbackend.worker.artifact import Artifact
 from xbackend.worker.contract import Unsupported
@@ -145,7 +145,7 @@ LIBRARIES = """
 import os, sys
 os.environ.update(pair.split("=") for pair in sys.argv[2].split())
 from pathlib import Path
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.testing.artifacts import default_settings, load_backend
 from xbackend.worker.artifact import Artifact
 from xbackend.worker.contract import Unsupported

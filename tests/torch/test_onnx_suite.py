@@ -1,6 +1,6 @@
 """The public ONNX tests through PyTorch."""
 
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.testing.onnx_suite import OnnxSuite, load_expected
 
 

@@ -13,7 +13,7 @@ from xbackend.backends.torch.program import Program, prepare_program, walk
 from xbackend.testing.artifacts import make_artifact
 from xbackend.worker.contract import Unsupported
 from xbackend.worker.graph import read_graph
-from xbackend.worker.tensor import of
+from xbackend.worker.tensor import from_numpy
 
 
 def make(operator: str, inputs: list[str], outputs: list[str], **attributes: Any) -> Any:
@@ -128,7 +128,7 @@ def test_an_unread_mask_of_an_old_dropout_is_no_tap(framework: Any, build: Any) 
         assert session.taps == ("y",)
     with framework.prepare(new) as session:
         tapped = {name: tensor.array.tolist() for name, tensor in session.tap(
-            {"x": of(inputs["x"])}, session.taps)}  # fmt: skip
+            {"x": from_numpy(inputs["x"])}, session.taps)}  # fmt: skip
     assert tapped == {"y": [1, 1, 1], "mask": [True, True, True]}
 
 

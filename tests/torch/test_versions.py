@@ -4,7 +4,7 @@ import re
 
 import torch
 
-from xbackend.backends.torch.adapter import Adapter, inside
+from xbackend.backends.torch.adapter import Adapter, build_versions
 
 
 def test_the_versions_of_mkl_and_onednn_are_those_that_pytorch_reports_elsewhere():
@@ -16,4 +16,4 @@ def test_the_versions_of_mkl_and_onednn_are_those_that_pytorch_reports_elsewhere
 
 
 def test_a_build_without_them_tells_none():
-    assert inside("PyTorch built with:\n  - GCC 13.3\n  - LAPACK is enabled") == {}
+    assert build_versions("PyTorch built with:\n  - GCC 13.3\n  - LAPACK is enabled") == {}

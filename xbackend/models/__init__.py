@@ -1,1 +1,4 @@
-"""Built-in models, their samples, and the scripts that made them."""
+"""Built-in models and their samples.
+
+Others use `catalogue`, `dataset`, `digits`, `generated`, `keras_file`, `variant`.
+"""

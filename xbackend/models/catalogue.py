@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from xbackend.errors import ModelError, UsageError
-from xbackend.models import generated
-from xbackend.models.generated_models import MODELS
+from xbackend.models.generated import model_cache
+from xbackend.models.generated.models import MODELS
 
 ROOT = Path(__file__).parent
 MANIFEST = "model.json"
@@ -73,20 +73,20 @@ def builtin(name: str) -> BuiltinModel:
 
     Raises UsageError, which lists those there are.
     """
-    made = generated.find(name)
+    made = model_cache.find(name)
     if made is not None:
-        return read_model(generated.obtain(made))
+        return read_model(model_cache.ensure_cached(made))
     folder = ROOT / name.replace("-", "_")
-    if is_name(name) and (folder / MANIFEST).is_file():
+    if is_builtin_name(name) and (folder / MANIFEST).is_file():
         return read_model(folder)
     known = ", ".join(names())
     raise UsageError(f"There is no built-in model {name!r}. Built-in models: {known}.")
 
 
-def is_name(text: str) -> bool:
+def is_builtin_name(text: str) -> bool:
     """Tell whether a text is written like a built-in name, not like a path.
 
-    >>> is_name("cifar10-small"), is_name("model.onnx"), is_name("../x")
+    >>> is_builtin_name("cifar10-small"), is_builtin_name("model.onnx"), is_builtin_name("../x")
     (True, False, False)
     """
     return bool(text) and text.replace("-", "").isalnum() and text == text.lower()
@@ -153,7 +153,7 @@ def rows() -> list[tuple[str, ...]]:
         )
         for model in shipped_models()
     ]
-    samples = str(len(generated.SAMPLE_NAMES))
+    samples = str(len(model_cache.SAMPLE_NAMES))
     made = [
         (model.name, f"{model.parameters:,}", "onnx (generated)", samples, model.description)
         for model in MODELS

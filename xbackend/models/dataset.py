@@ -30,18 +30,18 @@ class Images:
     labels: Array
     """int64, [count]."""
 
-    def pick(self, places: Array | Sequence[int]) -> Images:
+    def select(self, places: Array | Sequence[int]) -> Images:
         """Read some of them into memory."""
         chosen = np.asarray(places, np.int64)
         return Images(self.pixels[chosen], self.labels[chosen])
 
-    def thin(self, count: int) -> Images:
+    def subsample(self, count: int) -> Images:
         """Keep at most so many at equal distances; files stay files."""
         places = np.arange(count) * len(self.labels) // max(count, 1)
         if count >= len(self.labels):
             return self
-        only = getattr(self.pixels, "only", self.pixels.__getitem__)
-        return Images(only(places), self.labels[places])
+        subset = getattr(self.pixels, "subset", self.pixels.__getitem__)
+        return Images(subset(places), self.labels[places])
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,15 @@ class Dataset:
     samples: Samples | None = None
     """None where they depend on what the network has learnt."""
 
-    def limited(self, count: int | None) -> Dataset:
+    def subsample(self, count: int | None) -> Dataset:
         """Keep at most so many pictures of each kind; the samples stay those of all."""
         if count is None:
             return self
         return replace(
             self,
-            training=self.training.thin(count),
-            held_out=self.held_out.thin(count),
-            validation=self.validation and self.validation.thin(count),
+            training=self.training.subsample(count),
+            held_out=self.held_out.subsample(count),
+            validation=self.validation and self.validation.subsample(count),
         )
 
 
@@ -94,4 +94,4 @@ def paper_samples(held_out: Images) -> Samples:
     indices = tuple(index for index in PAPER_SAMPLES if index < len(held_out.labels))
     names = tuple(f"i{index}" for index in indices)
     rule = "the paper's indices into the held-out pictures, in the order of the official files"
-    return Samples(held_out.pick(indices), names, indices, rule)
+    return Samples(held_out.select(indices), names, indices, rule)

@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from xbackend.errors import UsageError
-from xbackend.installed import cache_folder
 from xbackend.platforms.platform import Platform, find_command, list_processors
 from xbackend.platforms.sysroot import Sysroot, find_sysroot, with_packages
+from xbackend.plugins.installed import cache_folder
 from xbackend.worker.fingerprint import TCG
-from xbackend.worker.objects import write_whole
+from xbackend.worker.objects import write_atomic
 
 FLEET = (
     "qemu-arm:cortex-a72",
@@ -57,7 +57,7 @@ HWCAP2 = (
 
 
 @dataclass(frozen=True)
-class Core:
+class ArmProcessor:
     """What an emulated processor says of itself."""
 
     midr: int
@@ -71,7 +71,7 @@ def qemu_arm(platform: Platform, value: str) -> Platform:
     part = f"qemu-arm:{value}"
     if not value:
         raise UsageError("The platform 'qemu-arm:' needs a processor, such as qemu-arm:cortex-a72.")
-    if platform.carrier or platform.emulator or platform.python != Platform("").python:
+    if platform.transport or platform.emulator or platform.python != Platform("").python:
         raise UsageError(f"'{part}' has a Python of its own and can be joined with 'cores:N' only.")
     emulator = find_command("qemu-aarch64", part, "qemu-user")
     sysroot = find_sysroot()
@@ -93,7 +93,7 @@ def qemu_arm(platform: Platform, value: str) -> Platform:
     )
 
 
-def make_overlay(sysroot: Sysroot, core: Core, cores: int) -> Path:
+def make_overlay(sysroot: Sysroot, core: ArmProcessor, cores: int) -> Path:
     """Return a folder that stands for `/`: the set-up's, and what Linux tells of the processor.
 
     It is made once for each processor and number of cores, and kept in the user's cache folder.
@@ -108,7 +108,7 @@ def make_overlay(sysroot: Sysroot, core: Core, cores: int) -> Path:
     files[folder / "proc" / "cpuinfo"] = text
     for path, content in files.items():
         if not path.exists():
-            write_whole(str(path), content.encode())
+            write_atomic(str(path), content.encode())
     for name in ("usr", "lib", "etc"):
         _link(folder / name, sysroot.root / name)
     return folder
@@ -122,7 +122,7 @@ def _link(path: Path, target: Path) -> None:
 
 
 @functools.cache
-def probe(emulator: str, cpu: str, python: str) -> Core:
+def probe(emulator: str, cpu: str, python: str) -> ArmProcessor:
     """Return what an emulated processor says of itself. Raises UsageError if there is none.
 
     Asked once for each version of the emulator, and kept in the user's cache folder.
@@ -132,14 +132,14 @@ def probe(emulator: str, cpu: str, python: str) -> Core:
     digest = hashlib.sha256(asked.encode()).hexdigest()[:32]
     path = cache_folder() / "processors" / f"arm-{digest}.json"
     try:
-        return Core(**json.loads(path.read_text(encoding="utf-8")))
+        return ArmProcessor(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         seen = _ask(emulator, cpu, python)
-    write_whole(str(path), json.dumps(asdict(seen)).encode())
+    write_atomic(str(path), json.dumps(asdict(seen)).encode())
     return seen
 
 
-def _ask(emulator: str, cpu: str, python: str) -> Core:
+def _ask(emulator: str, cpu: str, python: str) -> ArmProcessor:
     root = str(Path(python).parents[2])
     command = [emulator, "-L", root, "-cpu", cpu, python, "-I", "-S", "-c", PROBE]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
@@ -149,10 +149,10 @@ def _ask(emulator: str, cpu: str, python: str) -> Core:
             f"There is no platform 'qemu-arm:{cpu}': {lines[-1] if lines else 'it crashed'}. "
             f"'{emulator} -cpu help' lists the processors."
         )
-    return Core(**json.loads(done.stdout))
+    return ArmProcessor(**json.loads(done.stdout))
 
 
-def cpuinfo(core: Core, cores: int) -> str:
+def cpuinfo(core: ArmProcessor, cores: int) -> str:
     """Return /proc/cpuinfo of an emulated machine, in Linux's words for ARM."""
     flags = [name for bit, name in enumerate(HWCAP) if core.hwcap >> bit & 1]
     flags += [name for bit, name in enumerate(HWCAP2) if core.hwcap2 >> bit & 1]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -20,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from xbackend.errors import UsageError
-from xbackend.installed import cache_folder
 from xbackend.platforms.platform import Platform, find_command, list_processors
+from xbackend.plugins.installed import cache_folder
 from xbackend.worker.fingerprint import TCG
-from xbackend.worker.objects import write_whole
+from xbackend.worker.objects import write_atomic
 
 FLEETS = {
     "x86": (
@@ -43,7 +44,7 @@ WITHOUT_64_BITS = frozenset(
 )
 """Processors of `-cpu help` that cannot run a Python of 64 bits."""
 
-LACKS = {
+MISSING_FEATURES = {
     **dict.fromkeys(
         ("Cascadelake-Server", "Cooperlake", "Icelake-Server", "KnightsMill", "Skylake-Server"),
         "AVX-512",
@@ -56,6 +57,8 @@ LACKS = {
 LISTED = re.compile(r"\s*(?:x86 )?(\S+)\s+(.*)")
 VERSION = re.compile(r"-v\d+$")
 
+HOST_KERNELS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+"""Variables that tell a library which kernels this machine has, whatever it is shown."""
 PROBE = (
     "import sys, json; sys.path.insert(0, sys.argv[1]); "
     "from xbackend.worker.fingerprint import hardware; print(json.dumps(hardware()))"
@@ -66,12 +69,14 @@ def qemu(platform: Platform, value: str) -> Platform:
     """Emulate a processor, named and changed as QEMU's option `-cpu` does."""
     if not value:
         raise UsageError("The platform 'qemu:' needs a processor, such as qemu:Haswell.")
-    if platform.carrier or platform.emulator:
-        other = platform.carrier or "another emulated processor"
+    if platform.transport or platform.emulator:
+        other = platform.transport or "another emulated processor"
         raise UsageError(f"'qemu:{value}' cannot be joined with {other}.")
     emulator = find_command("qemu-x86_64", f"qemu:{value}", "qemu-user")
     overlay = make_overlay(emulator, value, platform.cores)
-    prefix = (*platform.prefix, emulator, "-L", str(overlay), "-cpu", value)
+    inherited = [name for name in HOST_KERNELS if name in os.environ]
+    unset = ("-U", ",".join(inherited)) if inherited else ()
+    prefix = (*platform.prefix, emulator, *unset, "-L", str(overlay), "-cpu", value)
     return replace(platform, prefix=prefix, emulator=TCG)
 
 
@@ -90,7 +95,7 @@ def make_overlay(emulator: str, cpu: str, cores: int) -> Path:
     files[folder / "proc" / "cpuinfo"] = text
     for path, content in files.items():
         if not path.exists():
-            write_whole(str(path), content.encode())
+            write_atomic(str(path), content.encode())
     return folder
 
 
@@ -106,7 +111,7 @@ def probe(emulator: str, cpu: str) -> dict[str, Any]:
         return known
     except (OSError, ValueError):
         seen = _ask(emulator, cpu)
-    write_whole(str(path), json.dumps(seen).encode())
+    write_atomic(str(path), json.dumps(seen).encode())
     return seen
 
 
@@ -190,7 +195,7 @@ def read_listing(lines: Sequence[str]) -> list[dict[str, str]]:
         {
             "name": name,
             "description": texts.get(f"{name}-v1", texts[name]),
-            "lacks": LACKS.get(name, ""),
+            "lacks": MISSING_FEATURES.get(name, ""),
         }
         for name in names
         if name not in WITHOUT_64_BITS and not texts[name].startswith("(alias of")

@@ -19,8 +19,8 @@ def native(platform: Platform, value: str) -> Platform:
 
 def cores(platform: Platform, value: str) -> Platform:
     """Restrict a worker to the first cores of those that this process may use."""
-    if platform.carrier:
-        raise UsageError(f"'cores:{value}' cannot be joined with '{platform.carrier}'.")
+    if platform.transport:
+        raise UsageError(f"'cores:{value}' cannot be joined with '{platform.transport}'.")
     allowed = sorted(os.sched_getaffinity(0))
     if not value.isdigit() or not 1 <= int(value) <= len(allowed):
         raise UsageError(
@@ -37,7 +37,7 @@ def python(platform: Platform, value: str) -> Platform:
     """Use another interpreter, with whatever is installed for it."""
     if platform.packages:
         raise UsageError(f"'{platform.spec}' cannot be: an emulated ARM has a Python of its own.")
-    if platform.carrier and value:
+    if platform.transport and value:
         return replace(platform, python=value)
     path = Path(value).expanduser().absolute()
     if not value or not path.is_file() or not os.access(path, os.X_OK):

@@ -29,12 +29,12 @@ class Platform:
     """What `uname -m` says where that is known beforehand, such as `aarch64`."""
     packages: str = ""
     """The one folder that has the worker's packages; empty where they are not known beforehand."""
-    carrier: str = ""
-    """`ssh:HOST` or `docker:IMAGE` where the worker runs elsewhere, see `xbackend.carry`."""
+    transport: str = ""
+    """`ssh:HOST` or `docker:IMAGE` where the worker runs elsewhere, see `execution.transport`."""
     cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     """How many cores the worker may use."""
 
-    def offers(self, modules: Sequence[str]) -> bool:
+    def may_provide(self, modules: Sequence[str]) -> bool:
         """Tell whether any of these modules may be there; yes for none at all."""
         if not self.packages or not modules:
             return True

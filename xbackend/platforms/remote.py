@@ -24,13 +24,13 @@ def docker(platform: Platform, value: str) -> Platform:
     return _elsewhere(platform, f"docker:{value}")
 
 
-def _elsewhere(platform: Platform, carrier: str) -> Platform:
-    if platform.carrier or platform.emulator:
+def _elsewhere(platform: Platform, transport: str) -> Platform:
+    if platform.transport or platform.emulator:
         raise UsageError(
-            f"The platform '{carrier}' must come first: what follows applies there, such as "
-            f"{carrier}+python:/opt/bin/python."
+            f"The platform '{transport}' must come first: what follows applies there, such as "
+            f"{transport}+python:/opt/bin/python."
         )
-    return replace(platform, carrier=carrier, python="python3")
+    return replace(platform, transport=transport, python="python3")
 
 
 def _check(kind: str, value: str, form: re.Pattern[str], needs: str) -> None:

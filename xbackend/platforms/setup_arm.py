@@ -23,14 +23,14 @@ from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
 from xbackend.errors import UsageError, XbackendError
-from xbackend.installed import importable, version
 from xbackend.platforms.sysroot import (
     Sysroot,
     find_sysroot,
     sysroots_folder,
     with_packages,
 )
-from xbackend.worker.objects import write_whole
+from xbackend.plugins.installed import importable, version
+from xbackend.worker.objects import write_atomic
 
 DEBIAN = ("python3", "libstdc++6", "libgomp1", "zlib1g")
 """What the wheels need of a system; APT adds what these need."""
@@ -70,10 +70,10 @@ Dir::Log "{folder}/log";
 APT_CURE = "Check that this machine is online and that APT's sources have the architecture arm64"
 PIP_CURE = "Check that this machine is online and that pip's index has wheels for aarch64"
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-def set_up(tell: Tell) -> Sysroot:
+def set_up(log: Log) -> Sysroot:
     """Fetch and unpack all that emulated ARM needs, unless it is there already.
 
     Raises UsageError where a command is missing, XbackendError where something cannot be fetched
@@ -84,9 +84,9 @@ def set_up(tell: Tell) -> Sysroot:
     with _locked(sysroots_folder()):
         found = find_sysroot()
         if found is not None and found.asked == asked:
-            tell(f"ARM is set up already; delete {sysroots_folder()} to begin anew")
+            log(f"ARM is set up already; delete {sysroots_folder()} to begin anew")
             return found
-        return _build(asked, commands, tell)
+        return _build(asked, commands, log)
 
 
 def _version(sources: Sequence[str]) -> str | None:
@@ -126,25 +126,25 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _build(asked: dict[str, str | None], commands: Mapping[str, str], tell: Tell) -> Sysroot:
+def _build(asked: dict[str, str | None], commands: Mapping[str, str], log: Log) -> Sysroot:
     base, fetched = sysroots_folder(), sysroots_folder() / "fetched"
     for leftover in base.glob("new-*"):
         shutil.rmtree(leftover)
     new = Path(tempfile.mkdtemp(prefix="new-", dir=base))
-    debs = fetch_debs(fetched / "apt", commands["apt-get"], tell)
-    tell(f"unpacking {len(debs)} of Debian's packages")
+    debs = fetch_debs(fetched / "apt", commands["apt-get"], log)
+    log(f"unpacking {len(debs)} of Debian's packages")
     for deb in debs:
-        call([commands["dpkg-deb"], "-x", str(deb), str(new / "root")], f"unpack {deb.name}")
+        run_command([commands["dpkg-deb"], "-x", str(deb), str(new / "root")], f"unpack {deb.name}")
     _merge_lib(new / "root")
     debian = dict(_deb_name(deb) for deb in debs)
-    python = find_python(new / "root")
-    wheels = fetch_wheels(fetched / "wheels", asked, python, glibc_minor(debian), tell)
-    tell(f"unpacking {len(wheels)} wheels")
+    python = python_version(new / "root")
+    wheels = fetch_wheels(fetched / "wheels", asked, python, glibc_minor(debian), log)
+    log(f"unpacking {len(wheels)} wheels")
     for wheel in wheels:
         unpack_wheel(wheel, new / "site")
     packages = dict(_wheel_name(wheel) for wheel in wheels)
-    tell(f"starting Python {python} for ARM")
-    check(commands["qemu-aarch64"], new, python)
+    log(f"starting Python {python} for ARM")
+    check_python(commands["qemu-aarch64"], new, python)
     digest = hashlib.sha256(json.dumps([python, packages, debian]).encode()).hexdigest()[:16]
     return _publish(new, Sysroot(digest, asked, python, packages, debian))
 
@@ -155,14 +155,14 @@ def _publish(new: Path, made: Sysroot) -> Sysroot:
     if (base / made.folder).exists():
         shutil.rmtree(base / made.folder)
     os.rename(new, base / made.folder)
-    write_whole(str(base / "current.json"), json.dumps(asdict(made), indent=1).encode())
+    write_atomic(str(base / "current.json"), json.dumps(asdict(made), indent=1).encode())
     for path in base.iterdir():
         if path.is_dir() and path.name != made.folder:
             shutil.rmtree(path)
     return made
 
 
-def fetch_debs(folder: Path, apt: str, tell: Tell) -> list[Path]:
+def fetch_debs(folder: Path, apt: str, log: Log) -> list[Path]:
     """Fetch Debian's packages and all that they need, with APT's sources and own folders here."""
     for name in ("state/lists/partial", "cache/archives/partial", "log"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -173,11 +173,11 @@ def fetch_debs(folder: Path, apt: str, tell: Tell) -> list[Path]:
     config.write_text(APT.format(folder=folder, include=include), encoding="utf-8")
     environment = {**os.environ, "APT_CONFIG": str(config), "LC_ALL": "C"}
     install = ["install", "--yes", "--no-install-recommends", "--download-only", *DEBIAN]
-    tell("asking APT for its lists of arm64 packages")
+    log("asking APT for its lists of arm64 packages")
     subprocess.run([apt, "update"], env=environment, capture_output=True, check=False)
-    tell(f"fetching {', '.join(DEBIAN)} and what they need")
-    call([apt, *install], "fetch Debian's arm64 packages", APT_CURE, environment)
-    call([apt, "autoclean"], "drop old packages", environment=environment)
+    log(f"fetching {', '.join(DEBIAN)} and what they need")
+    run_command([apt, *install], "fetch Debian's arm64 packages", APT_CURE, environment)
+    run_command([apt, "autoclean"], "drop old packages", environment=environment)
     return sorted((folder / "cache" / "archives").glob("*.deb"))
 
 
@@ -186,7 +186,7 @@ def fetch_wheels(
     asked: Mapping[str, str | None],
     python: str,
     glibc: int,
-    tell: Tell,
+    log: Log,
 ) -> list[Path]:
     """Fetch one wheel for each distribution, in the version that is asked for if it exists."""
     tags = [f"--platform=manylinux_2_{minor}_aarch64" for minor in range(glibc, 16, -1)]
@@ -198,9 +198,9 @@ def fetch_wheels(
     wheels = []
     for name, wanted in asked.items():
         if tuple(map(int, python.split("."))) > LAST_PYTHON.get(name, (99,)):
-            tell(f"there is no {name} for Python {python}: left out")
+            log(f"there is no {name} for Python {python}: left out")
             continue
-        tell(f"fetching {name} {wanted or ''}".rstrip())
+        log(f"fetching {name} {wanted or ''}".rstrip())
         wheels.append(_fetch_wheel(folder, pip, name, wanted, f"{python}-{glibc}"))
     return wheels
 
@@ -215,11 +215,13 @@ def _fetch_wheel(
         new = Path(tempfile.mkdtemp(prefix="new-", dir=folder))
         command = [*pip, f"--dest={new}"]
         try:
-            call([*command, f"{name}=={wanted}" if wanted else name], f"fetch {name}", PIP_CURE)
+            run_command(
+                [*command, f"{name}=={wanted}" if wanted else name], f"fetch {name}", PIP_CURE
+            )
         except XbackendError:
             if wanted is None:
                 raise
-            call([*command, name], f"fetch {name} for aarch64", PIP_CURE)
+            run_command([*command, name], f"fetch {name} for aarch64", PIP_CURE)
         os.rename(new, place)
     (wheel,) = place.glob("*.whl")
     return wheel
@@ -257,15 +259,15 @@ def _place(member: str) -> str | None:
     return member
 
 
-def check(emulator: str, folder: Path, python: str) -> None:
+def check_python(emulator: str, folder: Path, python: str) -> None:
     """Start the emulated Python and import NumPy. Raises XbackendError where that fails."""
     root = folder / "root"
     interpreter = str(root / "usr" / "bin" / f"python{python}")
     command = [emulator, "-L", str(root), "-cpu", "cortex-a72", interpreter, "-c", "import numpy"]
-    call([*with_packages(folder / "site"), *command], "import NumPy under qemu-aarch64")
+    run_command([*with_packages(folder / "site"), *command], "import NumPy under qemu-aarch64")
 
 
-def call(
+def run_command(
     command: Sequence[str],
     purpose: str,
     cure: str = "What was fetched is kept",
@@ -296,7 +298,7 @@ def _complaint(text: str) -> str:
     return said.removeprefix("E:").removeprefix("ERROR:").strip().rstrip(".")[:300]
 
 
-def find_python(root: Path) -> str:
+def python_version(root: Path) -> str:
     """Return the version of the Python in a root, such as `3.11`."""
     names = [path.name for path in (root / "usr" / "bin").glob("python3.*")]
     versions = [name[6:] for name in names if re.fullmatch(r"python3\.\d+", name)]

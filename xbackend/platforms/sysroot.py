@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xbackend.installed import cache_folder
+from xbackend.plugins.installed import cache_folder
 
 SCHEMA_VERSION = 1
 

@@ -1,1 +1,4 @@
-"""The paper's studies as commands: each makes models, runs them, and says what it found here."""
+"""The paper's studies as commands: each makes models, runs them, and says what it found here.
+
+Others use `catalogue`, `configuration`, `figure`, `study`, `table`.
+"""

@@ -27,7 +27,7 @@ KINDS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Key:
+class ConfigKey:
     """One key of a configuration."""
 
     name: str
@@ -41,22 +41,22 @@ class Key:
 
 
 COMMON = (
-    Key("backends", "words", "words of backends"),
-    Key("platforms", "words", "as for --platform"),
-    Key("threads", "numbers", "numbers of threads"),
-    Key("precision", "word", "of all runs", PRECISIONS),
-    Key("settings", "words", "as for --set", may_be_empty=True),
+    ConfigKey("backends", "words", "words of backends"),
+    ConfigKey("platforms", "words", "as for --platform"),
+    ConfigKey("threads", "numbers", "numbers of threads"),
+    ConfigKey("precision", "word", "of all runs", PRECISIONS),
+    ConfigKey("settings", "words", "as for --set", may_be_empty=True),
 )
 """Keys that every study has."""
 
 
-def shipped(study: str, size: str, keys: Sequence[Key]) -> Configuration:
+def shipped(study: str, size: str, keys: Sequence[ConfigKey]) -> Configuration:
     """Return a configuration that comes with the study."""
     path = files("xbackend.studies") / "configurations" / f"{study}.{size}.json"
     return check(json.loads(path.read_text(encoding="utf-8")), keys, str(path))
 
 
-def read(path: Path, keys: Sequence[Key]) -> Configuration:
+def read(path: Path, keys: Sequence[ConfigKey]) -> Configuration:
     """Return what a user's file says. Raises UsageError for what it must not."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -70,10 +70,10 @@ def read(path: Path, keys: Sequence[Key]) -> Configuration:
     return check(found, keys, str(path))
 
 
-def check(found: object, keys: Sequence[Key], where: str) -> Configuration:
+def check(found: object, keys: Sequence[ConfigKey], where: str) -> Configuration:
     """Return a configuration whose keys are known and whose values are of their kind, each once.
 
-    >>> check({"filters": [1, 3, 1]}, [Key("filters", "numbers", "how many")], "here")
+    >>> check({"filters": [1, 3, 1]}, [ConfigKey("filters", "numbers", "how many")], "here")
     {'filters': [1, 3]}
     """
     if not isinstance(found, dict):
@@ -90,7 +90,7 @@ def _unique(value: Any) -> Any:
     return list(dict.fromkeys(value)) if isinstance(value, list) else value
 
 
-def _check_value(key: Key, value: object, where: str) -> None:
+def _check_value(key: ConfigKey, value: object, where: str) -> None:
     values = value if key.kind in ("numbers", "words") else [value]
     wanted = int if key.kind.startswith("number") else str
     sound = isinstance(values, list) and all(_is(wanted, each) for each in values)

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from xbackend.store import Store
+from xbackend.store.store import Store
 
 Array = np.ndarray[Any, Any]
 

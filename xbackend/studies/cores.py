@@ -4,32 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xbackend.cores import table_text
-from xbackend.selection import Run
-from xbackend.studies.configuration import Key
-from xbackend.studies.judgement import bits, doubts, no_outputs, proved
-from xbackend.studies.study import Outcome, Record, Study, Task, by_backend
-from xbackend.studies.verdict import FAILS, HOLDS, OPEN, Verdict
-from xbackend.threads import ThreadTable, thread_tables
+from xbackend.comparison.threads import ThreadTable, thread_tables
+from xbackend.store.records import Run
+from xbackend.studies.configuration import ConfigKey
+from xbackend.studies.study import Record, Study, StudyContext, StudyResult, by_backend
+from xbackend.studies.trust import (
+    no_outputs,
+    output_digests,
+    proven_output_classes,
+    untrusted_run_notes,
+)
+from xbackend.studies.verdict import FAILS, HOLDS, INCONCLUSIVE, Verdict
 
 KEYS = (
-    Key("model", "word", "a built-in name or a file, as for 'xbackend run'"),
-    Key("taps", "word", "layers before the output that prove what an emulated output cannot"),
+    ConfigKey("model", "word", "a built-in name or a file, as for 'xbackend run'"),
+    ConfigKey("taps", "word", "layers before the output that prove what an emulated output cannot"),
 )
 
 
-def carry_out(task: Task) -> Outcome:
+def run_study(task: StudyContext) -> StudyResult:
     """Run a model on all platforms with all numbers of threads."""
     chosen = task.configuration
-    runs = task.run(task.order(chosen["model"], taps=chosen["taps"]))
+    runs = task.run(task.request(chosen["model"], taps=chosen["taps"]))
     tables = thread_tables(runs)
-    return Outcome(
+    return StudyResult(
         records=tuple(record for table in tables for record in _records(table)),
-        tables=tuple(map(table_text, tables)),
+        tables=tuple(tables),
         verdicts=tuple(_judge(word, of) for word, of in by_backend(runs).items()),
         plot="cores",
-        drawn=tables,
-        notes=doubts(runs),
+        plot_data=tables,
+        notes=untrusted_run_notes(runs),
     )
 
 
@@ -57,12 +61,14 @@ def _judge(backend: str, runs: Sequence[Run]) -> Verdict:
         platforms.setdefault(str(run.row["platform"]), []).append(run)
     several = [of for of in platforms.values() if len({_threads(run) for run in of}) > 1]
     if not several:
-        return Verdict(backend, OPEN, "it takes two numbers of threads on one platform")
-    changed = sum(len(proved(of)) > 1 for of in several)
+        return Verdict(backend, INCONCLUSIVE, "it takes two numbers of threads on one platform")
+    changed = sum(len(proven_output_classes(of)) > 1 for of in several)
     if changed:
         return Verdict(backend, HOLDS, f"on {changed} of {len(several)} platforms")
-    if any(len(set(map(bits, of))) > 1 for of in several):
-        return Verdict(backend, OPEN, "the bits that differ are those that emulation may change")
+    if any(len(set(map(output_digests, of))) > 1 for of in several):
+        return Verdict(
+            backend, INCONCLUSIVE, "the bits that differ are those that emulation may change"
+        )
     numbers = sorted({_threads(run) for of in several for run in of})
     shown = ", ".join(map(str, numbers))
     return Verdict(backend, FAILS, f"{shown} threads on {len(several)} platforms")
@@ -82,5 +88,5 @@ STUDY = Study(
         "for cores: frameworks start as many as there are cores, and their number counts."
     ),
     own_keys=KEYS,
-    carry_out=carry_out,
+    run=run_study,
 )

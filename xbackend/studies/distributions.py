@@ -7,20 +7,34 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.comparison import TapComparison, compare_runs
+from xbackend.comparison.comparison import TapComparison, compare_runs
 from xbackend.errors import UsageError
-from xbackend.model import find_model
-from xbackend.selection import Run
-from xbackend.store import Store
-from xbackend.studies.configuration import Configuration, Key
+from xbackend.preparation.model import find_model
+from xbackend.store.records import Run
+from xbackend.store.store import Store
+from xbackend.studies.configuration import ConfigKey, Configuration
 from xbackend.studies.convolutions import Convolution, write_model
-from xbackend.studies.draws import glorot, moments, normal, uniform
-from xbackend.studies.exact import read_layer
-from xbackend.studies.figure import Grid, Mark
-from xbackend.studies.judgement import TOO_FEW, doubts, no_outputs, platforms_trusted, trusted
-from xbackend.studies.study import Outcome, Record, Study, Task, by_backend, place, places
+from xbackend.studies.exact_inference import read_layer
+from xbackend.studies.figure import Cell, Grid
+from xbackend.studies.random_arrays import glorot, moments, normal, uniform
+from xbackend.studies.study import (
+    Record,
+    Study,
+    StudyContext,
+    StudyResult,
+    by_backend,
+    platform_label,
+    platform_labels,
+)
 from xbackend.studies.table import Table
-from xbackend.studies.verdict import FAILS, HOLDS, OPEN, Verdict
+from xbackend.studies.trust import (
+    TOO_FEW,
+    no_outputs,
+    trusted_classes,
+    trusted_platforms,
+    untrusted_run_notes,
+)
+from xbackend.studies.verdict import FAILS, HOLDS, INCONCLUSIVE, Verdict
 
 Array = np.ndarray[Any, Any]
 
@@ -30,35 +44,35 @@ INPUTS = ("real", "uniform", "normal")
 """What the layers before give for real samples; from 0 to 1; nearly normal, likewise."""
 
 KEYS = (
-    Key("model", "word", "a built-in name, or a file of it, whose layer is taken"),
-    Key("layer", "word", "the ONNX value of a convolution"),
-    Key("weights", "words", "distributions of weights", WEIGHTS),
-    Key("inputs", "words", "distributions of inputs", INPUTS),
+    ConfigKey("model", "word", "a built-in name, or a file of it, whose layer is taken"),
+    ConfigKey("layer", "word", "the ONNX value of a convolution"),
+    ConfigKey("weights", "words", "distributions of weights", WEIGHTS),
+    ConfigKey("inputs", "words", "distributions of inputs", INPUTS),
 )
 
 Pattern = tuple[int, ...]
 """The class of each run in each sample, numbered as they first appear."""
 
 
-def carry_out(task: Task) -> Outcome:
+def run_study(task: StudyContext) -> StudyResult:
     """Run the layer with all combinations and compare which platforms are alike in each."""
     convolutions, inputs = combine(task.configuration)
-    store = task.means.store
+    store = task.context.store
     runs = task.run_on(
-        inputs, task.order(write_model(store, "distributions", convolutions, inputs))
+        inputs, task.request(write_model(store, "distributions", convolutions, inputs))
     )
     names = [each.name for each in convolutions]
     backends = by_backend(runs)
     found = {word: _classify(store, of, names) for word, of in backends.items()}
-    return Outcome(
+    return StudyResult(
         records=tuple(
             row for word, of in backends.items() for row in _records(word, of, found[word])
         ),
         tables=tuple(_table(word, of, found[word]).text() for word, of in backends.items()),
         verdicts=tuple(_judge(word, of, found[word]) for word, of in backends.items()),
         plot="study",
-        drawn=tuple(_panel(word, of, found[word]) for word, of in backends.items() if of),
-        notes=doubts(runs),
+        plot_data=tuple(_panel(word, of, found[word]) for word, of in backends.items() if of),
+        notes=untrusted_run_notes(runs),
     )
 
 
@@ -100,11 +114,11 @@ def _inputs(name: str, real: Array) -> Array:
     return normal("distributions/normal", real.shape, *moments(real))
 
 
-Found = Mapping[str, Sequence[TapComparison]]
+TapsByName = Mapping[str, Sequence[TapComparison]]
 """A combination to its tensor in each sample."""
 
 
-def _classify(store: Store, runs: Sequence[Run], names: Sequence[str]) -> Found:
+def _classify(store: Store, runs: Sequence[Run], names: Sequence[str]) -> TapsByName:
     samples = compare_runs(store, runs).samples
     taps = [tap for sample in samples for tap in sample.taps]
     return {name: [tap for tap in taps if tap.tap == name] for name in names if taps}
@@ -114,12 +128,12 @@ def pattern(taps: Sequence[TapComparison], runs: Sequence[Run]) -> Pattern:
     """Return which runs are alike; a run that cannot be trusted is in class 0."""
     numbers = []
     for tap in taps:
-        number = {name: at for at, ids in enumerate(trusted(tap), 1) for name in ids}
+        number = {name: at for at, ids in enumerate(trusted_classes(tap), 1) for name in ids}
         numbers += [number.get(run.id, 0) for run in runs]
     return tuple(numbers)
 
 
-def _records(backend: str, runs: Sequence[Run], found: Found) -> list[Record]:
+def _records(backend: str, runs: Sequence[Run], found: TapsByName) -> list[Record]:
     several = len({run.row["settings"].get("threads") for run in runs}) > 1
     return [
         {
@@ -127,7 +141,7 @@ def _records(backend: str, runs: Sequence[Run], found: Found) -> list[Record]:
             "weights": name.rpartition("-")[0],
             "inputs": name.rpartition("-")[2],
             "sample": tap.input,
-            "platform": place(run, several),
+            "platform": platform_label(run, several),
             "class": number or None,
         }
         for name, taps in found.items()
@@ -145,10 +159,10 @@ def _cells(runs: Sequence[Run], taps: Sequence[TapComparison]) -> list[str]:
     return found
 
 
-def _table(backend: str, runs: Sequence[Run], found: Found) -> Table:
+def _table(backend: str, runs: Sequence[Run], found: TapsByName) -> Table:
     rows = tuple((*_named(name), *_cells(runs, taps)) for name, taps in found.items())
     title = f"{backend}: classes by weights and inputs"
-    return Table(title, ("weights", "inputs", *places(runs)), rows, names=2)
+    return Table(title, ("weights", "inputs", *platform_labels(runs)), rows, text_columns=2)
 
 
 def _named(name: str) -> tuple[str, str]:
@@ -156,16 +170,18 @@ def _named(name: str) -> tuple[str, str]:
     return weights, inputs
 
 
-def _judge(backend: str, runs: Sequence[Run], found: Found) -> Verdict:
+def _judge(backend: str, runs: Sequence[Run], found: TapsByName) -> Verdict:
     if not found:
         return no_outputs(backend)
     everything = [tap for taps in found.values() for tap in taps]
-    if len(platforms_trusted(runs, everything)) < 2:
-        return Verdict(backend, OPEN, TOO_FEW)
+    if len(trusted_platforms(runs, everything)) < 2:
+        return Verdict(backend, INCONCLUSIVE, TOO_FEW)
     patterns = {pattern([tap], runs) for tap in everything}
-    counts = sorted({len(trusted(tap)) for tap in everything})
+    counts = sorted({len(trusted_classes(tap)) for tap in everything})
     if counts == [1]:
-        return Verdict(backend, OPEN, "the platforms gave the same bits in every combination")
+        return Verdict(
+            backend, INCONCLUSIVE, "the platforms gave the same bits in every combination"
+        )
     if len(patterns) == 1:
         reason = f"the same {counts[0]} classes in all {len(found)} combinations"
         return Verdict(backend, HOLDS, reason)
@@ -176,13 +192,13 @@ def _range(counts: Sequence[int]) -> str:
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
-def _panel(backend: str, runs: Sequence[Run], found: Found) -> Grid:
+def _panel(backend: str, runs: Sequence[Run], found: TapsByName) -> Grid:
     marks = tuple(
-        tuple(Mark(text, int(text) - 1 if text.isdigit() else None) for text in _cells(runs, taps))
+        tuple(Cell(text, int(text) - 1 if text.isdigit() else None) for text in _cells(runs, taps))
         for taps in found.values()
     )
     rows = tuple(f"weights {one}, inputs {two}" for one, two in map(_named, found))
-    return Grid(f"{backend}: classes", "", tuple(places(runs)), rows, marks)
+    return Grid(f"{backend}: classes", "", tuple(platform_labels(runs)), rows, marks)
 
 
 STUDY = Study(
@@ -195,5 +211,5 @@ STUDY = Study(
         "and into more than one."
     ),
     own_keys=KEYS,
-    carry_out=carry_out,
+    run=run_study,
 )

@@ -18,21 +18,21 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Lines:
+class LinePlot:
     """Some lines over one axis."""
 
     title: str
-    across: str
-    up: str
+    x_label: str
+    y_label: str
     series: tuple[Series, ...]
-    logarithmic: bool = False
+    log_x: bool = False
     """Whether the axis across counts powers of ten."""
-    steady: bool = False
+    no_jitter: bool = False
     """Whether lines stand where they are; else each is moved a little, so that none hides one."""
 
 
 @dataclass(frozen=True)
-class Mark:
+class Cell:
     """A cell of a grid."""
 
     text: str
@@ -45,11 +45,11 @@ class Grid:
     """Cells by row and column."""
 
     title: str
-    across: str
+    x_label: str
     columns: tuple[str, ...]
     rows: tuple[str, ...]
-    cells: tuple[tuple[Mark, ...], ...]
+    cells: tuple[tuple[Cell, ...], ...]
     """One row of cells for each row."""
 
 
-Panel = Lines | Grid
+Panel = LinePlot | Grid

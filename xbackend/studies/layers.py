@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from xbackend.comparison import compare_runs
-from xbackend.layers import TapSummary, summarise_taps
-from xbackend.selection import Run
-from xbackend.studies.configuration import Key
-from xbackend.studies.figure import Lines, Series
-from xbackend.studies.judgement import doubts, no_outputs, recording
-from xbackend.studies.study import Outcome, Record, Study, Task, by_backend
+from xbackend.comparison.comparison import compare_runs
+from xbackend.comparison.layers import TapSummary, summarise_taps
+from xbackend.store.records import Run
+from xbackend.studies.configuration import ConfigKey
+from xbackend.studies.figure import LinePlot, Series
+from xbackend.studies.study import Record, Study, StudyContext, StudyResult, by_backend
 from xbackend.studies.table import Table
-from xbackend.studies.verdict import FAILS, HOLDS, OPEN, Verdict
+from xbackend.studies.trust import no_outputs, tap_notes, untrusted_run_notes
+from xbackend.studies.verdict import FAILS, HOLDS, INCONCLUSIVE, Verdict
 
-KEYS = (Key("model", "word", "a built-in name or a file, as for 'xbackend run'"),)
+KEYS = (ConfigKey("model", "word", "a built-in name or a file, as for 'xbackend run'"),)
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators that add up products: convolutions and dense layers."""
@@ -23,21 +23,21 @@ PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 Taps = Sequence[TapSummary]
 
 
-def carry_out(task: Task) -> Outcome:
+def run_study(task: StudyContext) -> StudyResult:
     """Run a model on all platforms with all layers recorded."""
-    runs = task.run(task.order(task.configuration["model"], taps="layers"))
+    runs = task.run(task.request(task.configuration["model"], taps="layers"))
     backends = by_backend(runs)
     found = {
-        word: summarise_taps(compare_runs(task.means.store, of).samples)
+        word: summarise_taps(compare_runs(task.context.store, of).samples)
         for word, of in backends.items()
     }
-    return Outcome(
+    return StudyResult(
         records=tuple(record for word, taps in found.items() for record in _records(word, taps)),
         tables=tuple(_table(word, taps).text() for word, taps in found.items()),
         verdicts=tuple(_judge(word, backends[word], taps) for word, taps in found.items()),
         plot="study",
-        drawn=tuple(_panel(word, taps) for word, taps in found.items() if taps),
-        notes=(*doubts(runs), *recording(runs)),
+        plot_data=tuple(_panel(word, taps) for word, taps in found.items() if taps),
+        notes=(*untrusted_run_notes(runs), *tap_notes(runs)),
     )
 
 
@@ -92,16 +92,16 @@ def _judge(backend: str, runs: Sequence[Run], taps: Taps) -> Verdict:
     if not runs:
         return no_outputs(backend)
     if len({run.row["platform"] for run in runs}) < 2:
-        return Verdict(backend, OPEN, "it takes two platforms")
+        return Verdict(backend, INCONCLUSIVE, "it takes two platforms")
     bearing = Counter(str(tap.operator) for tap in taps if _sure(tap) > 0)
     if not bearing:
-        return Verdict(backend, OPEN, "no recorded layer bears a class")
+        return Verdict(backend, INCONCLUSIVE, "no recorded layer bears a class")
     shown = ", ".join(f"{count} {operator}" for operator, count in bearing.most_common())
     reason = f"classes are born in {shown} of {len(taps)} layers"
     return Verdict(backend, HOLDS if set(bearing) <= set(PRODUCTS) else FAILS, reason)
 
 
-def _panel(backend: str, taps: Taps) -> Lines:
+def _panel(backend: str, taps: Taps) -> LinePlot:
     numbered = list(enumerate(taps, 1))
     classes = tuple((float(at), float(tap.eqc_count)) for at, tap in numbered)
     kept = tuple(
@@ -110,7 +110,7 @@ def _panel(backend: str, taps: Taps) -> Lines:
         if tap.metrics.remaining_precision is not None
     )
     lines = (Series("classes", classes), Series("bits that agree", kept, hue=1))
-    return Lines(f"{backend}, layer by layer", "layer", "", lines, steady=True)
+    return LinePlot(f"{backend}, layer by layer", "layer", "", lines, no_jitter=True)
 
 
 STUDY = Study(
@@ -123,5 +123,5 @@ STUDY = Study(
         "emulator can be blamed, adds up products: Conv, ConvTranspose, Gemm or MatMul."
     ),
     own_keys=KEYS,
-    carry_out=carry_out,
+    run=run_study,
 )

@@ -6,17 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isqrt
 
-from xbackend.comparison import TapComparison, compare_runs
-from xbackend.models.generated_numbers import unsigned
-from xbackend.selection import Run
-from xbackend.store import Store
-from xbackend.studies.configuration import Configuration, Key
+from xbackend.comparison.comparison import TapComparison, compare_runs
+from xbackend.models.generated.random_numbers import uniform_unit
+from xbackend.store.records import Run
+from xbackend.store.store import Store
+from xbackend.studies.configuration import ConfigKey, Configuration
 from xbackend.studies.convolutions import Convolution, write_model
-from xbackend.studies.figure import Lines, Series
-from xbackend.studies.judgement import TOO_FEW, doubts, no_outputs, platforms_trusted, trusted
-from xbackend.studies.study import Outcome, Record, Study, Task, by_backend
+from xbackend.studies.figure import LinePlot, Series
+from xbackend.studies.study import Record, Study, StudyContext, StudyResult, by_backend
 from xbackend.studies.table import Table
-from xbackend.studies.verdict import FAILS, HOLDS, OPEN, Verdict
+from xbackend.studies.trust import (
+    TOO_FEW,
+    no_outputs,
+    trusted_classes,
+    trusted_platforms,
+    untrusted_run_notes,
+)
+from xbackend.studies.verdict import FAILS, HOLDS, INCONCLUSIVE, Verdict
 
 SMALLEST = 3
 """Rows and columns that a picture has at least, as in the paper's configurations."""
@@ -24,15 +30,15 @@ TOGETHER = 400_000_000
 """Most multiplications in one graph; XNNPACK keeps 8 bytes for each three of them."""
 
 KEYS = (
-    Key("multiplications", "numbers", "about how many each convolution has"),
-    Key("filters", "numbers", "f: how many filters"),
-    Key("kernels", "numbers", "k: rows and columns of a filter"),
-    Key("channels", "number", "c: of the picture"),
+    ConfigKey("multiplications", "numbers", "about how many each convolution has"),
+    ConfigKey("filters", "numbers", "f: how many filters"),
+    ConfigKey("kernels", "numbers", "k: rows and columns of a filter"),
+    ConfigKey("channels", "number", "c: of the picture"),
 )
 
 
 @dataclass(frozen=True)
-class Point:
+class ConvolutionConfig:
     """One convolution."""
 
     filters: int
@@ -59,33 +65,33 @@ class Point:
         return self.filters, self.kernel
 
 
-def points(configuration: Configuration) -> list[Point]:
+def convolution_configs(configuration: Configuration) -> list[ConvolutionConfig]:
     """Return the convolutions; of those that a small picture makes alike, the first.
 
     >>> sizes = {"multiplications": [1000, 1200], "filters": [1], "kernels": [7], "channels": 3}
-    >>> [(point.extent, point.multiplications) for point in points(sizes)]
+    >>> [(point.extent, point.multiplications) for point in convolution_configs(sizes)]
     [(3, 1323)]
     """
     channels = configuration["channels"]
-    found: dict[str, Point] = {}
+    found: dict[str, ConvolutionConfig] = {}
     for wanted in configuration["multiplications"]:
         for filters in configuration["filters"]:
             for kernel in configuration["kernels"]:
                 extent = max(SMALLEST, isqrt(wanted // (filters * channels * kernel**2)))
-                point = Point(filters, kernel, channels, extent, wanted)
+                point = ConvolutionConfig(filters, kernel, channels, extent, wanted)
                 found.setdefault(point.name, point)
     return list(found.values())
 
 
-def batches(wanted: Sequence[Point]) -> list[list[Point]]:
+def batches(wanted: Sequence[ConvolutionConfig]) -> list[list[ConvolutionConfig]]:
     """Return the convolutions in groups that one worker computes within some memory.
 
     >>> sizes = {"filters": [1], "kernels": [2, 3, 4], "channels": 3}
-    >>> found = batches(points({"multiplications": [1000, 300_000_000], **sizes}))
+    >>> found = batches(convolution_configs({"multiplications": [1000, 300_000_000], **sizes}))
     >>> [[point.extent for point in batch] for batch in found]
     [[9, 6, 4, 5000], [3333], [2500]]
     """
-    found: list[list[Point]] = [[]]
+    found: list[list[ConvolutionConfig]] = [[]]
     for point in wanted:
         together = sum(each.multiplications for each in found[-1]) + point.multiplications
         if found[-1] and together > TOGETHER:
@@ -94,47 +100,49 @@ def batches(wanted: Sequence[Point]) -> list[list[Point]]:
     return found
 
 
-def carry_out(task: Task) -> Outcome:
+def run_study(task: StudyContext) -> StudyResult:
     """Run all convolutions of the configuration and count the classes of each."""
-    wanted = points(task.configuration)
+    wanted = convolution_configs(task.configuration)
     runs = [run for batch in batches(wanted) for run in _run(task, batch)]
     backends = by_backend(runs)
-    found = {word: _classify(task.means.store, of, wanted) for word, of in backends.items()}
-    return Outcome(
+    found = {word: _classify(task.context.store, of, wanted) for word, of in backends.items()}
+    return StudyResult(
         records=tuple(row for word, taps in found.items() for row in _records(word, taps)),
         tables=tuple(_table(word, taps, task.configuration).text() for word, taps in found.items()),
         verdicts=tuple(_judge(word, backends[word], taps) for word, taps in found.items()),
         plot="study",
-        drawn=tuple(_panel(word, taps) for word, taps in found.items() if taps),
-        notes=doubts(runs),
+        plot_data=tuple(_panel(word, taps) for word, taps in found.items() if taps),
+        notes=untrusted_run_notes(runs),
     )
 
 
-def _run(task: Task, batch: Sequence[Point]) -> list[Run]:
+def _run(task: StudyContext, batch: Sequence[ConvolutionConfig]) -> list[Run]:
     convolutions = [_convolution(point) for point in batch]
     pictures = {
-        each.reads: unsigned(each.reads, (1, point.channels, point.extent, point.extent))
+        each.reads: uniform_unit(each.reads, (1, point.channels, point.extent, point.extent))
         for each, point in zip(convolutions, batch, strict=True)
     }
-    path = write_model(task.means.store, "multiplications", convolutions, pictures)
-    return task.run_on(pictures, task.order(path))
+    path = write_model(task.context.store, "multiplications", convolutions, pictures)
+    return task.run_on(pictures, task.request(path))
 
 
-def _convolution(point: Point) -> Convolution:
+def _convolution(point: ConvolutionConfig) -> Convolution:
     shape = (point.filters, point.channels, point.kernel, point.kernel)
-    weights = unsigned(f"multiplications/{point.name}", shape)
+    weights = uniform_unit(f"multiplications/{point.name}", shape)
     return Convolution(point.name, f"{point.name}/picture", weights)
 
 
-Found = Mapping[Point, TapComparison]
+TapsByConfig = Mapping[ConvolutionConfig, TapComparison]
 
 
-def _classify(store: Store, runs: Sequence[Run], wanted: Sequence[Point]) -> Found:
+def _classify(
+    store: Store, runs: Sequence[Run], wanted: Sequence[ConvolutionConfig]
+) -> TapsByConfig:
     taps = {tap.tap: tap for sample in compare_runs(store, runs).samples for tap in sample.taps}
     return {point: taps[point.name] for point in wanted if point.name in taps}
 
 
-def _records(backend: str, found: Found) -> list[Record]:
+def _records(backend: str, found: TapsByConfig) -> list[Record]:
     return [
         {
             "backend": backend,
@@ -143,20 +151,20 @@ def _records(backend: str, found: Found) -> list[Record]:
             "channels": point.channels,
             "extent": point.extent,
             "multiplications": point.multiplications,
-            "classes": len(trusted(tap)),
+            "classes": len(trusted_classes(tap)),
             "bits": None if tap.emulation_unsafe else tap.metrics.remaining_precision,
         }
         for point, tap in found.items()
     ]
 
 
-def _table(backend: str, found: Found, configuration: Configuration) -> Table:
+def _table(backend: str, found: TapsByConfig, configuration: Configuration) -> Table:
     """Return a row for each number of multiplications, a column for each line of the figure."""
     columns = sorted({point.series for point in found})
     rows = []
     for wanted in configuration["multiplications"]:
         counts = {
-            point.series: str(len(trusted(tap)))
+            point.series: str(len(trusted_classes(tap)))
             for point, tap in found.items()
             if point.wanted == wanted
         }
@@ -166,26 +174,28 @@ def _table(backend: str, found: Found, configuration: Configuration) -> Table:
     return Table(title, headers, tuple(rows) if found else ())
 
 
-def _lines(found: Found) -> dict[tuple[int, int], list[tuple[int, int]]]:
+def _lines(found: TapsByConfig) -> dict[tuple[int, int], list[tuple[int, int]]]:
     """Return for each line its points, ascending: multiplications and classes."""
     lines: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for point, tap in found.items():
-        row = (point.multiplications, len(trusted(tap)))
+        row = (point.multiplications, len(trusted_classes(tap)))
         lines.setdefault(point.series, []).append(row)
     return {series: sorted(rows) for series, rows in sorted(lines.items())}
 
 
-def _judge(backend: str, runs: Sequence[Run], found: Found) -> Verdict:
+def _judge(backend: str, runs: Sequence[Run], found: TapsByConfig) -> Verdict:
     if not found:
         return no_outputs(backend)
-    if len(platforms_trusted(runs, found.values())) < 2:
-        return Verdict(backend, OPEN, TOO_FEW)
+    if len(trusted_platforms(runs, found.values())) < 2:
+        return Verdict(backend, INCONCLUSIVE, TOO_FEW)
     ends = [(rows[0][1], rows[-1][1]) for rows in _lines(found).values() if len(rows) > 1]
     if not ends:
-        return Verdict(backend, OPEN, "it takes two numbers of multiplications")
-    most = max(len(trusted(tap)) for tap in found.values())
+        return Verdict(backend, INCONCLUSIVE, "it takes two numbers of multiplications")
+    most = max(len(trusted_classes(tap)) for tap in found.values())
     if most == 1:
-        return Verdict(backend, OPEN, "the platforms gave the same bits in every convolution")
+        return Verdict(
+            backend, INCONCLUSIVE, "the platforms gave the same bits in every convolution"
+        )
     rising = sum(last > first for first, last in ends)
     falling = sum(last < first for first, last in ends)
     reason = f"{rising} of {len(ends)} kinds of convolution gain classes, {falling} lose some"
@@ -194,14 +204,14 @@ def _judge(backend: str, runs: Sequence[Run], found: Found) -> Verdict:
     return Verdict(backend, HOLDS if rising and not falling else FAILS, reason)
 
 
-def _panel(backend: str, found: Found) -> Lines:
+def _panel(backend: str, found: TapsByConfig) -> LinePlot:
     kernels = sorted({point.kernel for point in found})
     filters = sorted({point.filters for point in found})
     series = tuple(
         Series(f"f={f}, k={k}", tuple(rows), hue=kernels.index(k), dash=filters.index(f))
         for (f, k), rows in _lines(found).items()
     )
-    return Lines(backend, "multiplications", "classes", series, logarithmic=True)
+    return LinePlot(backend, "multiplications", "classes", series, log_x=True)
 
 
 STUDY = Study(
@@ -214,5 +224,5 @@ STUDY = Study(
         "the most multiplications than with the fewest, and those of no kind have fewer."
     ),
     own_keys=KEYS,
-    carry_out=carry_out,
+    run=run_study,
 )

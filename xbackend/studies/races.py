@@ -4,35 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xbackend.selection import Run
-from xbackend.studies.configuration import Key
-from xbackend.studies.figure import Grid, Mark
-from xbackend.studies.judgement import bits, doubts, no_outputs
-from xbackend.studies.study import Outcome, Record, Study, Task, by_backend
+from xbackend.store.records import Run
+from xbackend.studies.configuration import ConfigKey
+from xbackend.studies.figure import Cell, Grid
+from xbackend.studies.study import Record, Study, StudyContext, StudyResult, by_backend
 from xbackend.studies.table import Table
-from xbackend.studies.verdict import FAILS, HOLDS, OPEN, Verdict
+from xbackend.studies.trust import no_outputs, output_digests, untrusted_run_notes
+from xbackend.studies.verdict import FAILS, HOLDS, INCONCLUSIVE, Verdict
 
 KEYS = (
-    Key("model", "word", "a built-in name or a file, as for 'xbackend run'"),
-    Key("repeats", "number", "fresh processes for each backend, platform and number of threads"),
+    ConfigKey("model", "word", "a built-in name or a file, as for 'xbackend run'"),
+    ConfigKey(
+        "repeats", "number", "fresh processes for each backend, platform and number of threads"
+    ),
 )
 
 Cells = dict[tuple[str, int], list[Run]]
 """Platform and number of threads to the repeats."""
 
 
-def carry_out(task: Task) -> Outcome:
+def run_study(task: StudyContext) -> StudyResult:
     """Run a model many times on all platforms with all numbers of threads."""
     chosen = task.configuration
-    runs = task.run(task.order(chosen["model"], repeats=chosen["repeats"]))
+    runs = task.run(task.request(chosen["model"], repeats=chosen["repeats"]))
     backends = {word: _cells(of) for word, of in by_backend(runs).items()}
-    return Outcome(
+    return StudyResult(
         records=tuple(row for word, cells in backends.items() for row in _records(word, cells)),
         tables=tuple(_table(word, cells).text() for word, cells in backends.items()),
         verdicts=tuple(_judge(word, cells) for word, cells in backends.items()),
         plot="study",
-        drawn=tuple(_panel(word, cells) for word, cells in backends.items() if cells),
-        notes=doubts(runs),
+        plot_data=tuple(_panel(word, cells) for word, cells in backends.items() if cells),
+        notes=untrusted_run_notes(runs),
     )
 
 
@@ -45,7 +47,7 @@ def _cells(runs: Sequence[Run]) -> Cells:
 
 
 def _count(runs: Sequence[Run]) -> int:
-    return len(set(map(bits, runs)))
+    return len(set(map(output_digests, runs)))
 
 
 def _records(backend: str, cells: Cells) -> list[Record]:
@@ -76,7 +78,7 @@ def _judge(backend: str, cells: Cells) -> Verdict:
         return no_outputs(backend)
     repeated = {key: runs for key, runs in cells.items() if len(runs) > 1}
     if not repeated:
-        return Verdict(backend, OPEN, "it takes two repeats")
+        return Verdict(backend, INCONCLUSIVE, "it takes two repeats")
     parted = [key for key, runs in repeated.items() if _count(runs) > 1]
     if parted:
         platform, threads = parted[0]
@@ -100,8 +102,8 @@ def _panel(backend: str, cells: Cells) -> Grid:
     return Grid(title, "threads", tuple(map(str, threads)), platforms, marks)
 
 
-def _mark(runs: Sequence[Run]) -> Mark:
-    return Mark(f"{_count(runs)} of {len(runs)}", _count(runs) - 1) if runs else Mark("–")
+def _mark(runs: Sequence[Run]) -> Cell:
+    return Cell(f"{_count(runs)} of {len(runs)}", _count(runs) - 1) if runs else Cell("–")
 
 
 STUDY = Study(
@@ -114,5 +116,5 @@ STUDY = Study(
         "That they do proves little; that they do not proves a race."
     ),
     own_keys=KEYS,
-    carry_out=carry_out,
+    run=run_study,
 )

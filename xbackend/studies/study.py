@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xbackend.execution import Means, carry_out
-from xbackend.plan import Order
-from xbackend.selection import Run, read_run
-from xbackend.studies.configuration import COMMON, Configuration, Key
+from xbackend.comparison.threads import ThreadTable
+from xbackend.execution.execute import ExecutionContext, execute
+from xbackend.execution.request import RunRequest
+from xbackend.store.records import Run, read_run
+from xbackend.studies.configuration import COMMON, ConfigKey, Configuration
 from xbackend.studies.verdict import Verdict, sentence
 
 if TYPE_CHECKING:
@@ -23,17 +24,17 @@ Record = dict[str, Any]
 
 
 @dataclass
-class Task:
+class StudyContext:
     """A study that is being carried out: runs what it orders and remembers the runs."""
 
     configuration: Configuration
-    means: Means
+    context: ExecutionContext
     runs: list[Run] = field(default_factory=list)
 
-    def order(self, model: str | Path, **more: Any) -> Order:
-        """Return an order with the configuration's backends, platforms, threads and settings."""
+    def request(self, model: str | Path, **more: Any) -> RunRequest:
+        """Return a request with the configuration's backends, platforms, threads and settings."""
         chosen = self.configuration
-        order = Order(
+        request = RunRequest(
             model=str(model),
             backends=tuple(chosen["backends"]),
             platforms=tuple(chosen["platforms"]),
@@ -41,38 +42,38 @@ class Task:
             precisions=(chosen["precision"],),
             taps="outputs",
         )
-        order = replace(order, **more)
-        said = [text for text in chosen["settings"] if text.partition(".")[0] in order.backends]
-        return replace(order, settings=(*said, *order.settings))
+        request = replace(request, **more)
+        said = [text for text in chosen["settings"] if text.partition(".")[0] in request.backends]
+        return replace(request, settings=(*said, *request.settings))
 
-    def run(self, order: Order) -> list[Run]:
-        """Carry out an order; runs that the store has already are not repeated."""
-        found = [read_run(record) for record in carry_out(order, self.means)]
+    def run(self, request: RunRequest) -> list[Run]:
+        """Carry out a request; runs that the store has already are not repeated."""
+        found = [read_run(record) for record in execute(request, self.context)]
         self.runs += found
         return found
 
-    def run_on(self, arrays: Arrays, order: Order) -> list[Run]:
-        """Carry out an order with some inputs, samples along axis 0, which the store keeps."""
+    def run_on(self, arrays: Arrays, request: RunRequest) -> list[Run]:
+        """Carry out a request with some inputs, samples along axis 0, which the store keeps."""
         import numpy as np
 
         with tempfile.TemporaryDirectory(prefix="xbackend-") as folder:
             path = Path(folder) / "inputs.npz"
             np.savez(path, **arrays)
-            return self.run(replace(order, inputs=path))
+            return self.run(replace(request, inputs=path))
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StudyResult:
     """What came out of a study."""
 
     records: tuple[Record, ...]
     """What was measured, one record for each row of a CSV file."""
-    tables: tuple[str, ...]
-    """The same for a reader, laid out for a terminal."""
+    tables: tuple[str | ThreadTable, ...]
+    """The same for a reader; text is laid out for a terminal already."""
     verdicts: tuple[Verdict, ...]
     plot: str
-    """The name of the plot that draws `drawn`."""
-    drawn: Sequence[Any]
+    """The name of the plot that draws `plot_data`."""
+    plot_data: Sequence[Any]
     notes: tuple[str, ...] = ()
     """What must be known beside: what is in doubt, what is not here."""
 
@@ -90,15 +91,15 @@ class Study:
     """What the paper found, as a clause after "that"."""
     criterion: str
     """When that holds, and when it cannot be told, in a sentence."""
-    own_keys: tuple[Key, ...]
-    carry_out: Callable[[Task], Outcome]
+    own_keys: tuple[ConfigKey, ...]
+    run: Callable[[StudyContext], StudyResult]
 
     @property
-    def keys(self) -> tuple[Key, ...]:
+    def keys(self) -> tuple[ConfigKey, ...]:
         """All keys of its configuration."""
         return (*COMMON, *self.own_keys)
 
-    def sentence(self, outcome: Outcome) -> str:
+    def sentence(self, outcome: StudyResult) -> str:
         """Return whether the finding holds here."""
         return sentence(self.claim, self.source, outcome.verdicts)
 
@@ -116,14 +117,14 @@ def by_backend(runs: Iterable[Run]) -> dict[str, list[Run]]:
     return found
 
 
-def places(runs: Iterable[Run]) -> list[str]:
+def platform_labels(runs: Iterable[Run]) -> list[str]:
     """Return the names of the platforms of some runs, with the threads where these differ."""
     listed = list(runs)
     several = len({run.row["settings"].get("threads") for run in listed}) > 1
-    return list(dict.fromkeys(place(run, several) for run in listed))
+    return list(dict.fromkeys(platform_label(run, several) for run in listed))
 
 
-def place(run: Run, threads: bool) -> str:
+def platform_label(run: Run, threads: bool) -> str:
     """Return the name of a run's platform, and its number of threads if that matters."""
     platform = str(run.row["platform"])
     return f"{platform}, {run.row['settings'].get('threads')} threads" if threads else platform

@@ -16,14 +16,16 @@ class Table:
     title: str
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    names: int = 1
+    text_columns: int = 1
     """How many columns, from the first, are names and not numbers."""
 
     def text(self) -> str:
         """Return the lines for a terminal."""
         from tabulate import tabulate
 
-        align = ["left" if place < self.names else "right" for place in range(len(self.headers))]
+        align = [
+            "left" if place < self.text_columns else "right" for place in range(len(self.headers))
+        ]
         laid = tabulate(self.rows, self.headers, disable_numparse=True, colalign=align)
         return f"{self.title}\n\n{laid}" if self.rows else f"{self.title}: nothing was computed"
 

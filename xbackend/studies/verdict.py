@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 HOLDS = "holds"
 FAILS = "does not hold"
-OPEN = "cannot be told"
-ORDER = (HOLDS, FAILS, OPEN)
+INCONCLUSIVE = "cannot be told"
+VERDICT_ORDER = (HOLDS, FAILS, INCONCLUSIVE)
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class Verdict:
 def sentence(claim: str, source: str, verdicts: Sequence[Verdict]) -> str:
     """Return the one sentence that a study ends with.
 
-    >>> found = [Verdict("ort", HOLDS, "2 of 2"), Verdict("tf", OPEN, "one run")]
+    >>> found = [Verdict("ort", HOLDS, "2 of 2"), Verdict("tf", INCONCLUSIVE, "one run")]
     >>> sentence("bits differ", "Figure 9", found)
     'That bits differ (Figure 9) holds here for ort (2 of 2) and cannot be told for tf (one run).'
     """
-    groups = [(word, [each for each in verdicts if each.word == word]) for word in ORDER]
+    groups = [(word, [each for each in verdicts if each.word == word]) for word in VERDICT_ORDER]
     parts = [_part(word, members) for word, members in groups if members]
     if not parts:
-        parts = [f"{OPEN}: no backend was run"]
+        parts = [f"{INCONCLUSIVE}: no backend was run"]
     first, *rest = parts
     first = first.replace(" for ", " here for ", 1)
     return f"That {claim} ({source}) {_joined([first, *rest])}."

@@ -5,34 +5,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xbackend.errors import UsageError
-from xbackend.selection import Run
-from xbackend.studies.configuration import Configuration, Key
-from xbackend.studies.judgement import doubts, no_outputs, proved
-from xbackend.studies.study import Outcome, Study, Task
-from xbackend.studies.variants import Variant, of_backend, panel, records, run_variants, table
-from xbackend.studies.verdict import FAILS, HOLDS, OPEN, Verdict
+from xbackend.store.records import Run
+from xbackend.studies.configuration import ConfigKey, Configuration
+from xbackend.studies.setting_runs import (
+    SettingRuns,
+    panel,
+    records,
+    run_settings,
+    select_backend,
+    table,
+)
+from xbackend.studies.study import Study, StudyContext, StudyResult
+from xbackend.studies.trust import no_outputs, proven_output_classes, untrusted_run_notes
+from xbackend.studies.verdict import FAILS, HOLDS, INCONCLUSIVE, Verdict
 
 KEYS = (
-    Key("model", "word", "a built-in name or a file, as for 'xbackend run'"),
-    Key("taps", "word", "layers before the output that prove what an emulated output cannot"),
-    Key("variants", "words", "settings to compare; the first of each backend compiles nothing"),
+    ConfigKey("model", "word", "a built-in name or a file, as for 'xbackend run'"),
+    ConfigKey("taps", "word", "layers before the output that prove what an emulated output cannot"),
+    ConfigKey(
+        "variants", "words", "settings to compare; the first of each backend compiles nothing"
+    ),
 )
 
 
-def carry_out(task: Task) -> Outcome:
+def run_study(task: StudyContext) -> StudyResult:
     """Run a model with each setting on all platforms."""
     chosen = task.configuration
     _check_variants(chosen)
-    variants = run_variants(task, chosen["variants"], chosen["platforms"])
-    backends = {word: of_backend(variants, word) for word in chosen["backends"]}
+    variants = run_settings(task, chosen["variants"], chosen["platforms"])
+    backends = {word: select_backend(variants, word) for word in chosen["backends"]}
     drawn = [(word, of) for word, of in backends.items() if any(each.runs for each in of)]
-    return Outcome(
+    return StudyResult(
         records=tuple(record for of in backends.values() for record in records(of)),
         tables=tuple(table(word, of).text() for word, of in backends.items()),
         verdicts=tuple(_judge(word, of) for word, of in backends.items()),
         plot="study",
-        drawn=tuple(panel(word, of) for word, of in drawn),
-        notes=doubts(task.runs),
+        plot_data=tuple(panel(word, of) for word, of in drawn),
+        notes=untrusted_run_notes(task.runs),
     )
 
 
@@ -47,28 +56,28 @@ def _check_variants(configuration: Configuration) -> None:
             )
 
 
-def _judge(backend: str, variants: Sequence[Variant]) -> Verdict:
+def _judge(backend: str, variants: Sequence[SettingRuns]) -> Verdict:
     plain, *compiled = variants
     if not plain.runs:
         return no_outputs(backend)
     said = _changes(variants)
     if len({run.row["platform"] for run in plain.runs}) < 2:
-        return Verdict(backend, OPEN, f"one platform; {said}")
-    count = len(proved(plain.runs))
+        return Verdict(backend, INCONCLUSIVE, f"one platform; {said}")
+    count = len(proven_output_classes(plain.runs))
     if count > 1:
         return Verdict(backend, HOLDS, f"{count} classes with {plain.setting}; {said}")
-    if any(len(proved(each.runs)) > 1 for each in compiled if each.runs):
+    if any(len(proven_output_classes(each.runs)) > 1 for each in compiled if each.runs):
         return Verdict(backend, FAILS, f"no deviation that counts with {plain.setting}; {said}")
-    return Verdict(backend, OPEN, f"no deviation that counts between the platforms; {said}")
+    return Verdict(backend, INCONCLUSIVE, f"no deviation that counts between the platforms; {said}")
 
 
-def _changes(variants: Sequence[Variant]) -> str:
+def _changes(variants: Sequence[SettingRuns]) -> str:
     """Return what the settings after the first do to the bits on each platform."""
     plain, *others = variants
     parts = []
     for each in others:
         pairs = [(one, two) for one in plain.runs for two in each.runs if _alike(one, two)]
-        changed = sum(len(proved(pair)) > 1 for pair in pairs)
+        changed = sum(len(proven_output_classes(pair)) > 1 for pair in pairs)
         parts.append(f"{each.setting} changes bits on {changed} of {len(pairs)}")
     return ", ".join(parts)
 
@@ -89,5 +98,5 @@ STUDY = Study(
         "compiles nothing; does not hold if they do only with another. It takes two platforms."
     ),
     own_keys=KEYS,
-    carry_out=carry_out,
+    run=run_study,
 )

@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xbackend.converter import ConverterSpec, Request, Result
-from xbackend.installed import installed
-from xbackend.registry import load_object
+from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
+from xbackend.plugins.installed import installed
+from xbackend.plugins.registry import load_object
 from xbackend.worker.artifact import Artifact
 from xbackend.worker.contract import Backend, BackendSpec, SettingValue, load_adapter
 
@@ -30,7 +30,7 @@ def make_artifact(model: onnx.ModelProto, folder: Path, target_format: str = "gr
     output.mkdir(parents=True)
     source = folder / "source.onnx"
     onnx.save_model(model, source)
-    request = Request(source, source_format, target_format, output)
+    request = ConversionRequest(source, source_format, target_format, output)
     result = _convert(request)
     return Artifact(
         folder=output,
@@ -43,8 +43,10 @@ def make_artifact(model: onnx.ModelProto, folder: Path, target_format: str = "gr
     )
 
 
-def _convert(request: Request) -> Result:
-    result: Result = load_object(_converter(request.source_format, request.target_format))(request)
+def _convert(request: ConversionRequest) -> ConversionResult:
+    result: ConversionResult = load_object(
+        _converter(request.source_format, request.target_format)
+    )(request)
     return result
 
 
@@ -55,7 +57,7 @@ def _converter(source_format: str, target_format: str) -> str:
     suffix = "_to_" + target_format.partition("-")[0]
     for name in sorted(points, key=lambda name: (not name.endswith(suffix), name)):
         spec: ConverterSpec = load_object(points[name])
-        if (source_format, target_format) in spec.arrows:
+        if (source_format, target_format) in spec.conversions:
             return spec.convert
     raise LookupError(f"No installed converter makes '{target_format}' from '{source_format}'.")
 

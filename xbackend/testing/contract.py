@@ -21,17 +21,17 @@ import pytest
 from xbackend.errors import XbackendError
 from xbackend.worker.artifact import Artifact
 from xbackend.worker.contract import Session, SettingValue, Unsupported
-from xbackend.worker.tensor import Tensor, cast, of
+from xbackend.worker.tensor import Tensor, cast, from_numpy
 
 from .artifacts import default_settings, load_backend, make_artifact
-from .expected import ExpectedFailure, FailureKind, expectation, unused
+from .expected_failures import ExpectedFailure, FailureKind, find_expected, stale_patterns
 from .small_models import SmallModel, small_model, unknown_operator_model
 from .spec_contract import SpecContract, is_sentence
 
 if TYPE_CHECKING:
     import onnx
 
-RAISED: Mapping[FailureKind, type[BaseException]] = {
+XFAIL_EXCEPTIONS: Mapping[FailureKind, type[BaseException]] = {
     "unsupported": Unsupported,
     "wrong value": AssertionError,
     "crash": Exception,
@@ -60,10 +60,10 @@ class BackendContract(SpecContract):
 
     @pytest.fixture(autouse=True)
     def _expect_failures(self, request: pytest.FixtureRequest) -> None:
-        entry = expectation(request.node.name, self.expected)
+        entry = find_expected(request.node.name, self.expected)
         if entry is not None:
             reason = f"{entry.kind}: {entry.reason} ({entry.version})"
-            raises = RAISED[entry.kind]
+            raises = XFAIL_EXCEPTIONS[entry.kind]
             request.applymarker(pytest.mark.xfail(reason=reason, raises=raises, strict=True))
 
     def artifact_of(self, model: onnx.ModelProto, folder: Path, precision: str) -> Artifact:
@@ -212,7 +212,7 @@ class BackendContract(SpecContract):
     ) -> None:
         array = cast(small.inputs["x"], "float32").array.copy()
         array[0, 0, 0, 0] = value
-        outputs = session.run({"x": cast(of(array), small.inputs["x"].dtype)})
+        outputs = session.run({"x": cast(from_numpy(array), small.inputs["x"].dtype)})
         assert outputs[small.output].shape == small.values[small.output].shape
 
     def test_a_free_batch_takes_a_batch_of_one(self, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ class BackendContract(SpecContract):
     def test_every_expected_failure_names_a_test(self) -> None:
         patterns = [entry.pattern.partition("[")[0] for entry in self.expected]
         tests = [name for name in dir(self) if name.startswith("test_")]
-        assert unused(tests, [_named(pattern) for pattern in patterns]) == ()
+        assert stale_patterns(tests, [_named(pattern) for pattern in patterns]) == ()
 
 
 def _named(pattern: str) -> ExpectedFailure:

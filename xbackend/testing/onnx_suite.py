@@ -21,8 +21,15 @@ from xbackend.worker.contract import BackendSpec, Settings, Unsupported
 from xbackend.worker.tensor import Tensor, cast
 
 from .artifacts import default_settings, load_backend, make_artifact
-from .expected import PASSED, ExpectedFailure, Outcome, complaint, load_expected, unused
-from .suite_cases import DataSet, SuiteCase, node_cases, strict_cases
+from .expected_failures import (
+    PASSED,
+    CaseOutcome,
+    ExpectedFailure,
+    explain_mismatch,
+    load_expected,
+    stale_patterns,
+)
+from .suite_cases import CaseData, SuiteCase, node_cases, strict_cases
 
 __all__ = ["ExpectedFailure", "OnnxSuite", "load_expected", "run_case"]
 
@@ -50,38 +57,38 @@ class OnnxSuite:
         """Compare the outputs with the suite's, within its tolerance."""
         settings = {**default_settings(self.spec), **self.settings}
         outcome = run_case(self.spec, case, tmp_path, settings)
-        problem = complaint(case.name, outcome, self.expected)
+        problem = explain_mismatch(case.name, outcome, self.expected)
         assert problem is None, problem
 
     def test_every_expected_failure_names_a_test(self) -> None:
         """Refuse entries for tests that the installed onnx does not have."""
-        assert unused([case.name for case in node_cases()], self.expected) == ()
+        assert stale_patterns([case.name for case in node_cases()], self.expected) == ()
 
 
-def run_case(spec: BackendSpec, case: SuiteCase, folder: Path, settings: Settings) -> Outcome:
+def run_case(spec: BackendSpec, case: SuiteCase, folder: Path, settings: Settings) -> CaseOutcome:
     """Convert a test's model, run it in this process and compare its outputs.
 
     Whatever goes wrong is the outcome; only a mistake of the harness itself is raised.
     """
     strangers = [name for name, value in _values(case) if not isinstance(value, np.ndarray)]
     if strangers:
-        return Outcome("unsupported", f"'{strangers[0]}' is not a tensor.")
+        return CaseOutcome("unsupported", f"'{strangers[0]}' is not a tensor.")
     backend = load_backend(spec)
     try:
         artifact = make_artifact(case.model, folder)
     except XbackendError as error:
-        return Outcome("not converted", str(error))
+        return CaseOutcome("not converted", str(error))
     try:
         with backend.prepare(artifact, settings) as session:
             for data in case.data_sets:
                 outputs = session.run({k: tensor_of(v) for k, v in data.inputs.items()})
                 compare(data, outputs, case.rtol, case.atol)
     except Unsupported as error:
-        return Outcome("unsupported", str(error))
+        return CaseOutcome("unsupported", str(error))
     except AssertionError as error:
-        return Outcome("wrong value", str(error).strip())
+        return CaseOutcome("wrong value", str(error).strip())
     except Exception as error:
-        return Outcome("crash", f"{type(error).__name__}: {error}")
+        return CaseOutcome("crash", f"{type(error).__name__}: {error}")
     return PASSED
 
 
@@ -97,7 +104,7 @@ def tensor_of(array: np.ndarray[Any, Any]) -> Tensor:
     return Tensor(array.dtype.name, bits)
 
 
-def compare(data: DataSet, outputs: Mapping[str, Tensor], rtol: float, atol: float) -> None:
+def compare(data: CaseData, outputs: Mapping[str, Tensor], rtol: float, atol: float) -> None:
     """Raise AssertionError where an output is missing, or differs in dtype, shape or value."""
     for name, expected in data.outputs.items():
         assert name in outputs, f"There is no output '{name}'."

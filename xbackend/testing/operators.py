@@ -11,5 +11,5 @@ _NAMES = """
     Sigmoid Slice Softmax Softplus Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Unsqueeze Where
 """
 
-HUB = frozenset(_NAMES.split())
+HUB_OPERATORS = frozenset(_NAMES.split())
 """Names of ONNX operators; the public tests of each, in float32, pass or are expected to fail."""

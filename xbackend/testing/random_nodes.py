@@ -64,7 +64,7 @@ class RandomNodes:
         return self.scale(), self.integers(dtype)
 
 
-EVERY = {name: np.arange(256).astype(np.uint8).view(name) for name in ("uint8", "int8")}
+ALL_INT8_VALUES = {name: np.arange(256).astype(np.uint8).view(name) for name in ("uint8", "int8")}
 
 BROADCASTS = [
     ((2, 3, 4, 5), (1, 3, 1, 1)), ((3, 1, 1), (2, 3, 4, 5)), ((), (4, 3)), ((4, 3), ()),
@@ -75,7 +75,7 @@ BROADCASTS = [
 
 def elementwise(nodes: RandomNodes, dtype: str) -> None:
     """Add sums and products of all pairs of elements, and of tensors that broadcast."""
-    a, b = np.repeat(EVERY[dtype], 256), np.tile(EVERY[dtype], 256)
+    a, b = np.repeat(ALL_INT8_VALUES[dtype], 256), np.tile(ALL_INT8_VALUES[dtype], 256)
     for operator in ("QLinearAdd", "QLinearMul"):
         for _ in range(12):
             nodes.add(operator, a, *nodes.pair(dtype), b, *nodes.pair(dtype), *nodes.pair(dtype))
@@ -92,8 +92,8 @@ def tables(nodes: RandomNodes, dtype: str) -> None:
         x, y = nodes.pair(dtype), nodes.pair(dtype)
         slope = float(np.float32(nodes.random.uniform(0.01, 0.9)))
         rows = nodes.integers(dtype, 5, int(nodes.random.integers(2, 300)))
-        nodes.add("QLinearLeakyRelu", EVERY[dtype], *x, *y, alpha=slope)
-        nodes.add("QLinearSigmoid", EVERY[dtype], *x, np.float32(1 / 256), least)
+        nodes.add("QLinearLeakyRelu", ALL_INT8_VALUES[dtype], *x, *y, alpha=slope)
+        nodes.add("QLinearSigmoid", ALL_INT8_VALUES[dtype], *x, np.float32(1 / 256), least)
         nodes.add("QLinearConcat", *y, rows, *x, rows, *y, axis=1)
         nodes.add("QLinearSoftmax", rows, *x, np.float32(1 / 256), least, opset=13, axis=1)
         nodes.add("QLinearSoftmax", rows, *x, np.float32(1 / 256), least, opset=11, axis=0)
@@ -152,4 +152,4 @@ def rounding(nodes: RandomNodes, dtype: str) -> None:
         corners = [np.nan, np.inf, -np.inf, 0.0, -0.0, 3e38, -3e38, 1e-45]
         values = np.concatenate([corners, ties, nodes.random.normal(size=500) * 100 * scale])
         nodes.add("QuantizeLinear", values.astype(np.float32), scale, zero, domain="")
-        nodes.add("DequantizeLinear", EVERY[dtype], scale, zero, domain="")
+        nodes.add("DequantizeLinear", ALL_INT8_VALUES[dtype], scale, zero, domain="")

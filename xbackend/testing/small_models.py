@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xbackend.worker.tensor import Tensor, cast, of
+from xbackend.worker.tensor import Tensor, cast, from_numpy
 
 if TYPE_CHECKING:
     import onnx
@@ -46,8 +46,10 @@ def small_model(precision: str = "float32", batch: str | int = 1) -> SmallModel:
     sample = integers((1, 2, 8, 8), 5, 17) / 8
     if precision == "int8":
         values = int8_values(sample)
-        return SmallModel(int8_model(batch), {"x": of(sample.astype(np.float32))}, values, 0.0)
-    inputs = {"x": cast(of(sample), precision)}
+        return SmallModel(
+            int8_model(batch), {"x": from_numpy(sample.astype(np.float32))}, values, 0.0
+        )
+    inputs = {"x": cast(from_numpy(sample), precision)}
     model = float_model(precision, batch)
     return SmallModel(model, inputs, float_values(sample), TOLERANCES[precision])
 
@@ -86,7 +88,7 @@ def float_model(precision: str, batch: str | int) -> onnx.ModelProto:
         "w2": DENSE_WEIGHT / 64,
         "b2": DENSE_BIAS / 4,
     }
-    tensors = {name: cast(of(array), precision) for name, array in weights.items()}
+    tensors = {name: cast(from_numpy(array), precision) for name, array in weights.items()}
     return _model(nodes, tensors, (precision, batch), "probabilities")
 
 
@@ -117,16 +119,16 @@ def int8_model(batch: str | int) -> onnx.ModelProto:
         helper.make_node("QLinearMatMul", dense, ["dense"]),
         helper.make_node("DequantizeLinear", ["dense", "s3", "z128"], ["scores"]),
     ]
-    scales = {f"s{k}": of(np.array(2.0**-k, np.float32)) for k in (3, 4, 5, 6)}
+    scales = {f"s{k}": from_numpy(np.array(2.0**-k, np.float32)) for k in (3, 4, 5, 6)}
     zeros = {
-        "z128": of(np.array(128, np.uint8)),
-        "u0": of(np.array(0, np.uint8)),
-        "z0": of(np.array(0, np.int8)),
+        "z128": from_numpy(np.array(128, np.uint8)),
+        "u0": from_numpy(np.array(0, np.uint8)),
+        "z0": from_numpy(np.array(0, np.int8)),
     }
     weights = {
-        "w1": of(CONV_WEIGHT.astype(np.int8)),
-        "b1": of((CONV_BIAS * 32).astype(np.int32)),
-        "w2": of(DENSE_WEIGHT.astype(np.int8)),
+        "w1": from_numpy(CONV_WEIGHT.astype(np.int8)),
+        "b1": from_numpy((CONV_BIAS * 32).astype(np.int32)),
+        "w2": from_numpy(DENSE_WEIGHT.astype(np.int8)),
     }
     return _model(nodes, {**scales, **zeros, **weights}, ("float32", batch), "scores")
 

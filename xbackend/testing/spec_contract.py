@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import ClassVar
 
-from xbackend import registry
+from xbackend.plugins import registry
 from xbackend.worker.contract import PRECISIONS, BackendSpec, Setting
 
 from .artifacts import load_backend
@@ -24,7 +24,7 @@ WORKER_PYTHON = (3, 8)
 IMPORTED = """
 import sys
 sys.path[:] = [path for path in sys.path if path]
-from xbackend import registry
+from xbackend.plugins import registry
 registry.backend({word!r})
 print(*[name for name in {names!r} if name in sys.modules])
 """
@@ -43,13 +43,15 @@ class SpecContract:
         assert self.spec.title.strip()
 
     def test_every_precision_has_a_format_or_a_sentence_that_says_why_not(self) -> None:
-        assert not set(self.spec.formats) & set(self.spec.lacks)
-        assert set(self.spec.formats) | set(self.spec.lacks) == set(PRECISIONS)
+        assert not set(self.spec.formats) & set(self.spec.unsupported_precisions)
+        assert set(self.spec.formats) | set(self.spec.unsupported_precisions) == set(PRECISIONS)
         assert self.spec.default_precision in self.spec.formats
-        assert [text for text in self.spec.lacks.values() if not is_sentence(text)] == []
+        assert [
+            text for text in self.spec.unsupported_precisions.values() if not is_sentence(text)
+        ] == []
 
     def test_some_converter_makes_every_format(self) -> None:
-        made = {target for spec in registry.converters() for _, target in spec.arrows}
+        made = {target for spec in registry.converters() for _, target in spec.conversions}
         assert set(self.spec.formats.values()) <= made
 
     def test_every_setting_is_typed_and_its_default_is_a_choice(self) -> None:

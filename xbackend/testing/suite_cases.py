@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .operators import HUB
+from .operators import HUB_OPERATORS
 
 if TYPE_CHECKING:
     import onnx
@@ -32,7 +32,7 @@ EXPANDED = re.compile(r"_expanded(_ver\d+)?$")
 
 
 @dataclass(frozen=True)
-class DataSet:
+class CaseData:
     """One set of inputs, and the outputs that they must give."""
 
     inputs: Mapping[str, Any]
@@ -50,7 +50,7 @@ class SuiteCase:
     dtypes: frozenset[str]
     """Formats of the inputs and outputs: NumPy's names, or ONNX's in lower case."""
     model: onnx.ModelProto
-    data_sets: tuple[DataSet, ...]
+    data_sets: tuple[CaseData, ...]
     rtol: float
     atol: float
 
@@ -58,7 +58,7 @@ class SuiteCase:
     def strict(self) -> bool:
         """Whether every float backend must pass it, or have it among its expected failures."""
         beside = EXACT | CASTS if self.operator == "Cast" else EXACT
-        return self.operator in HUB and self.dtypes - beside == {"float32"}
+        return self.operator in HUB_OPERATORS and self.dtypes - beside == {"float32"}
 
 
 @cache
@@ -102,10 +102,10 @@ def _case(test: Any, operators: Mapping[str, str]) -> SuiteCase:
     )
 
 
-def _data_set(model: onnx.ModelProto, inputs: Sequence[Any], outputs: Sequence[Any]) -> DataSet:
+def _data_set(model: onnx.ModelProto, inputs: Sequence[Any], outputs: Sequence[Any]) -> CaseData:
     names = [value.name for value in model.graph.input]
     results = [value.name for value in model.graph.output]
-    return DataSet(
+    return CaseData(
         inputs={name: _array(item) for name, item in zip(names, inputs, strict=False)},
         outputs={name: _array(item) for name, item in zip(results, outputs, strict=False)},
     )

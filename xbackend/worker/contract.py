@@ -44,7 +44,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Unfaithful:
+class UnfaithfulOperators:
     """Operators that give other values on an emulated x86 processor than on any real one.
 
     The emulator computes the estimates `rcpps` and `rsqrtps` in full precision, real processors
@@ -81,24 +81,24 @@ class BackendSpec:
     """Precision to the format of the artifact that the adapter eats: `{"float32": "graph"}`."""
     settings: Tuple[Setting, ...] = ()
     """All knobs but threads and precision, which every backend has."""
-    lacks: Mapping[str, str] = field(default_factory=dict)
+    unsupported_precisions: Mapping[str, str] = field(default_factory=dict)
     """Precision to the sentence that says why the backend does not have it."""
     default_precision: str = "float32"
     """What runs when `--precision` is not given."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables set before the framework is imported; `{threads}` stands for the thread count."""
-    saturating: str = ""
+    saturation_warning: str = ""
     """Where kernels for 8 bits add pairs of products in 16 bits that saturate, as the beginning of
     a sentence: `ONNX Runtime saturates on …`; empty where none does."""
-    exact: bool = False
+    exact_integers: bool = False
     """Whether its integers are exact on every processor, so that it judges those of others."""
-    instructions: Mapping[str, str] = field(default_factory=dict)
+    required_flags: Mapping[str, str] = field(default_factory=dict)
     """Processor flags without which the framework dies of SIGILL, each with a sentence's beginning
     that says so: `{"avx": "TensorFlow's wheel needs AVX"}`."""
-    unfaithful: Tuple[Unfaithful, ...] = ()
+    unfaithful: Tuple[UnfaithfulOperators, ...] = ()
     """What an emulated x86 processor cannot be trusted with; empty where nothing is known."""
 
-    unfused: Mapping[str, SettingValue] = field(default_factory=dict)
+    unfused_settings: Mapping[str, SettingValue] = field(default_factory=dict)
     """Settings under which each node of the graph is computed by itself, its result rounded."""
 
     script: str = ""

@@ -157,7 +157,7 @@ def hardware() -> Dict[str, Any]:
     Where there is no CPUID, Linux is asked. `hypervisor` is the signature of what stands between:
     `TCGTCGTCGTCG` for QEMU's emulator.
     """
-    seen = read_processor() or from_linux(_cpuinfo())
+    seen = read_processor() or parse_cpuinfo(_cpuinfo())
     return {
         "vendor": VENDORS.get(seen.vendor_id, seen.vendor_id or "unknown"),
         "device": seen.brand or os.uname().machine,
@@ -172,7 +172,7 @@ def hardware() -> Dict[str, Any]:
         "caches": seen.caches,
         "hypervisor": seen.hypervisor,
         "machine": os.uname().machine,
-        **({"gpus": [], "gpu_driver": ""} if seen.hypervisor == TCG else gpu.listed()),
+        **({"gpus": [], "gpu_driver": ""} if seen.hypervisor == TCG else gpu.list_gpus()),
     }
 
 
@@ -188,17 +188,17 @@ def software() -> Dict[str, Any]:
     }
 
 
-def inside() -> Dict[str, Any]:
+def loaded_components() -> Dict[str, Any]:
     """Return what only a process that has computed can tell: `libraries`, `versions`, `gpu`.
 
     The driver of a GPU is asked only where a framework uses it.
     """
-    paths = libraries.loaded()
+    paths = libraries.loaded_libraries()
     woken = any(os.path.basename(path).startswith("libcuda.") for path in paths)
     return {
-        "libraries": libraries.names(paths),
-        "versions": libraries.versions(paths),
-        "gpu": gpu.asked() if woken else {},
+        "libraries": libraries.file_names(paths),
+        "versions": libraries.library_versions(paths),
+        "gpu": gpu.query_gpus() if woken else {},
     }
 
 
@@ -248,7 +248,7 @@ def _bulldozer(model: int) -> str:
     return "Piledriver" if model == 2 or model >= 0x10 else "Bulldozer"
 
 
-def from_linux(fields: Dict[str, str]) -> Processor:
+def parse_cpuinfo(fields: Dict[str, str]) -> Processor:
     """Return what /proc/cpuinfo says of the first processor, in ARM's words or in x86's."""
     implementer = fields.get("CPU implementer", "")
     vendor = ARM_IMPLEMENTERS.get(int(implementer, 0), implementer) if implementer else ""

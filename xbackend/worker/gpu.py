@@ -23,7 +23,7 @@ class _Memory(ctypes.Structure):
     ]
 
 
-def listed(driver: str = DRIVER) -> Dict[str, Any]:
+def list_gpus(driver: str = DRIVER) -> Dict[str, Any]:
     """Return `gpus`, their names, and `gpu_driver`, its version, as Linux lists them.
 
     Reading a few small files, it wakes no driver and imports nothing.
@@ -58,7 +58,7 @@ def _read(path: str) -> str:
         return ""
 
 
-def asked(library: Any = None) -> Dict[str, Any]:
+def query_gpus(library: Any = None) -> Dict[str, Any]:
     """Return the same and `gpu_memory_bytes` as the driver tells; nothing if it does not answer.
 
     To be asked only where a framework has woken the driver already: waking it takes long.

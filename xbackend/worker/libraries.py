@@ -27,7 +27,7 @@ class _DnnlVersion(ctypes.Structure):
     _fields_ = [("major", ctypes.c_int), ("minor", ctypes.c_int), ("patch", ctypes.c_int)]
 
 
-def loaded(maps: str = "/proc/self/maps") -> List[str]:
+def loaded_libraries(maps: str = "/proc/self/maps") -> List[str]:
     """Return the paths of the math libraries in this process, sorted; none where Linux is not."""
     try:
         with open(maps, encoding="utf-8", errors="replace") as stream:
@@ -37,16 +37,16 @@ def loaded(maps: str = "/proc/self/maps") -> List[str]:
     return sorted(path for path in paths if os.path.basename(path).startswith(MATH))
 
 
-def names(paths: Iterable[str]) -> List[str]:
+def file_names(paths: Iterable[str]) -> List[str]:
     """Return file names, which often tell a version.
 
-    >>> names(["/usr/lib/libm.so.6", "/opt/libm.so.6"])
+    >>> file_names(["/usr/lib/libm.so.6", "/opt/libm.so.6"])
     ['libm.so.6']
     """
     return sorted({os.path.basename(path) for path in paths})
 
 
-def versions(paths: Iterable[str]) -> Dict[str, str]:
+def library_versions(paths: Iterable[str]) -> Dict[str, str]:
     """Return the versions that loaded libraries tell, and the kernels that OpenBLAS has chosen."""
     found: Dict[str, str] = {}
     for path in sorted(paths, key=_is_numpys):

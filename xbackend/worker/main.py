@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Record = Dict[str, Any]
 
 
-class Channel:
+class ReplyStream:
     """The way back to the coordinator, which remembers the stage that the worker is in."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -51,7 +51,7 @@ ABANDONED = 70
 """The exit status of a worker that nobody listens to any more."""
 
 
-def end_with_listener(descriptor: int) -> None:
+def exit_on_hangup(descriptor: int) -> None:
     """End this process as soon as nobody reads what it says, whatever it is doing.
 
     A worker on another machine learns of Ctrl-C, a time limit or a lost connection by that alone.
@@ -69,9 +69,9 @@ def end_with_listener(descriptor: int) -> None:
 
 def main() -> None:
     """Run the job on standard input and leave at once, without the frameworks' slow farewell."""
-    channel = Channel(os.fdopen(os.dup(1), "w", encoding="utf-8"))
+    channel = ReplyStream(os.fdopen(os.dup(1), "w", encoding="utf-8"))
     os.dup2(2, 1)
-    end_with_listener(channel.stream.fileno())
+    exit_on_hangup(channel.stream.fileno())
     faulthandler.enable()
     job = read_job(sys.stdin.read())
     for name, value in job.environment.items():
@@ -79,25 +79,28 @@ def main() -> None:
     hardware, software = fingerprint.hardware(), fingerprint.software()
     channel.send(partial={"hardware": hardware, "software": software})
     result = _mislabelled(job, hardware) or execute(job, channel)
-    channel.send(result={**result, **_inside(result, hardware, software)})
+    channel.send(result={**result, **_loaded_components(result, hardware, software)})
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
-def _inside(result: Record, hardware: Record, software: Record) -> Record:
+def _loaded_components(result: Record, hardware: Record, software: Record) -> Record:
     """Return what is known of libraries and GPUs once a job is done."""
     if result["status"] != "ok":
         return {}
-    found = fingerprint.inside()
+    found = fingerprint.loaded_components()
     return {
         "hardware": {**hardware, **found["gpu"]},
         "software": {**software, "libraries": found["libraries"]},
-        "versions": {**result["versions"], **_more(found["versions"], result["versions"])},
+        "versions": {
+            **result["versions"],
+            **_library_versions(found["versions"], result["versions"]),
+        },
     }
 
 
-def _more(found: Dict[str, str], told: Dict[str, str]) -> Dict[str, str]:
+def _library_versions(found: Dict[str, str], told: Dict[str, str]) -> Dict[str, str]:
     """Return the versions that the framework itself did not tell."""
     return {name: version for name, version in found.items() if name not in told}
 
@@ -114,25 +117,25 @@ def _mislabelled(job: Job, hardware: Record) -> Record | None:
         f"The platform is an emulated processor, but this worker runs on {hardware['device']}. "
         "Give Python itself, not a script or launcher that starts it."
     )
-    return _stopped("failed", "start", "not-emulated", message)
+    return _failure("failed", "start", "not-emulated", message)
 
 
-def execute(job: Job, channel: Channel) -> Record:
+def execute(job: Job, channel: ReplyStream) -> Record:
     """Run a job and return its part of the run's record; failures are told, never raised."""
     try:
         return {"status": "ok", "error": None, **_run(job, channel)}
     except Unsupported as error:
-        return _stopped("skipped", channel.stage, "unsupported", str(error))
+        return _failure("skipped", channel.stage, "unsupported", str(error))
     except ImportError as error:
-        return _stopped("failed", channel.stage, "not-installed", f"{job.missing} ({error})")
+        return _failure("failed", channel.stage, "not-installed", f"{job.missing} ({error})")
     except Exception as error:  # whatever a framework raises is a symptom to record
         import traceback
 
         traceback.print_exc()
-        return _stopped("failed", channel.stage, type(error).__name__, _sentence(error))
+        return _failure("failed", channel.stage, type(error).__name__, _sentence(error))
 
 
-def _run(job: Job, channel: Channel) -> Record:
+def _run(job: Job, channel: ReplyStream) -> Record:
     channel.enter("import")
     backend = load_adapter(job.adapter, importlib.import_module)
     from xbackend.worker.artifact import read_artifact
@@ -160,7 +163,7 @@ def _versions(job: Job, backend: Backend) -> Record:
 
 
 def _infer(
-    sample: Sample, artifact: Artifact, session: Session, job: Job, channel: Channel
+    sample: Sample, artifact: Artifact, session: Session, job: Job, channel: ReplyStream
 ) -> Record:
     """Run one sample with nothing watching; its outputs are the run's."""
     from xbackend.worker.objects import write_tensor
@@ -185,19 +188,19 @@ def read_inputs(sample: Sample, artifact: Artifact) -> Dict[str, Tensor]:
     """Read a sample's tensors and round them to the formats that the artifact takes."""
     import numpy
 
-    from xbackend.worker.tensor import cast, of
+    from xbackend.worker.tensor import cast, from_numpy
 
     tensors = {}
     for value in artifact.inputs:
         where = sample.inputs[value.name]
         rows = numpy.load(where.file, mmap_mode="r", allow_pickle=False)[where.start : where.stop]
         array = numpy.array(rows[0] if where.drop_axis else rows)
-        tensors[value.name] = cast(of(array), value.dtype)
+        tensors[value.name] = cast(from_numpy(array), value.dtype)
     return tensors
 
 
 def _tap_all(
-    rows: List[Record], artifact: Artifact, session: Session, job: Job, channel: Channel
+    rows: List[Record], artifact: Artifact, session: Session, job: Job, channel: ReplyStream
 ) -> Record:
     """Run every sample again with taps, and say whether that changed the outputs' bits."""
     wanted = wanted_taps(job.taps, session.taps)
@@ -220,7 +223,7 @@ def _tap(
     artifact: Artifact,
     session: Session,
     job: Job,
-    channel: Channel,
+    channel: ReplyStream,
 ) -> None:
     """Fill in one sample's taps; an output's is the untapped one, compared with the tapped."""
     from xbackend.worker.objects import write_tensor
@@ -243,7 +246,7 @@ def _bits(record: Record) -> Record:
     return {key: record[key] for key in ("dtype", "shape", "digest")}
 
 
-def _stopped(status: str, stage: str, symptom: str, message: str) -> Record:
+def _failure(status: str, stage: str, symptom: str, message: str) -> Record:
     error = {"stage": stage, "symptom": symptom, "message": message}
     return {"status": status, "error": error}
 

@@ -26,11 +26,11 @@ def write_object(store: str, data: bytes) -> str:
     digest = hashlib.sha256(data).hexdigest()
     path = object_path(store, digest)
     if not os.path.exists(path):
-        write_whole(path, data)
+        write_atomic(path, data)
     return digest
 
 
-def write_whole(path: str, data: bytes) -> None:
+def write_atomic(path: str, data: bytes) -> None:
     """Write a file under a temporary name and rename it, so that it is whole or absent."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     # In two containers, or on two machines, processes of the same number write to one store.

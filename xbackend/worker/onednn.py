@@ -24,17 +24,19 @@ MORE = re.compile(r"DL Boost|bfloat16|float16|AMX")
 """What it names beyond avx512_core."""
 
 
-def told(text: str) -> str:
+def isa_from_log(text: str) -> str:
     """Return the instructions that a verbose log names; empty where it names none.
 
-    >>> told("onednn_verbose,info,cpu,isa:Intel AVX2\\n")
+    >>> isa_from_log("onednn_verbose,info,cpu,isa:Intel AVX2\\n")
     'Intel AVX2'
     """
     found = re.search(r"info,cpu,isa:(.*)", text)
     return found[1].strip() if found else ""
 
 
-def heard(operate: Callable[[], object], give_back: Callable[[int], None] | None = None) -> str:
+def isa_told_by(
+    operate: Callable[[], object], give_back: Callable[[int], None] | None = None
+) -> str:
     """Return what oneDNN tells on the process's standard output while something is computed.
 
     `give_back` is called with a copy of the output's descriptor and puts it back; left out, the
@@ -52,7 +54,7 @@ def heard(operate: Callable[[], object], give_back: Callable[[int], None] | None
             ctypes.CDLL(None).fflush(None)
             (give_back or restore)(kept)
         stream.seek(0)
-        return told(stream.read().decode(errors="replace"))
+        return isa_from_log(stream.read().decode(errors="replace"))
 
 
 def restore(kept: int) -> None:
@@ -61,10 +63,10 @@ def restore(kept: int) -> None:
     os.close(kept)
 
 
-def within(said: str, most: str) -> bool:
+def is_within_isa_limit(said: str, most: str) -> bool:
     """Tell whether what oneDNN says it uses is no more than a limit allows.
 
-    >>> within("Intel AVX2", "avx512_core"), within("Intel AVX2", "avx")
+    >>> is_within_isa_limit("Intel AVX2", "avx512_core"), is_within_isa_limit("Intel AVX2", "avx")
     (True, False)
     """
     found = next((value for name, value in NAMES if name in said), None)

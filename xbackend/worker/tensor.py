@@ -40,10 +40,10 @@ class Tensor:
         return {"dtype": self.dtype, "shape": list(self.shape), "digest": self.digest()}
 
 
-def of(array: np.ndarray[Any, Any]) -> Tensor:
+def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     """Wrap a NumPy array under its own dtype.
 
-    >>> of(np.zeros((1, 2), np.float32)).dtype
+    >>> from_numpy(np.zeros((1, 2), np.float32)).dtype
     'float32'
     """
     return Tensor(array.dtype.name, array)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
 import tensorflow as tf
 
+from xbackend.worker.geometry.conv_transpose import Spread, spread_of
 from xbackend.worker.geometry.slices import cut_and_padded
-from xbackend.worker.geometry.spread import Spread, spread_of
-from xbackend.worker.geometry.windows import Window, same_pads, window_of
+from xbackend.worker.geometry.sliding_window import Window, same_pads, window_of
 
 from ..value import Value, first, last
 from .window import padded, padding, whole

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Tuple, Union
 
 import tensorflow as tf
 
-from xbackend.worker.geometry.windows import window_of
+from xbackend.worker.geometry.sliding_window import window_of
 
 from ..value import Value, last
 from .reduce import mean_of
 from .window import explicit, padded, padding, strided, whole
 
 if TYPE_CHECKING:
-    from xbackend.worker.geometry.windows import Pads, Window
+    from xbackend.worker.geometry.sliding_window import Pads, Window
     from xbackend.worker.graph import Node
 
 Tensor = Any

@@ -13,7 +13,7 @@ from xbackend.worker.geometry.slices import cut_and_padded, cuts, repeated, widt
 from ..value import Value, aligned, first, integers, last, static
 
 if TYPE_CHECKING:
-    from xbackend.worker.geometry.windows import Pads
+    from xbackend.worker.geometry.sliding_window import Pads
     from xbackend.worker.graph import Node
 
 Tensor = Any

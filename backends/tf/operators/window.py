@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, List, Sequence, Union
 import tensorflow as tf
 
 from xbackend.worker.contract import Unsupported
-from xbackend.worker.geometry.windows import same_pads
+from xbackend.worker.geometry.sliding_window import same_pads
 
 if TYPE_CHECKING:
-    from xbackend.worker.geometry.windows import Pads, Window
+    from xbackend.worker.geometry.sliding_window import Pads, Window
 
 
 def padding(window: Window) -> Union[str, List[List[int]]]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Mapping, Optional
 import torch.nn.functional as F
 from torch import Tensor
 
-from xbackend.worker.geometry.spread import spread_of
-from xbackend.worker.geometry.windows import window_of
+from xbackend.worker.geometry.conv_transpose import spread_of
+from xbackend.worker.geometry.sliding_window import window_of
 
 from .operator import Operator
 from .padding import torch_pads
@@ -62,6 +62,6 @@ def _lacks(node: Node, constants: Mapping[str, Any]) -> str:
 
 
 TABLE = {
-    "Conv": Operator(_conv, lacks=_lacks),
-    "ConvTranspose": Operator(_conv_transpose, lacks=_lacks),
+    "Conv": Operator(_conv, unsupported_reason=_lacks),
+    "ConvTranspose": Operator(_conv_transpose, unsupported_reason=_lacks),
 }

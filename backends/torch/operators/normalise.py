@@ -113,8 +113,8 @@ def _lacks_dropping(node: Node, constants: Mapping[str, Any]) -> str:
 
 
 TABLE = {
-    "BatchNormalization": Operator(_batch, lacks=_lacks_statistics),
-    "Dropout": Operator(_dropout, python=(1, 2), lacks=_lacks_dropping),
+    "BatchNormalization": Operator(_batch, unsupported_reason=_lacks_statistics),
+    "Dropout": Operator(_dropout, python=(1, 2), unsupported_reason=_lacks_dropping),
     "GroupNormalization": Operator(_group),
     "InstanceNormalization": Operator(_instance),
     "LRN": Operator(_local_response),

@@ -26,7 +26,7 @@ class Operator:
     """Positions of inputs that arrive as Python numbers or lists: shapes, axes, scales."""
     scalar: Tuple[int, ...] = ()
     """Positions of inputs that arrive as Python numbers where they are constants without axes."""
-    lacks: Callable[[Node, Mapping[str, Any]], str] = _nothing
+    unsupported_reason: Callable[[Node, Mapping[str, Any]], str] = _nothing
     """Takes the node and the constants by name; names the form that is missing, or says nothing."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, List, Sequence
 
 if TYPE_CHECKING:
-    from xbackend.worker.geometry.windows import Window
+    from xbackend.worker.geometry.sliding_window import Window
 
 
 def torch_pads(begins: Sequence[int], ends: Sequence[int]) -> List[int]:

@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xbackend.worker.geometry.windows import window_of
+from xbackend.worker.geometry.sliding_window import window_of
 
 from .operator import Operator
 from .padding import fitting_pads, torch_pads
 from .reduce import lowest
 
 if TYPE_CHECKING:
-    from xbackend.worker.geometry.windows import Window
+    from xbackend.worker.geometry.sliding_window import Window
     from xbackend.worker.graph import Node
 
 MAXIMA = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
@@ -122,8 +122,8 @@ def _lacks(node: Node, constants: Mapping[str, Any]) -> str:
 
 
 TABLE = {
-    "AveragePool": Operator(_average_pool, lacks=_lacks),
+    "AveragePool": Operator(_average_pool, unsupported_reason=_lacks),
     "GlobalAveragePool": Operator(_global_average_pool),
     "GlobalMaxPool": Operator(_global_max_pool),
-    "MaxPool": Operator(_max_pool, lacks=_lacks),
+    "MaxPool": Operator(_max_pool, unsupported_reason=_lacks),
 }

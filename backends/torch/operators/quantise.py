@@ -79,8 +79,8 @@ def _lacks_quantised(node: Node, constants: Mapping[str, Any]) -> str:
 
 
 TABLE = {
-    "Cast": Operator(_cast, lacks=_lacks_format),
+    "Cast": Operator(_cast, unsupported_reason=_lacks_format),
     "CastLike": Operator(_cast_like),
-    "DequantizeLinear": Operator(_dequantise, lacks=_lacks_quantised),
-    "QuantizeLinear": Operator(_quantise, lacks=_lacks_quantised),
+    "DequantizeLinear": Operator(_dequantise, unsupported_reason=_lacks_quantised),
+    "QuantizeLinear": Operator(_quantise, unsupported_reason=_lacks_quantised),
 }

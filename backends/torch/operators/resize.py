@@ -121,4 +121,4 @@ def _lacks(node: Node, constants: Mapping[str, Any]) -> str:
     return "" if mode in MODES else f"with mode='{mode}'"
 
 
-TABLE = {"Resize": Operator(_resize, python=(1, 2, 3), lacks=_lacks)}
+TABLE = {"Resize": Operator(_resize, python=(1, 2, 3), unsupported_reason=_lacks)}

@@ -110,7 +110,7 @@ TABLE: Dict[str, Operator] = {
     "CumSum": Operator(_cum_sum, python=(1,)),
     "Gather": Operator(_gather),
     "GatherElements": Operator(_gather_elements),
-    "Pad": Operator(_pad, python=(1, 2, 3), lacks=_lacks_mode),
+    "Pad": Operator(_pad, python=(1, 2, 3), unsupported_reason=_lacks_mode),
     "Slice": Operator(_slice, python=(1, 2, 3, 4)),
     "TopK": Operator(_top_k, python=(1,)),
     "Trilu": Operator(_trilu, python=(1,)),

@@ -31,8 +31,8 @@ import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from xbackend.converter import Request
 from xbackend.converters import keras_to_onnx, keras_to_tflite
+from xbackend.plugins.converter import ConversionRequest
 from xbackend.testing import small_models
 
 Samples = Callable[[], Iterator[list[np.ndarray[Any, Any]]]]
@@ -141,7 +141,7 @@ def write_branches() -> None:
             (keras_to_onnx.convert, "onnx"),
             (keras_to_tflite.convert, "tflite"),
         ):
-            result = convert(Request(source, "keras", target, Path(folder)))
+            result = convert(ConversionRequest(source, "keras", target, Path(folder)))
             (HERE / f"branches.{target}").write_bytes((Path(folder) / result.model).read_bytes())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple
 
 if TYPE_CHECKING:
-    from xbackend.worker.geometry.windows import Pads
+    from xbackend.worker.geometry.sliding_window import Pads
 
 PAD_MODES = ("constant", "edge", "reflect", "wrap")
 """What ONNX has, by NumPy's names too."""

@@ -1,0 +1,48 @@
+"""An empty figure, and the file that it is written to: what all plots share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from xbackend.errors import UsageError
+
+SMALL = 9
+"""Size of the letters, in points."""
+
+
+@contextmanager
+def open_figure(path: Path, width: float, height: float) -> Iterator[Any]:
+    """Give an empty figure of so many inches, and write what was drawn on it to a file.
+
+    The suffix says in which format. The same drawing gives the same bytes, whenever it is drawn.
+    Texts stand for themselves: names come from models, and a `$` in one is no formula.
+    Raises UsageError where matplotlib is not installed or the file cannot be written.
+    """
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UsageError(
+            "A plot needs matplotlib. Install it with: pip install 'xbackend[plot]'"
+        ) from error
+    plain = {"svg.hashsalt": "xbackend", "font.size": SMALL, "text.parse_math": False}
+    with matplotlib.rc_context(plain):
+        figure = Figure(figsize=(width, height))
+        yield figure
+        _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    dated = {} if path.suffix.lower() == ".png" else {"metadata": _undated(path)}
+    try:
+        figure.savefig(path, bbox_inches="tight", dpi=200, **dated)
+    except OSError as error:
+        raise UsageError(f"Cannot write {path}: {error.strerror or error}.") from error
+
+
+def _undated(path: Path) -> dict[str, None]:
+    """Leave the clock out of the file: the same store gives the same plot."""
+    return {"Date": None} if path.suffix.lower() == ".svg" else {"CreationDate": None}

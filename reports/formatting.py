@@ -1,0 +1,249 @@
+"""How reports put names, numbers and verdicts into words: one place for all formats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xbackend.comparison.comparison import TapComparison
+from xbackend.comparison.layers import TapSummary
+from xbackend.comparison.summary import RunGroup, Summary
+from xbackend.platforms.emulation_doubt import join_names
+from xbackend.store.records import Run
+
+DAGGER = "†"
+"""After the number of a class, or of classes of a layer, that emulation may have made."""
+
+RECORDING = "with layers of runs whose bits the recording changed"
+"""What a star beside a layer means."""
+
+UNSUCCESSFUL = "Runs that gave nothing to compare"
+
+MOST_NOTES = 8
+"""So many runs are named one by one in the notes."""
+
+
+def printable(text: object) -> str:
+    r"""Return text with what would move a cursor or change a colour written out.
+
+    Names come from models, which may hold anything.
+
+    >>> printable("a\x1b[31mb\n")
+    'a\\x1b[31mb\\n'
+    """
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(text))
+
+
+def shorten(text: str, width: int) -> str:
+    """Take out the middle of a text that is too long, as names differ at both ends.
+
+    >>> shorten("block1/conv2/kernel", 11)
+    'block…ernel'
+    """
+    if len(text) <= width:
+        return text
+    head = (width - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
+def heading(summary: Summary) -> str:
+    """Return what a cohort is about: model, precision, further keys, inputs, runs.
+
+    `cifar10-small, float32, 3 inputs, 4 runs`.
+    """
+    group = summary.cohort.group
+    keys = [f"{key}={group[key]}" for key in group if key not in ("model_digest", "precision")]
+    parts = [summary.cohort.model, str(group["precision"]), *keys]
+    parts += [pluralize(len(summary.inputs), "input"), pluralize(summary.run_count, "run")]
+    return printable(", ".join(parts))
+
+
+def emulation_note(operators: Sequence[str]) -> str:
+    """Return what a dagger means."""
+    found = printable(join_names(operators))
+    return f"{DAGGER} comes from emulated {found}: perhaps the bits of no real processor"
+
+
+def pluralize(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> pluralize(1, "run"), pluralize(2, "class")
+    ('1 run', '2 classes')
+    """
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}{plural if number != 1 else ''}"
+
+
+def name_row(row: RunGroup) -> str:
+    """Return what a row of runs is called: `torch 2.13.0, native, threads=2 ×3`."""
+    name = ", ".join([f"{row.backend} {row.version}", row.platform, *row.distinguishing])
+    return printable(f"{name} ×{len(row.ids)}" if len(row.ids) > 1 else name)
+
+
+def name_run(run: Run) -> str:
+    """Return what a run that stopped is called."""
+    row = run.row
+    threads = row["settings"].get("threads", 1)
+    name = f"{row['backend']} {row['precision']}, {row['platform']}"
+    return printable(name if threads == 1 else f"{name}, threads={threads}")
+
+
+def format_number(value: float | None) -> str:
+    """Return a number in at most nine characters, a dash for none.
+
+    >>> (
+    ...     format_number(92),
+    ...     format_number(4294967295),
+    ...     format_number(8.344650268554688e-07),
+    ...     format_number(None),
+    ... )
+    ('92', '4.29e+09', '8.34e-07', '–')
+    """
+    if value is None:
+        return "–"
+    whole = value == int(value) and abs(value) < 1_000_000
+    return str(int(value)) if whole else f"{value:.3g}"
+
+
+def format_percent(share: float | None) -> str:
+    """Return a share of the elements; never 0 or 100 for what is not.
+
+    >>> (
+    ...     format_percent(0.5),
+    ...     format_percent(0.00001),
+    ...     format_percent(0.99999),
+    ...     format_percent(1.0),
+    ...     format_percent(None),
+    ... )
+    ('50.0 %', '<0.1 %', '>99.9 %', '100 %', '–')
+    """
+    if share is None:
+        return "–"
+    if share in (0, 1):
+        return f"{int(share * 100)} %"
+    if share < 0.001:
+        return "<0.1 %"
+    return ">99.9 %" if share > 0.999 else f"{100 * share:.1f} %"
+
+
+def verdict(summary: Summary) -> str:
+    """Return one sentence that says whether the runs of a cohort agree, and where they part."""
+    if summary.run_count == 1:
+        return "One run alone: there is nothing to compare it with."
+    if len(summary.eqcs) == 1:
+        return _agreement(summary)
+    parts = [f"Outputs fall into {pluralize(len(summary.eqcs), 'class')}", _place(summary)]
+    parts += [_distance(summary), _labels(summary)]
+    return " ".join(["; ".join(parts) + ".", *_emulation(summary)])
+
+
+def _emulation(summary: Summary) -> Sequence[str]:
+    """Return a sentence on the classes that are no findings, if there are any."""
+    numbers, safe = [str(number) for number in summary.emulation_doubt.classes], summary.last_safe
+    if not numbers:
+        return []
+    who = (
+        f"Class {numbers[0]} rests" if len(numbers) == 1 else f"Classes {join_names(numbers)} rest"
+    )
+    what = "is no finding" if len(numbers) == 1 else "are no findings"
+    operators = printable(join_names(summary.emulation_doubt.operators))
+    sentence = f"{who} on emulated {operators} alone and {what}"
+    if safe is None:
+        return [f"{sentence}; no layer before was recorded, see --taps."]
+    classes = pluralize(safe.eqc_count, "class")
+    return [f"{sentence}; at {name_tap(safe)}, the last before, the runs fall into {classes}."]
+
+
+def _agreement(summary: Summary) -> str:
+    sentence = f"All {summary.run_count} runs give the same bits"
+    if summary.first_divergence is not None:
+        return f"{sentence}, although a layer differs: {name_tap(summary.first_divergence)}."
+    return (
+        f"{sentence}, in every layer they share too." if summary.shares_layers else f"{sentence}."
+    )
+
+
+def _place(summary: Summary) -> str:
+    if summary.first_divergence is None:
+        return "where they part is not known"
+    if summary.first_divergence.is_output and not summary.shares_layers:
+        return "no two runs recorded the same layer"
+    return f"first difference at {name_tap(summary.first_divergence)}"
+
+
+def name_tap(tap: TapComparison | TapSummary) -> str:
+    """Return where a tensor is in the graph: `layer 3 (Conv, tap 'conv1')`."""
+    name = printable(tap.tap)
+    if tap.layer is None:
+        return f"tap '{name}'"
+    return f"layer {tap.layer} ({printable(tap.operator)}, tap '{name}')"
+
+
+def _distance(summary: Summary) -> str:
+    metrics, whole = summary.metrics, summary.mantissa_bits
+    if metrics.deviating_fraction is None:
+        return "their dtypes or shapes differ"
+    if metrics.remaining_precision is None or whole is None:
+        return f"integers are up to {format_number(metrics.max_ulp)} apart"
+    return f"at least {metrics.remaining_precision} of {whole} mantissa bits agree"
+
+
+def _labels(summary: Summary) -> str:
+    if not summary.flipped:
+        return "no label flips"
+    return f"labels flip in {pluralize(len(summary.flipped), 'run')}"
+
+
+def notes(summary: Summary) -> list[str]:
+    """Return what a reader must know before trusting a cohort's tables."""
+    found = [
+        f"{name}: recording its layers changed the bits of its outputs, so its layers may not be "
+        "those of the untapped run."
+        for name in _few([name_row(row) for row in summary.rows if row.taps_neutral is False])
+    ]
+    if summary.nondeterministic:
+        names = "; ".join(_few([_name_once(row) for row in summary.nondeterministic]))
+        found.append(f"Not deterministic, as repeats gave other bits: {names}.")
+    found += _few(
+        [
+            f"{name_run(run)}: {printable(run.row['error']['message'])}"
+            for run in summary.cohort.runs
+            if run.row["error"] is not None
+        ]
+    )
+    if summary.metrics.not_finite:
+        elements = pluralize(summary.metrics.not_finite, "element")
+        found.append(f"NaN or infinity stands against another number at {elements} of the outputs.")
+    return [*found, *_saturation(summary)]
+
+
+def _saturation(summary: Summary) -> list[str]:
+    """Return a note on layers that kernels may overflow in, where runs do not agree."""
+    exposed = {
+        str(run.row["backend"]): [str(each["tap"]) for each in run.row["saturation"]]
+        for run in summary.cohort.runs
+        if run.row.get("saturation") and len(summary.eqcs) > 1
+    }
+    return [
+        f"In {printable(taps[0])}{f' and {len(taps) - 1} more' if taps[1:] else ''} of {backend}'s "
+        "layers two products can be too much for the 16 bits in which some processors add them, "
+        "which may be why; see 'xbackend saturation'."
+        for backend, taps in exposed.items()
+    ]
+
+
+def _few(texts: Sequence[str]) -> list[str]:
+    """Return texts without repetition; of many the first ones, and how many more there are."""
+    found = list(dict.fromkeys(texts))
+    more = len(found) - MOST_NOTES
+    return found if more < 2 else [*found[:MOST_NOTES], f"{more} more runs likewise"]
+
+
+def _name_once(row: RunGroup) -> str:
+    name = name_row(row)
+    return name.rpartition(" ×")[0] if len(row.ids) > 1 else name
+
+
+def failure_cells(run: Run) -> Sequence[str]:
+    """Return why a run gave nothing: stage, symptom, message."""
+    error = run.row["error"] or {}
+    return [printable(error.get(key, "?")) for key in ("stage", "symptom", "message")]

@@ -1,0 +1,4 @@
+"""Which property, switch or part of a platform makes a class.
+
+Others use `ablation`, `correlation`.
+"""

@@ -1,0 +1,35 @@
+"""The options of `xbackend study`."""
+
+from __future__ import annotations
+
+from xbackend.commands.arguments.parser import Subparsers, add_command, add_execution_options
+
+STUDY_EXAMPLES = """examples:
+  xbackend study                                      what there is
+  xbackend study multiplications                      in seconds
+  xbackend study multiplications --size full --output figure4.svg
+  xbackend study races --platform native --platform cores:1 --backends torch,ort
+  xbackend study cores --show > mine.json             edit it, then:
+  xbackend study cores --config mine.json --output cores.csv --output cores.png
+
+exit status: 0 done, whatever was found; 2 wrong usage, 3 a run failed (the others are kept)
+"""
+OUTPUT_HELP = "write it there: .png, .svg or .pdf draws, .csv or .json holds the figures"
+
+
+def add(commands: Subparsers) -> None:
+    """Add the command."""
+    text = "repeat a study of the paper and tell whether its finding holds here"
+    parser = add_command(commands, "study", "xbackend.commands.study:study", text, STUDY_EXAMPLES)
+    add = parser.add_argument
+    add("name", nargs="?", help="which one; without it they are listed")
+    add("--platform", metavar="SPEC", action="append", help="such as qemu:Haswell")
+    add("--backends", metavar="WORDS", help="such as ort,tflite")
+    add("--threads", metavar="NUMBERS", help="such as 1,2")
+    add("--config", metavar="FILE", help="JSON; a key that it lacks is that of --size")
+    add("--size", choices=["small", "full"], default="small", help="(default: small)")
+    add("--set", metavar="WORD.KEY=VALUE", action="append", help="see 'xbackend backends'")
+    add("--show", action="store_true", help="print the configuration and run nothing")
+    add("--output", metavar="FILE", action="append", help=OUTPUT_HELP)
+    add("--json", action="store_true", help="print one JSON object")
+    add_execution_options(parser)

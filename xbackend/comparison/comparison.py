@@ -1,0 +1,368 @@
+"""What a comparison holds: classes, distances and the first divergence, computed from runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from xbackend.comparison.class_changes import ClassChange, ClassChanges
+from xbackend.comparison.equivalence import (
+    Array,
+    Digests,
+    RunIdClasses,
+    SampleDigests,
+    combine_labels,
+    members,
+)
+from xbackend.comparison.findings import Isolation, ReferenceComparison
+from xbackend.comparison.measurement import Measurer
+from xbackend.comparison.operator_kinds import operator_kind
+from xbackend.errors import UsageError
+from xbackend.numerics.metrics import Metrics
+from xbackend.platforms.emulation_doubt import EmulationDoubt, assess_emulation
+from xbackend.store.cohort import Cohort, cohorts, sample_names
+from xbackend.store.query import Query, select
+from xbackend.store.records import Run
+from xbackend.store.store import Store
+
+Record = dict[str, Any]
+Classes = tuple[tuple[str, ...], ...]
+"""Ids of runs whose bits are the same, ordered by first appearance."""
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class TapComparison:
+    """One tensor of one sample, over all runs of a cohort."""
+
+    cohort: Cohort
+    input: str
+    """The sample's name."""
+    tap: str
+    """The ONNX value's name."""
+    layer: int | None
+    """Position of the node that computes it; None where the graph is not known."""
+    operator: str | None
+    dtype: str
+    """That of the first run, as is the shape."""
+    shape: tuple[int, ...]
+    eqcs: Classes
+    metrics: Metrics
+    """Between all classes."""
+    remaining_to_first: tuple[int | None, ...]
+    """For each class, the mantissa bits that it shares with class 1; outputs only, else empty."""
+    flips: tuple[bool, ...]
+    """For each class, whether a label is not that of class 1; outputs only, else empty."""
+    is_output: bool
+    """Whether it comes from the untapped inference."""
+    missing: tuple[str, ...]
+    """Ids of the cohort's runs that computed the sample but have no such tensor."""
+    taps_not_neutral: tuple[str, ...]
+    """Ids of runs whose taps changed the bits of their outputs, so perhaps this tensor's too."""
+    emulation_unsafe: tuple[str, ...]
+    """Ids of runs that computed it from what an emulator computes unlike a real processor."""
+    reads: tuple[str, ...] | None
+    """Names of what its layer reads, constants left out; None where that is not known."""
+    origin: ClassChange
+    """Whether its layer made new classes, or joined those of its inputs."""
+
+    @property
+    def kind(self) -> str | None:
+        """`activation` or `pooling`, None for other operators."""
+        return operator_kind(self.operator)
+
+    @property
+    def eqc_count(self) -> int:
+        """The number of classes."""
+        return len(self.eqcs)
+
+    def to_dict(self) -> Record:
+        """Return the keys of the contract, and more."""
+        return {
+            "group": self.cohort.group,
+            "model": self.cohort.model,
+            "inputs_digest": self.cohort.inputs_digest,
+            "input": self.input,
+            "tap": self.tap,
+            "layer": self.layer,
+            "operator": self.operator,
+            "dtype": self.dtype,
+            "shape": list(self.shape),
+            "eqcs": [list(ids) for ids in self.eqcs],
+            "eqc_count": self.eqc_count,
+            **vars(self.metrics),
+            "is_output": self.is_output,
+            "remaining_to_first": list(self.remaining_to_first),
+            "runs_total": sum(map(len, self.eqcs)) + len(self.missing),
+            "missing": list(self.missing),
+            "taps_not_neutral": list(self.taps_not_neutral),
+            "emulation_unsafe": list(self.emulation_unsafe),
+            "kind": self.kind,
+            "reads": None if self.reads is None else list(self.reads),
+            **self.origin.to_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class SampleComparison:
+    """One sample over all runs of a cohort."""
+
+    cohort: Cohort
+    input: str
+    taps: tuple[TapComparison, ...]
+    """In graph order, outputs among them."""
+    eqcs: Classes
+    """Of the outputs, all of them together."""
+    label_flips: int
+    """Runs of which a label is not the first run's."""
+    taps_not_neutral: tuple[str, ...]
+    """Ids of runs whose taps changed the bits of their outputs."""
+    emulation_doubt: EmulationDoubt
+    """What of the classes rests on emulated operators alone."""
+
+    @property
+    def outputs(self) -> tuple[TapComparison, ...]:
+        """The rows of the model's outputs."""
+        return tuple(tap for tap in self.taps if tap.is_output)
+
+    @property
+    def first_divergence(self) -> TapComparison | None:
+        """The first tensor in graph order that falls into several classes."""
+        return next((tap for tap in self.taps if tap.eqc_count > 1), None)
+
+    @property
+    def last_safe(self) -> TapComparison | None:
+        """The last tensor in graph order that all runs with unsafe outputs have and can trust."""
+        needed = set(self.emulation_doubt.unsafe)
+        trusted = (tap for tap in reversed(self.taps) if needed and not tap.emulation_unsafe)
+        return next((tap for tap in trusted if needed.issubset(chain(*tap.eqcs))), None)
+
+    def to_dict(self) -> Record:
+        """Return the entry of `divergence`."""
+        first, safe = self.first_divergence, self.last_safe
+        return {
+            "group": self.cohort.group,
+            "model": self.cohort.model,
+            "inputs_digest": self.cohort.inputs_digest,
+            "input": self.input,
+            "first_tap": None if first is None else first.tap,
+            "layer": None if first is None else first.layer,
+            "operator": None if first is None else first.operator,
+            "eqc_count_output": len(self.eqcs),
+            "label_flips": self.label_flips,
+            "taps_not_neutral": list(self.taps_not_neutral),
+            "emulation_unsafe": list(self.emulation_doubt.unsafe),
+            "emulation_operators": list(self.emulation_doubt.operators),
+            "eqcs_by_emulation": [list(self.eqcs[n - 1]) for n in self.emulation_doubt.classes],
+            "last_safe_tap": None if safe is None else safe.tap,
+            "last_safe_layer": None if safe is None else safe.layer,
+            "eqcs_last_safe": None if safe is None else [list(ids) for ids in safe.eqcs],
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that reports lay out."""
+
+    runs: tuple[Run, ...]
+    """Every run that was selected, failed and skipped ones among them."""
+    samples: tuple[SampleComparison, ...]
+    """Section by cohort, sample by sample."""
+    store: Store
+    """Where the tensors are, for what is only computed if it is shown."""
+    reference_comparisons: tuple[ReferenceComparison, ...] = ()
+    """The sections that were held against a float64 reference, if that was asked for."""
+    isolations: tuple[Isolation, ...] = ()
+    """Runs of which each layer's own error was told from what it inherits, likewise."""
+
+    @property
+    def sections(self) -> dict[str, tuple[SampleComparison, ...]]:
+        """The samples of each cohort, under a key that only tells sections apart."""
+        found: dict[str, list[SampleComparison]] = {}
+        for sample in self.samples:
+            found.setdefault(sample.cohort.key, []).append(sample)
+        return {key: tuple(samples) for key, samples in found.items()}
+
+    @property
+    def unsuccessful(self) -> tuple[Run, ...]:
+        """Runs that gave nothing to compare: failed and skipped ones."""
+        return tuple(run for run in self.runs if not run.ok)
+
+    def to_dict(self) -> Record:
+        """Return the object that `xbackend compare --format json` prints."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "runs": [run.row for run in self.runs],
+            "comparisons": [tap.to_dict() for each in self.samples for tap in each.taps],
+            "divergence": [sample.to_dict() for sample in self.samples],
+        }
+
+
+def compare(
+    store: Store,
+    model: str | None = None,
+    where: Sequence[str] = (),
+    group_by: Sequence[str] = (),
+) -> Comparison:
+    """Compare the runs of a store; for the arguments see `xbackend.store.query.Query`.
+
+    Raises UsageError for an empty store or an unknown key, StoreError for a damaged one.
+    """
+    return compare_runs(store, select(store, Query(model, tuple(where), tuple(group_by))), group_by)
+
+
+def compare_runs(store: Store, runs: Sequence[Run], group_by: Sequence[str] = ()) -> Comparison:
+    """Compare some runs of a store. Raises StoreError for a damaged tensor."""
+    measurer = Measurer(store)
+    found = [_SectionComparer(cohort, measurer) for cohort in cohorts(runs, group_by)]
+    samples = (each.sample(name) for each in found for name in sample_names(each.cohort.runs))
+    return Comparison(tuple(runs), tuple(samples), store)
+
+
+def threshold_failures(
+    comparison: Comparison, fail_under: int | None = None, max_eqcs: int | None = None
+) -> list[str]:
+    """Return a sentence for each output that misses a threshold, empty if none does.
+
+    Outputs with the same bits in all runs never miss. Several classes without a common mantissa
+    bit, integers among them, count as 0 bits. If no run gave an output at all, that is a miss too.
+    """
+    if fail_under is None and max_eqcs is None:
+        return []
+    if (fail_under is not None and fail_under < 0) or (max_eqcs is not None and max_eqcs < 1):
+        raise UsageError("'--fail-under' takes bits from 0 on, '--max-eqcs' classes from 1 on.")
+    outputs = [tap for sample in comparison.samples for tap in sample.outputs if tap.eqc_count > 1]
+    sentences = [
+        f"{_name_output(tap)}: {tap.metrics.remaining_precision or 0} mantissa bits agree, "
+        f"fewer than {fail_under}."
+        for tap in outputs
+        if fail_under is not None and (tap.metrics.remaining_precision or 0) < fail_under
+    ]
+    sentences += [
+        f"{_name_output(tap)}: {tap.eqc_count} classes, more than {max_eqcs}."
+        for tap in outputs
+        if max_eqcs is not None and tap.eqc_count > max_eqcs
+    ]
+    return sentences if comparison.samples else ["No run gave an output, so no threshold is met."]
+
+
+def _name_output(tap: TapComparison) -> str:
+    precision = tap.cohort.group["precision"]
+    return f"Output '{tap.tap}' of {tap.cohort.model} ({precision}) on input '{tap.input}'"
+
+
+class _SectionComparer:
+    """Compares the samples of a cohort."""
+
+    def __init__(self, cohort: Cohort, measurer: Measurer) -> None:
+        self.cohort = cohort
+        self.measurer = measurer
+        self.digests = Digests(cohort.runs)
+        self.ids = RunIdClasses(cohort.runs)
+        self.unsafe = {
+            place: run.emulation_unsafe
+            for place, run in enumerate(cohort.runs)
+            if run.emulation_unsafe
+        }
+
+    def sample(self, name: str) -> SampleComparison:
+        """Compare one sample over the runs that computed it."""
+        sample = self.digests.sample(name)
+        runs = [self.cohort.runs[place] for place in np.flatnonzero(sample.computed).tolist()]
+        origins = ClassChanges(sample, self.cohort.runs, sample.not_neutral, self.ids)
+        taps = tuple(
+            self._tap(sample, tap, layer, origins)
+            for tap, layer in _in_graph_order(sample, self.cohort.runs)
+        )
+        eqcs = self.ids.classes(_output_labels(sample))
+        return SampleComparison(
+            cohort=self.cohort,
+            input=name,
+            taps=taps,
+            eqcs=eqcs,
+            label_flips=_count_flips(taps),
+            taps_not_neutral=self.ids.at(np.flatnonzero(sample.not_neutral)),
+            emulation_doubt=assess_emulation(eqcs, runs, [name]),
+        )
+
+    def _tap(
+        self, sample: SampleDigests, tap: str, layer: Record, origins: ClassChanges
+    ) -> TapComparison:
+        labels, is_output = sample.labels(tap), tap in sample.outputs
+        heads = [places[0] for places in members(labels)]
+        rows = [sample.record(tap, place) for place in heads]
+        measured = (
+            self.measurer.measure_outputs(rows) if is_output else self.measurer.measure_tap(rows)
+        )
+        having = labels >= 0
+        unsafe = [place for place, names in self.unsafe.items() if having[place] and tap in names]
+        not_neutral = having & sample.not_neutral & (not is_output)
+        reads = layer.get("inputs")
+        return TapComparison(
+            cohort=self.cohort,
+            input=sample.name,
+            tap=tap,
+            layer=layer.get("layer"),
+            operator=layer.get("operator"),
+            dtype=rows[0]["dtype"],
+            shape=tuple(rows[0]["shape"]),
+            eqcs=self.ids.classes(labels),
+            metrics=measured.metrics,
+            remaining_to_first=measured.remaining_to_first,
+            flips=measured.flips,
+            is_output=is_output,
+            missing=self.ids.at(np.flatnonzero(sample.computed & ~having)),
+            taps_not_neutral=self.ids.at(np.flatnonzero(not_neutral)),
+            emulation_unsafe=self.ids.at(np.array(unsafe, int)),
+            reads=None if reads is None else tuple(reads),
+            origin=origins.of(tap),
+        )
+
+
+def _in_graph_order(sample: SampleDigests, runs: Sequence[Run]) -> list[tuple[str, Record]]:
+    """Return every tensor that was recorded, with its layer: by layer, then as runs list them.
+
+    Tensors that no graph knows stand after all others, outputs last.
+    """
+    places = (place for stack in sample.stacks for place in stack.places.tolist())
+    graphs = {id(runs[place].layers): runs[place].layers for place in sorted(places)}
+    layers: dict[str, Record] = {}
+    for graph in graphs.values():
+        for row in graph:
+            layers.setdefault(row["tap"], row)
+    beyond = 1 + max((row["layer"] for row in layers.values()), default=-1)
+    order = dict.fromkeys([*layers, *sample.taps, *sample.outputs])
+    recorded = {*sample.taps, *sample.outputs}
+    names = [name for name in order if name in recorded]
+    names.sort(key=lambda name: layers[name]["layer"] if name in layers else beyond)
+    return [(name, layers.get(name, {})) for name in names]
+
+
+def _output_labels(sample: SampleDigests) -> Array:
+    """Return the classes of all outputs together; -1 for runs that did not compute the sample."""
+    computed = sample.computed
+    labels = np.full(len(computed), -1)
+    labels[computed] = combine_labels(
+        [
+            np.zeros(int(computed.sum()), int),
+            *(sample.labels(n)[computed] + 1 for n in sample.outputs),
+        ]
+    )
+    return labels
+
+
+def _count_flips(rows: Iterable[TapComparison]) -> int:
+    """Count the runs of which any output's label is not the first run's."""
+    flipped = {
+        run
+        for row in rows
+        for ids, flips in zip(row.eqcs, row.flips)  # noqa: B905 (flips is empty but for outputs)
+        if flips
+        for run in ids
+    }
+    return len(flipped)

@@ -1,0 +1,153 @@
+"""What running models again has shown: values that a comparison holds and reports lay out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from xbackend.numerics.float64_error import ErrorMetrics
+from xbackend.numerics.metrics import Metrics
+from xbackend.plugins import registry
+from xbackend.store.cohort import Cohort
+from xbackend.store.records import Record, Run
+
+OWN, INHERITED, BOTH, NONE, UNKNOWN = "own", "inherited", "own + inherited", "none", "not isolable"
+"""Verdicts on a layer."""
+
+
+@dataclass(frozen=True)
+class LayerVerdict:
+    """One tensor: where its deviation from the reference comes from."""
+
+    tap: str
+    layer: int
+    operator: str
+    verdict: str
+    """One of those of this module."""
+    reason: str
+    """Why it is not isolable; empty for the others."""
+    total: Metrics
+    """As it was recorded in the two runs; the worst over the samples, as the other two."""
+    own: Metrics | None
+    """The run's layer on the reference's inputs, against the reference's."""
+    inherited: Metrics | None
+    """The run's layer on its own inputs, against the same on the reference's inputs."""
+    by_emulation: bool
+    """Whether its operator is one that an emulator computes unlike a real processor."""
+
+    @property
+    def has_own(self) -> bool:
+        """Whether its own arithmetic differs."""
+        return self.verdict in (OWN, BOTH)
+
+    def to_dict(self) -> Record:
+        """Return JSON values."""
+        kinds = {"total": self.total, "own": self.own, "inherited": self.inherited}
+        metrics = {kind: None if of is None else vars(of) for kind, of in kinds.items()}
+        rest = ("tap", "layer", "operator", "verdict", "reason", "by_emulation")
+        return {**{key: getattr(self, key) for key in rest}, **metrics}
+
+
+@dataclass(frozen=True)
+class Isolation:
+    """A run against a reference, layer by layer."""
+
+    reference: Run
+    run: Run
+    inputs: tuple[str, ...]
+    """Names of the samples that both have."""
+    layers: tuple[LayerVerdict, ...]
+    """Every tensor that both recorded, in graph order."""
+    notes: tuple[str, ...]
+    """What must be known to trust it."""
+
+    @property
+    def own(self) -> tuple[LayerVerdict, ...]:
+        """The layers whose own arithmetic differs, but for what an emulator may have made."""
+        return tuple(each for each in self.layers if each.has_own and not each.by_emulation)
+
+    @property
+    def unknown(self) -> tuple[LayerVerdict, ...]:
+        """The layers that cannot be isolated."""
+        return tuple(each for each in self.layers if each.verdict == UNKNOWN)
+
+    @property
+    def no_fusion_options(self) -> str:
+        """Return the settings that keep both frameworks from fusing nodes, as options."""
+        wanted = {}
+        for run in (self.reference, self.run):
+            spec = registry.backend(str(run.row["backend"]))
+            held = run.row["settings"]
+            missing = {k: v for k, v in spec.unfused_settings.items() if held.get(k) != v}
+            wanted.update({f"{spec.word}.{key}": value for key, value in missing.items()})
+        return " ".join(f"--set {key}={value}" for key, value in wanted.items())
+
+    def to_dict(self) -> Record:
+        """Return the entry of `isolations` in the JSON report."""
+        first = self.own[0] if self.own else None
+        return {
+            "reference": self.reference.id,
+            "run": self.run.id,
+            "inputs": list(self.inputs),
+            "first_own_tap": None if first is None else first.tap,
+            "first_own_layer": None if first is None else first.layer,
+            "own_taps": [each.tap for each in self.own],
+            "not_isolable": [each.tap for each in self.unknown],
+            "notes": list(self.notes),
+            "layers": [each.to_dict() for each in self.layers],
+        }
+
+
+@dataclass(frozen=True)
+class ReferenceComparisonRow:
+    """Runs that recorded the same bits, and how near these are to the reference."""
+
+    ids: tuple[str, ...]
+    first: Run
+    output: ErrorMetrics
+    """The worst over outputs and samples."""
+    taps: dict[str, ErrorMetrics]
+    """Every tensor that the reference has too, the worst over samples, outputs among them."""
+    strange: tuple[str, ...]
+    """Tensors with so few bits by norm that they are not the reference's at all."""
+    lost: tuple[tuple[str, float], ...]
+    """Where accuracy is lost: names of tensors with the bits by norm that their node costs, from
+    the largest loss."""
+
+
+@dataclass(frozen=True)
+class ReferenceComparison:
+    """The runs of a cohort, the nearest first, held against one reference."""
+
+    cohort: Cohort
+    reference: Run
+    rows: tuple[ReferenceComparisonRow, ...]
+    by_class: Mapping[tuple[str, str], tuple[ErrorMetrics | None, ...]]
+    """By sample and tensor: the accuracy of each of its classes."""
+
+    @property
+    def layers(self) -> tuple[Record, ...]:
+        """The reference's layers that any run recorded, in graph order."""
+        names = {name for row in self.rows for name in row.taps}
+        return tuple(layer for layer in self.reference.layers if layer["tap"] in names)
+
+    def to_dict(self) -> Record:
+        """Return the entry of `accuracy` in the JSON report."""
+        return {
+            "group": self.cohort.group,
+            "model": self.cohort.model,
+            "inputs_digest": self.cohort.inputs_digest,
+            "reference": self.reference.id,
+            "reference_backend": self.reference.row["backend"],
+            "reference_version": self.reference.row["backend_version"],
+            "runs": [
+                {
+                    "ids": list(row.ids),
+                    **vars(row.output),
+                    "strange": list(row.strange),
+                    "lost_at": [{"tap": name, "bits": bits} for name, bits in row.lost[:3]],
+                    "taps": {name: vars(found) for name, found in row.taps.items()},
+                }
+                for row in self.rows
+            ],
+        }

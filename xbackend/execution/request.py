@@ -1,0 +1,42 @@
+"""What a user asks for, before anything of it is checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from xbackend.preparation.model import DEFAULT_MODEL
+from xbackend.preparation.rewrite import NO_REWRITE, Rewrite
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What `xbackend run` is asked for."""
+
+    model: str = DEFAULT_MODEL
+    backends: tuple[str, ...] = ()
+    """Words; empty for every installed backend."""
+    platforms: tuple[str, ...] = ("native",)
+    inputs: Path | None = None
+    precisions: tuple[str, ...] = ()
+    """Empty for each backend's own."""
+    threads: tuple[int, ...] = (1,)
+    taps: str = "layers"
+    settings: tuple[str, ...] = ()
+    """Texts such as `ort.optimization=basic`."""
+    options: tuple[str, ...] = ()
+    """Texts such as `onnx_to_int8.weight=uint8`, for the converters."""
+    repeats: int = 1
+    fresh: bool = False
+    """Whether runs that the store has already are repeated."""
+    allow_nonfinite: bool = False
+    model_digest: str = ""
+    """What the model's digest must be, where it is that of a run before."""
+    inputs_digest: str = ""
+    """Digest of inputs that a run had before, to take instead of a file."""
+    emulated_samples: int = 0
+    """How many samples run on emulated platforms, the first ones; 0 for all."""
+    rewrite: Rewrite = NO_REWRITE
+    faithful_taps_for: tuple[str, ...] = ()
+    """Words of backends for whose outputs, where emulation may spoil them, other tensors vouch:
+    all runs record the last safe ones, instead of `taps`."""

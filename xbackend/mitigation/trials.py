@@ -1,0 +1,234 @@
+"""Runs a model once as it is and once with each mitigation: from mitigations to runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from xbackend.errors import ConversionError, InputError, ModelError, UsageError
+from xbackend.execution.execute import ExecutionContext, execute_all
+from xbackend.execution.request import RunRequest
+from xbackend.numerics.float64_error import REFERENCE
+from xbackend.plugins import registry
+from xbackend.plugins.mitigation import EVERY, BackendChange, Mitigation, MitigationContext
+from xbackend.preparation.model import find_model
+from xbackend.preparation.rewrite import Rewrite
+from xbackend.store.records import Run, read_run
+from xbackend.worker.contract import SettingValue
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One backend with one mitigation, or with none."""
+
+    backend: str
+    """The word under which it was asked for."""
+    mitigation: str
+    """Its name; empty for the model as it is."""
+    change: BackendChange
+    runs: tuple[Run, ...] = ()
+    """Those that gave outputs."""
+    problems: tuple[str, ...] = ()
+    """Why it cannot be, or which runs failed."""
+    failed: int = 0
+    """How many runs failed, others than those that were skipped."""
+
+
+def select_mitigations(
+    words: Sequence[str], everything: Sequence[Mitigation], backends: Sequence[str]
+) -> list[Mitigation]:
+    """Return the mitigations that are named by name, family or pattern; without words the usual.
+
+    Raises UsageError, which lists what there is, for a word that names none.
+    """
+    concerning = [each for each in everything if _concerns(each, backends)]
+    if not words:
+        return [each for each in concerning if each.default]
+    found: dict[str, Mitigation] = {}
+    for word in words:
+        named = [m for m in concerning if m.family == word and (m.default or not m.rank)]
+        named = named or [m for m in concerning if word == m.family or fnmatchcase(m.name, word)]
+        if not named:
+            raise UsageError(_unknown(word, everything))
+        found.update((each.name, each) for each in named)
+    return list(found.values())
+
+
+def _concerns(mitigation: Mitigation, backends: Sequence[str]) -> bool:
+    words = {*mitigation.changes, *mitigation.unavailable}
+    return EVERY in words or bool(words & set(backends))
+
+
+def _unknown(word: str, everything: Sequence[Mitigation]) -> str:
+    families = dict.fromkeys(each.family or each.name for each in everything if each.default)
+    return (
+        f"There is no mitigation '{word}' for these backends. Families: {', '.join(families)}; "
+        "'--mitigations list' names all, and patterns such as 'round-*-8' choose some."
+    )
+
+
+def apply_change(request: RunRequest, word: str, name: str, change: BackendChange) -> RunRequest:
+    """Return a backend's request under a change. Raises UsageError where it has no meaning."""
+    _require(request, word, change.required_settings)
+    target = change.replacement_backend or word
+    own = [text for text in request.settings if text.startswith(f"{target}.")]
+    more = [f"{target}.{key}={_text(value)}" for key, value in change.settings.items()]
+    return dataclasses.replace(
+        request,
+        backends=(target,),
+        settings=(*own, *more),
+        precisions=(change.precision,) if change.precision else request.precisions,
+        threads=(change.threads,) if change.threads else request.threads,
+        options=(*request.options, *map(_option, _flat(change.options))),
+        rewrite=Rewrite(
+            name=name,
+            target_format=change.rewrite,
+            zero_inputs=change.zero_inputs,
+            rounding=change.rounding,
+        ),
+    )
+
+
+def _flat(options: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, Any]]:
+    return ((name, key, value) for name, each in options.items() for key, value in each.items())
+
+
+def _option(told: tuple[str, str, Any]) -> str:
+    name, key, value = told
+    return f"{name}.{key}={value if isinstance(value, str) else json.dumps(value)}"
+
+
+def _text(value: SettingValue) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _require(request: RunRequest, word: str, needs: Mapping[str, SettingValue]) -> None:
+    for key, value in needs.items():
+        text = f"{word}.{key}={_text(value)}"
+        if text not in request.settings:
+            raise UsageError(f"It has a meaning with --set {text} only.")
+
+
+def run_mitigations(
+    request: RunRequest, backends: Sequence[str], wanted: Sequence[str], context: ExecutionContext
+) -> list[Trial]:
+    """Run every backend as it is, then with each mitigation that is wanted; cheap runs first.
+
+    Raises UsageError, before anything runs, for a word that names none.
+    """
+    select_mitigations(wanted, all_mitigations(request, backends), backends)
+    plain = [Trial(word, "", BackendChange()) for word in backends]
+    base = run_trials(request, plain, context)
+    trials, idle = [], []
+    for mitigation in select_mitigations(
+        wanted, all_mitigations(request, backends, base), backends
+    ):
+        for word in backends:
+            lack = mitigation.unavailable.get(word, mitigation.unavailable.get(EVERY))
+            if word in mitigation.changes:
+                trials.append(Trial(word, mitigation.name, mitigation.changes[word]))
+            elif lack is not None:
+                idle.append(Trial(word, mitigation.name, BackendChange(), problems=(lack,)))
+    return [*base, *run_trials(request, trials, context), *idle]
+
+
+def run_trials(
+    request: RunRequest, trials: Sequence[Trial], context: ExecutionContext
+) -> list[Trial]:
+    """Carry out trials together; one whose request is refused says why."""
+    requests: list[RunRequest | None] = []
+    refusals: dict[int, str] = {}
+    for place, trial in enumerate(trials):
+        try:
+            requests.append(apply_change(request, trial.backend, trial.mitigation, trial.change))
+        except UsageError as error:
+            requests.append(None)
+            refusals[place] = str(error)
+    wanted = [each for each in requests if each is not None]
+    lenient = (UsageError, ModelError, ConversionError, InputError) if _mitigated(trials) else ()
+    done = iter(execute_all(wanted, context, lenient))
+    return [
+        dataclasses.replace(trial, problems=(refusals[place],))
+        if requests[place] is None
+        else _with_outcome(trial, next(done))
+        for place, trial in enumerate(trials)
+    ]
+
+
+def run_float64_reference(
+    request: RunRequest, backends: Sequence[str], context: ExecutionContext
+) -> Run | None:
+    """Return the run that others are judged by: float64 in the first backend that can, natively.
+
+    None where none is installed, or none can.
+    """
+    for word in backends:
+        if not registry.is_available(registry.backend(word)):
+            continue
+        alone = dataclasses.replace(
+            request,
+            backends=(word,),
+            platforms=("native",),
+            precisions=(REFERENCE,),
+            threads=(1,),
+            settings=(),
+            repeats=1,
+            faithful_taps_for=(),
+        )
+        (records,) = execute_all([alone], context, (ModelError, ConversionError))
+        runs = [] if isinstance(records, Exception) else [read_run(row) for row in records]
+        if runs and runs[0].ok:
+            return runs[0]
+    return None
+
+
+def _mitigated(trials: Sequence[Trial]) -> bool:
+    return any(trial.mitigation for trial in trials)
+
+
+def _with_outcome(trial: Trial, answer: list[Record] | Exception) -> Trial:
+    """Return a trial with its runs, and what went wrong."""
+    if isinstance(answer, Exception):
+        return dataclasses.replace(trial, problems=(str(answer),))
+    runs = tuple(run for run in map(read_run, answer) if run.ok)
+    failures: dict[str, list[str]] = {}
+    for record in answer:
+        if record["status"] != "ok":
+            where = str(record["platform"])
+            failures.setdefault(str(record["error"]["message"]), []).append(where)
+    return dataclasses.replace(
+        trial,
+        runs=runs,
+        problems=tuple(_failure(said, places, bool(runs)) for said, places in failures.items()),
+        failed=sum(record["status"] == "failed" for record in answer),
+    )
+
+
+def _failure(said: str, places: Sequence[str], some: bool) -> str:
+    """Return why runs failed, and where, if they did not fail everywhere."""
+    return f"on {', '.join(dict.fromkeys(places))}: {said}" if some else said
+
+
+def all_mitigations(
+    request: RunRequest, backends: Sequence[str], plain: Sequence[Trial] = ()
+) -> list[Mitigation]:
+    """Return every mitigation that the entry points name, for what was seen of the platforms."""
+    seen = [run.row["hardware"] for trial in plain for run in trial.runs]
+    formats = frozenset(find_model(request.model).files)
+    return registry.mitigations(
+        MitigationContext(
+            tuple(backends), request.platforms, _shared_flags(seen), request.threads, formats
+        )
+    )
+
+
+def _shared_flags(hardware: Sequence[Record]) -> frozenset[str]:
+    """Return the flags that all processors have; those of ARM share none with x86's."""
+    flags = [frozenset(map(str, each.get("flags") or ())) for each in hardware]
+    return frozenset.intersection(*flags) if flags else frozenset()

@@ -1,0 +1,4 @@
+"""Arrays as bits: formats, distances, classes and errors of tensors, without any store or run.
+
+Others use `blocks`, `float64_error`, `floats`, `label_flips`, `metrics`, `partition`, `zeroing`.
+"""

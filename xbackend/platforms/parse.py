@@ -1,0 +1,108 @@
+"""Where a worker runs: `native`, `cores:4`, `qemu:Haswell`, `python:/path`, joined with `+`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from xbackend.errors import UsageError
+from xbackend.platforms import arm, emulated, local, remote
+from xbackend.platforms.platform import Platform
+
+KINDS: dict[str, str] = {
+    "native": "this machine as it is",
+    "cores:N": "the first N of the cores that this process may use",
+    "qemu:CPU[,+flag][,-flag]": "an emulated x86 processor; needs qemu-user",
+    "qemu-arm:CPU[,feature=off]": "an emulated ARM processor, to be set up once; needs qemu-user",
+    "fleet:x86": "emulated x86 processors, one for each behaviour that is known",
+    "fleet:arm": "emulated ARM processors, likewise",
+    "ssh:HOST": "another machine, reached by ssh without a question; nothing is installed there",
+    "docker:IMAGE": "a container of an image with Python, NumPy and the framework",
+    "python:PATH": "another Python, with whatever frameworks it has",
+}
+"""The forms of a platform and what each is, for `xbackend platforms`."""
+
+PARTS: dict[str, Callable[[Platform, str], Platform]] = {
+    "native": local.native,
+    "cores": local.cores,
+    "python": local.python,
+    "qemu": emulated.qemu,
+    "qemu-arm": arm.qemu_arm,
+    "ssh": remote.ssh,
+    "docker": remote.docker,
+}
+"""A kind to what it adds to a platform."""
+
+FLEETS = {**emulated.FLEETS, "arm": arm.FLEET}
+"""A fleet to its platforms."""
+
+
+def expand_platforms(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Replace each fleet by its platforms, and keep each platform once.
+
+    >>> expand_platforms(("native", "fleet:x86", "native"))[:2]
+    ('native', 'qemu:Nehalem')
+    """
+    found: list[str] = []
+    for text in texts:
+        head, colon, name = text.partition("fleet:")
+        fleet, plus, rest = name.partition("+")
+        if not colon:
+            found.append(text)
+            continue
+        if fleet not in FLEETS:
+            raise UsageError(f"There is no fleet '{fleet}'. Fleets: {', '.join(FLEETS)}.")
+        found += [f"{head}{member}{plus}{rest}" for member in FLEETS[fleet]]
+    return tuple(dict.fromkeys(found))
+
+
+def parse_platform(text: str) -> Platform:
+    """Return the platform that a text names; parts joined with `+` apply from left to right.
+
+    Raises UsageError for an unknown kind, or a command or interpreter that is not there.
+
+    >>> parse_platform("native").prefix
+    ()
+    """
+    platform = Platform(spec=text)
+    for part in _split(text):
+        kind, _, value = part.partition(":")
+        if kind not in PARTS:
+            raise UsageError(
+                f"There is no platform '{part}'. Known: {', '.join(KINDS)}; joined with '+'."
+            )
+        platform = PARTS[kind](platform, value)
+    return platform
+
+
+def processor_of(text: str) -> str:
+    """Return the emulated x86 processor that a platform names, empty if it names none.
+
+    >>> processor_of("cores:1+qemu:SandyBridge,+fma+python:/opt/old/bin/python")
+    'SandyBridge,+fma'
+    """
+    found = (part.partition(":") for part in _split(text))
+    return next((value for kind, _, value in found if kind == "qemu"), "")
+
+
+def with_processor(text: str, processor: str) -> str:
+    """Return a platform with another emulated x86 processor in the place of its own.
+
+    >>> with_processor("qemu:Haswell+python:/opt/old/bin/python", "Haswell,-fma")
+    'qemu:Haswell,-fma+python:/opt/old/bin/python'
+    """
+    parts = _split(text)
+    return "+".join(
+        f"qemu:{processor}" if part.partition(":")[0] == "qemu" else part for part in parts
+    )
+
+
+def _split(text: str) -> list[str]:
+    """Split at each `+` that begins a kind, not at those that switch a processor's flag on."""
+    parts = text.split("+")
+    joined = [parts[0]]
+    for part in parts[1:]:
+        if part.partition(":")[0] in PARTS:
+            joined.append(part)
+        else:
+            joined[-1] += f"+{part}"
+    return joined

@@ -1,0 +1,4 @@
+"""Records and objects on disk, and finding them.
+
+Others use `cohort`, `packed_results`, `records`, `query`, `store`.
+"""

@@ -1,0 +1,4 @@
+"""How the built-in models are trained from their official data.
+
+Others use `fit`, `train`.
+"""
