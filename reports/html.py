@@ -54,6 +54,15 @@ PAGE = """<!DOCTYPE html>
 
 def render(comparison: Comparison) -> str:
     """Lay out a comparison as one HTML page, with every name escaped."""
+    return PAGE.format(style=STYLE, body=_body(comparison))
+
+
+def render_fragment(comparison: Comparison) -> str:
+    """Lay out the same tables for a notebook, which brings a page and a style of its own."""
+    return f'<div class="xbackend">\n{_body(comparison)}\n</div>'
+
+
+def _body(comparison: Comparison) -> str:
     parts = [part for summary in summaries(comparison) for part in _section(summary, comparison)]
     if comparison.unsuccessful:
         parts += [
@@ -61,7 +70,7 @@ def render(comparison: Comparison) -> str:
             _render_table(unsuccessful_table(comparison.unsuccessful)),
         ]
     parts += [part for found in comparison.isolations for part in _isolation(found)]
-    return PAGE.format(style=STYLE, body="\n".join(parts))
+    return "\n".join(parts)
 
 
 def _section(summary: Summary, comparison: Comparison) -> Iterable[str]:

@@ -20,7 +20,7 @@ from .formatting import (
     printable,
     shorten,
 )
-from .tables import Table
+from .tables import Table, taps_table
 from .terminal import NARROWEST, other_columns_width, render_table
 
 SHORT = {"activation": "act", "pooling": "pool", None: ""}
@@ -39,6 +39,11 @@ SIGNS = {
     STAR: "with layers of runs whose bits the recording changed",
 }
 DRAWN = "To draw it: --output figure.svg, .png or .pdf."
+
+
+def render_taps(taps: Sequence[TapSummary]) -> str:
+    """Lay out a row for each of some tensors, differing or not."""
+    return render_table(taps_table(taps))
 
 
 def render(comparison: Comparison) -> str:
