@@ -84,19 +84,21 @@ class Package(ModuleType):
         super().__setattr__(name, value)
 
 
-def __getattr__(name: str) -> Any:
-    """Import what is asked for."""
-    if name in PACKAGES:
-        from importlib import import_module
+if not TYPE_CHECKING:  # which would take any name for one that there is
 
-        return import_module(f"{__name__}.{name}")
-    if name == "__version__":
-        from xbackend.worker.version import VERSION
+    def __getattr__(name: str) -> Any:
+        """Import what is asked for."""
+        if name in PACKAGES:
+            from importlib import import_module
 
-        return VERSION
-    if name in OFFERED:
-        return _offered(name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return import_module(f"{__name__}.{name}")
+        if name == "__version__":
+            from xbackend.worker.version import VERSION
+
+            return VERSION
+        if name in OFFERED:
+            return _offered(name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _offered(name: str) -> Any:

@@ -58,7 +58,7 @@ def specs(value: Words) -> tuple[str, ...]:
 
 def positive_integers(name: str, value: Numbers) -> tuple[int, ...]:
     """Return numbers from 1 on, each once. Raises UsageError for any other, and for none."""
-    listed: list[Any] = [value] if isinstance(value, int) else [*value]
+    listed: list[Any] = [value] if isinstance(value, (int, float)) else [*value]
     return tuple(dict.fromkeys(positive_integer(name, each) for each in listed or [""]))
 
 
@@ -124,11 +124,17 @@ def execution_context(
     store: Store, jobs: int | None, timeout: float, progress: Progress
 ) -> ExecutionContext:
     """Return what runs are carried out with. Raises UsageError for what cannot be."""
-    if not timeout > 0:
-        raise UsageError(f"'timeout={timeout:g}' must be more than 0 seconds.")
     cores = len(os.sched_getaffinity(0))
     count = positive_integer("jobs=", cores if jobs is None else jobs)
-    return ExecutionContext(store, count, timeout, display_of(progress))
+    seconds = positive_seconds("timeout=", timeout)
+    return ExecutionContext(store, count, seconds, display_of(progress))
+
+
+def positive_seconds(name: str, value: float) -> float:
+    """Return a number of seconds. Raises UsageError for none."""
+    if not value > 0:
+        raise UsageError(f"'{name}{value:g}' must be more than 0 seconds.")
+    return value
 
 
 def display_of(progress: Progress) -> ProgressLines:

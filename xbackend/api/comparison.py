@@ -221,9 +221,9 @@ def compare(
         >>> [len(ids) for ids in c.classes], c.first_divergence, c.label_flips
         ([2], None, ())
         >>> c.layers[0].tap, c.layers[0].operator, c.layers[0].eqc_count
-        ('x_quantized', 'QuantizeLinear', 1)
-        >>> print(c.render("csv").splitlines()[0][:29])
-        model,precision,group,input,t
+        ('image/Transpose', 'Transpose', 1)
+        >>> c.render("csv").splitlines()[0].split(",")[:4]
+        ['model', 'group', 'inputs_digest', 'input']
     """
     query = Query(model, where_texts(where), words(group_by))
     there = store_of(store) if runs is None else runs.store

@@ -102,11 +102,9 @@ def mitigate(
 
     Example:
         >>> import xbackend as xb
-        >>> found = xb.mitigate(backends="fixed", mitigations="precision", reference=None)
-        >>> [(row.backend, row.mitigation) for row in found.rows][0]
-        ('fixed', '')
-        >>> found.failed, found.rows[0].after.classes
-        (False, 1)
+        >>> found = xb.mitigate(backends="fixed", mitigations="cut-all-4", reference=None)
+        >>> [(row.mitigation, row.after is not None, row.notes) for row in found.rows]
+        [('', True, ()), ('cut-all-4', False, ('Integers have no mantissa.',))]
     """
     draw = None if dendrogram is None else report_writer("dendrogram", dendrogram)
     there = store_of(store)
@@ -155,8 +153,9 @@ def mitigations(
 
     Example:
         >>> import xbackend as xb
-        >>> [each.name for each in xb.mitigations(backends="ort")][:2]
-        ['float64', 'float16']
+        >>> found = {each.name: each for each in xb.mitigations(backends="ort")}
+        >>> dict(found["optimization-basic"].changes["ort"].settings)
+        {'optimization': 'basic'}
     """
     request = RunRequest(
         model=source_of(model, store_of(store), example_inputs),

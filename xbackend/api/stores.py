@@ -30,7 +30,7 @@ def import_runs(
         >>> xb.import_runs("unannticipated", "nowhere")
         Traceback (most recent call last):
         ...
-        xbackend.errors.UsageError: There is nothing at nowhere. Name a folder that has the \
-published results of uibk-iNNference/unaNNticipated.
+        xbackend.errors.UsageError: There is nothing at nowhere. Name a folder that has a \
+checkout of uibk-iNNference/unaNNticipated, or a folder of its results.
     """
     return import_from(store_of(store), importer, Path(path), display_of(progress).log)

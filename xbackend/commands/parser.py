@@ -59,8 +59,11 @@ def add_execution_options(parser: Parser) -> None:
 
 def execution_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Return what `add_execution_options` read, as the API's functions take it."""
+    from xbackend.api.arguments import positive_seconds
+
+    timeout = positive_seconds("--timeout ", options.timeout)
     jobs = None if options.jobs is None else whole_number("--jobs", options.jobs)
-    return {"timeout": options.timeout, "jobs": jobs, "store": options.store}
+    return {"timeout": timeout, "jobs": jobs, "store": options.store}
 
 
 def request_arguments(options: argparse.Namespace) -> dict[str, Any]:
