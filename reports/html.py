@@ -42,6 +42,15 @@ PAGE = """<!DOCTYPE html>
 
 def render(comparison: Comparison) -> str:
     """Lay out a comparison as one HTML page, with every name escaped."""
+    return PAGE.format(style=STYLE, body=_body(comparison))
+
+
+def render_fragment(comparison: Comparison) -> str:
+    """Lay out the same tables for a notebook, which brings a page and a style of its own."""
+    return f'<div class="xbackend">\n{_body(comparison)}\n</div>'
+
+
+def _body(comparison: Comparison) -> str:
     markup = Markup(
         heading=lambda text: f"<h2>{escape(text)}</h2>",
         verdict=lambda text: f'<p class="verdict">{escape(text)}</p>',
@@ -51,7 +60,7 @@ def render(comparison: Comparison) -> str:
         table=_render_table,
         most=None,
     )
-    return PAGE.format(style=STYLE, body="\n".join(parts(comparison, markup)))
+    return "\n".join(parts(comparison, markup))
 
 
 def _note(text: str) -> str:

@@ -18,8 +18,8 @@ from .formatting import (
     pluralize,
     printable,
 )
-from .tables import Table
-from .terminal import fitted, terminal_width, underlined, wrap
+from .tables import Table, taps_table
+from .terminal import fitted, render_table, terminal_width, underlined, wrap
 
 SHORT = {"activation": "act", "pooling": "pool", None: ""}
 NAMED = 6
@@ -37,6 +37,11 @@ SIGNS = {
     STAR: RECORDING,
 }
 DRAWN = "To draw it: --output figure.svg, .png or .pdf."
+
+
+def render_taps(taps: Sequence[TapSummary]) -> str:
+    """Lay out a row for each of some tensors, differing or not."""
+    return render_table(taps_table(taps))
 
 
 def render(comparison: Comparison) -> str:
