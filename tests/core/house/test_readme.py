@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pytest
 
+import xbackend as api
 from xbackend.commands import main
 from xbackend.platforms.parse import KINDS
 from xbackend.plugins import registry
@@ -44,6 +47,25 @@ def test_what_the_table_of_the_readme_tells_to_type_is_understood(readme: str) -
     shown = [shlex.split(words) for words in re.findall(r"`xbackend ([^`]+)`", table)]
     assert len(shown) >= 5
     assert [words for words in shown if main.build_parser().parse_args(words) is None] == []
+
+
+def test_what_the_readme_does_from_python_is_there(readme: str) -> None:
+    (program,) = re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    owners = {"xb": api, "c": api.Comparison}
+    shown = [
+        (node.value.id, node.attr)
+        for node in ast.walk(ast.parse(program))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    ]
+    assert {("xb", "run"), ("xb", "compare"), ("c", "classes")} <= set(shown)
+    assert [(name, of) for name, of in shown if not hasattr(owners[name], of)] == []
+    (call,) = [node for node in ast.walk(ast.parse(program)) if _calls(node, "run")]
+    signature(api.run).bind(*call.args, **{word.arg or "": word.value for word in call.keywords})
+
+
+def _calls(node: ast.AST, name: str) -> TypeGuard[ast.Call]:
+    called = node.func if isinstance(node, ast.Call) else None
+    return isinstance(called, ast.Attribute) and called.attr == name
 
 
 def test_every_command_of_the_tool_is_shown(reference: dict[str, str]) -> None:
