@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from xbackend.preparation.conversion import ArtifactBuilder, ConvertedModel
 
 Record = dict[str, Any]
+MAX_LEFT_OUT = 10
+"""How many records that are not sound are named one by one."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -178,9 +180,17 @@ def compare(options: argparse.Namespace) -> int:
     )
     write_result(_with_diagnosis(result, options, store))
     failures = comparison.threshold_failures(result, options.fail_under, options.max_eqcs)
-    for sentence in failures:
+    for sentence in (*failures, *_left_out(result)):
         print(f"xbackend: {sentence}", file=sys.stderr)
-    return 1 if failures else 0
+    return 3 if result.left_out else int(bool(failures))
+
+
+def _left_out(result: Comparison) -> list[str]:
+    """Return a sentence for each record that was not compared, as it is not sound."""
+    shown = [str(error) for error in result.left_out[:MAX_LEFT_OUT]]
+    more = len(result.left_out) - len(shown)
+    told = f"{more} more records are not sound either: 'xbackend store check' names them."
+    return [*shown, told] if more else shown
 
 
 def _with_diagnosis(result: Comparison, options: argparse.Namespace, store: Store) -> Comparison:

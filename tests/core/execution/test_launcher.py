@@ -119,7 +119,12 @@ def launch(fake, store, tmp_path):
             store=str(store.folder),
             missing="Backend 'fake' needs a fake. Install it.",
         )
-        record = {"id": name, "schema_version": 1, "settings": {"does": does}, "status": "failed"}
+        record = {
+            "id": name, "schema_version": 1, "settings": {"does": does}, "status": "failed",
+            "model": {"name": "m", "digest": "0" * 64}, "backend": "fake", "backend_version": None,
+            "precision": "float32", "platform": "here", "repeat": 0, "hardware": {}, "error": None,
+            "seconds": None, "taps_neutral": None, "layers": [], "results": [],
+        }  # fmt: skip
         return Launch(record, job, platform or Platform("native"), worker_zipapp(fake, store))
 
     return make
@@ -300,7 +305,7 @@ def test_a_worker_says_nothing_but_what_is_its_own_to_say(launch, store, tmp_pat
         [launch("work", platform=_script(tmp_path, f"cat >/dev/null; echo '{told}'"))], store
     )
     assert record["id"] == "run-0"
-    assert "platform" not in record
+    assert record["platform"] == "here"
     assert "facts" not in record
     assert not list(tmp_path.glob("**/evil*"))
 
