@@ -13,6 +13,7 @@ import numpy as np
 
 from xbackend.errors import UsageError
 from xbackend.plugins import registry
+from xbackend.preparation.artifact_files import artifact_folder
 from xbackend.preparation.saturation import SaturationRisk, measure_saturation
 from xbackend.store.store import Store, open_store
 from xbackend.worker.graph import read_graph
@@ -64,7 +65,7 @@ def exposed_layers(store: Store, record: Mapping[str, Any]) -> tuple[SaturationR
     def activations(name: str) -> Iterator[np.ndarray[Any, Any]]:
         return (store.read_tensor(row).array for row in rows if row["name"] == name)
 
-    folder = store.folder / "artifacts" / record["artifact"]["digest"]
+    folder = artifact_folder(store, record["artifact"]["digest"])
     return measure_saturation(read_graph(folder), activations)
 
 

@@ -16,6 +16,7 @@ from xbackend.execution.plan import BackendConfig, Plan, Planner
 from xbackend.execution.request import RunRequest
 from xbackend.platforms.parse import parse_platform
 from xbackend.plugins import registry
+from xbackend.preparation.artifact_files import artifact_folder
 from xbackend.preparation.conversion import ArtifactBuilder
 from xbackend.preparation.inputs import stacked_inputs
 from xbackend.preparation.model import Model, file_digest
@@ -71,13 +72,13 @@ def onnx_path(run: Run, store: Store) -> Path:
             "graph when it is converted, so its layers cannot be taken apart one by one. Compare "
             "runs of ort, tf or torch."
         )
-    path = store.folder / "artifacts" / str(artifact.get("digest")) / "model.onnx"
-    if not path.is_file():
+    digest = str(artifact.get("digest"))
+    if not (store.folder / "artifacts" / digest / "model.onnx").is_file():
         raise UsageError(
             f"The graph that run {run.id} computed is no longer in {store.folder}. Run the model "
             "again."
         )
-    return path
+    return artifact_folder(store, digest) / "model.onnx"
 
 
 def recorded_types(run: Run) -> dict[str, TensorType]:
@@ -144,8 +145,7 @@ def _model(one: RerunRequest, store: Store) -> Model:
 
     data = one.model.SerializeToString(deterministic=True)
     path = store.folder / "models" / f"{hashlib.sha256(data).hexdigest()}.onnx"
-    if not path.is_file():
-        store.write_file(path, data)
+    store.write_file(path, data)
     kind = str(one.template.row["artifact"]["format"]).replace("graph", "onnx", 1)
     digest = file_digest(path)
     name = str(one.template.row["model"])

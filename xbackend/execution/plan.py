@@ -141,7 +141,7 @@ class Planner:
             return
         try:
             artifact = read_artifact(self.builder.build(spec.formats[precision]).folder)
-            worker = worker_zipapp(spec, self.store)
+            worker = worker_zipapp(spec)
         except MissingPackages as error:
             self._record_not_started(config, "skipped", "convert", "not-installed", str(error))
         except (ConversionError, ModelError, PluginError) as error:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xbackend.errors import InputError
+from xbackend.errors import InputError, StoreError
+from xbackend.store.files import digest_of, is_digest
 from xbackend.worker.artifact import ValueInfo
 from xbackend.worker.job import Sample, Slice
 
@@ -78,7 +80,9 @@ class InputSet:
         for value in interface:
             file = self._file(value.name, interface)
             arrays[value.name] = np.load(file.path, mmap_mode="r", allow_pickle=False)
-        np.savez(path, **arrays)
+        made = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.tmp.npz")
+        np.savez(made, **arrays)
+        made.replace(path)
         return path
 
 
@@ -128,7 +132,8 @@ def find_stored_inputs(digest: str, interface: Sequence[ValueInfo], store: Store
             count = min(file.count for file in files)
             return InputSet(chosen, tuple(str(index) for index in range(count)), digest)
     raise InputError(
-        f"The inputs with the digest {digest[:8]} are no longer in {store.folder / 'inputs'}. Run "
+        f"The inputs with the digest {digest[:8]} are no longer in {store.folder / 'inputs'}, or "
+        "do not hold the bytes that their names promise. Run "
         "the model again with --inputs, there and in what it is compared with."
     )
 
@@ -140,6 +145,8 @@ def _candidates(value: ValueInfo, store: Store) -> list[InputFile]:
     found = []
     for path in sorted((store.folder / "inputs").glob("*.npy")):
         try:
+            if not is_digest(path.stem) or not _holds(path, path.stem, store):
+                continue
             array = np.load(path, mmap_mode="r", allow_pickle=False)
             _check_dtype(path, value, array)
             found.append(_locate_samples(path, value, array))
@@ -315,10 +322,19 @@ def _keep(array: Array, rows: int, store: Store, drop_axis: bool = False) -> Inp
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     np.save(stream, np.ascontiguousarray(little), allow_pickle=False)
     data = stream.getvalue()
-    path = store.folder / "inputs" / f"{hashlib.sha256(data).hexdigest()}.npy"
-    if not path.exists():
+    digest = hashlib.sha256(data).hexdigest()
+    path = store.folder / "inputs" / f"{digest}.npy"
+    if not _holds(path, digest, store):
         store.write_file(path, data)
     return InputFile(path.resolve(), array.shape[0] // rows, rows, drop_axis)
+
+
+def _holds(path: Path, digest: str, store: Store) -> bool:
+    """Tell whether a kept file is there and has the bytes that its name promises."""
+    try:
+        return digest_of(path, store.folder) == digest
+    except (OSError, StoreError):
+        return False
 
 
 def _common_count(path: Path, files: dict[str, InputFile]) -> int:

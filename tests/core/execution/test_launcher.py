@@ -125,7 +125,7 @@ def launch(fake, store, tmp_path):
             "precision": "float32", "platform": "here", "repeat": 0, "hardware": {}, "error": None,
             "seconds": None, "taps_neutral": None, "layers": [], "results": [],
         }  # fmt: skip
-        return Launch(record, job, platform or Platform("native"), worker_zipapp(fake, store))
+        return Launch(record, job, platform or Platform("native"), worker_zipapp(fake))
 
     return make
 
@@ -243,8 +243,8 @@ def test_what_a_framework_prints_is_in_the_log_and_not_in_the_answer(launch, sto
 
 
 def test_the_worker_is_one_file_with_sources_and_without_a_clock(fake, store):
-    path = worker_zipapp(fake, store)
-    assert worker_zipapp(fake, store) == path
+    path = worker_zipapp(fake)
+    assert worker_zipapp(fake) == path
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         years = {info.date_time[0] for info in archive.infolist()}
