@@ -81,7 +81,8 @@ def execution_context(
         raise UsageError(f"'--timeout {options.timeout:g}' must be more than 0 seconds.")
     cores = len(os.sched_getaffinity(0))
     jobs = positive_integer("--jobs", cores if options.jobs is None else options.jobs)
-    return ExecutionContext(store, jobs, options.timeout, display)
+    trusted = getattr(options, "trust_platforms", False)
+    return ExecutionContext(store, jobs, options.timeout, display, trusted)
 
 
 def request_from_options(options: argparse.Namespace) -> RunRequest:

@@ -23,6 +23,7 @@ COMMANDS = {
     "convert": "convert",
     "saturation": "saturation",
     "import": "intake",
+    "store": "store",
     "backends": "backends",
     "platforms": "platforms",
     "models": "models",

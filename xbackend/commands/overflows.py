@@ -13,8 +13,8 @@ import numpy as np
 
 from xbackend.errors import UsageError
 from xbackend.plugins import registry
-from xbackend.preparation.artifact_files import artifact_folder
 from xbackend.preparation.saturation import SaturationRisk, measure_saturation
+from xbackend.store.artifact_files import artifact_folder
 from xbackend.store.store import Store, open_store
 from xbackend.worker.graph import read_graph
 

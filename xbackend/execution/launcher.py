@@ -40,6 +40,7 @@ SIGNAL_EXPLANATIONS = {
 CLEANUP_TIMEOUT = 20.0
 """Seconds that an interrupted command waits for other machines to be left as they were."""
 
+
 @dataclass(frozen=True)
 class Launch:
     """One worker to start."""

@@ -20,8 +20,8 @@ from xbackend.plugins import registry
 from xbackend.plugins.converter import ConversionRequest, ConverterSpec
 from xbackend.plugins.installed import importable, version
 from xbackend.preparation import converter_process
-from xbackend.preparation.artifact_files import discard, file_fault, file_rows
 from xbackend.preparation.model import Model
+from xbackend.store.artifact_files import discard, file_fault, file_rows
 from xbackend.store.files import is_digest, open_plain
 from xbackend.store.store import MAX_SMALL, Store
 from xbackend.worker.artifact import MANIFEST, read_artifact

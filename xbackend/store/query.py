@@ -24,9 +24,7 @@ class Query:
     """Keys in which the runs of a group must agree, besides model and precision."""
 
 
-def select(
-    store: Store, query: Query, damaged: list[StoreError] | None = None
-) -> list[Run]:
+def select(store: Store, query: Query, damaged: list[StoreError] | None = None) -> list[Run]:
     """Return the runs that a query asks for, in the store's order.
 
     Records that are not sound are left out, and what is wrong with them is added to `damaged`;

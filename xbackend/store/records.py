@@ -107,7 +107,7 @@ def read_run(record: Record, file: Path | None = None) -> Run:
 
 
 def _unsound(record: Record, file: Path | None, error: Mismatch) -> StoreError:
-    where = f"The record of run {str(record.get('id', 'without id'))[:200]}" if file is None else file
+    where = file or f"The record of run {str(record.get('id', 'without id'))[:200]}"
     return StoreError(
         f"{where} is not a sound record of a run: {error}. "
         "Delete it from the store's runs/ and run again."

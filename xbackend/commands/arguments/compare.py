@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from xbackend.commands.arguments.parser import Subparsers, add_command, add_execution_options
+from xbackend.commands.arguments.parser import (
+    Subparsers,
+    add_command,
+    add_execution_options,
+    add_trust,
+)
 
 COMPARE_EXAMPLES = """examples:
   xbackend compare                                    every run of the store, as tables
@@ -62,3 +67,4 @@ def add(commands: Subparsers) -> None:
     add("--reference", metavar="float64", help=REFERENCE_HELP)
     add("--isolate", metavar="A,B", nargs="?", const="", help=ISOLATE_HELP)
     add_execution_options(parser)
+    add_trust(parser)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from xbackend.commands.arguments.parser import Subparsers, add_command, add_execution_options
+from xbackend.commands.arguments.parser import (
+    Subparsers,
+    add_command,
+    add_execution_options,
+    add_trust,
+)
 
 REDUCE_EXAMPLES = """examples:
   xbackend reduce --backends ort --platform native --platform qemu:Haswell
@@ -34,3 +39,4 @@ def add(commands: Subparsers) -> None:
     add("--limit", metavar="S", type=float, default=600.0, help="stop after (default: 600 s)")
     add("--json", action="store_true", help="print difference.json")
     add_execution_options(parser)
+    add_trust(parser)

@@ -54,8 +54,8 @@ def file_fault(folder: Path) -> str:
         for name in sorted(rows.keys() ^ found.keys()):
             return f"{folder / name} " + ("is gone" if name in rows else "does not belong there")
         for name, row in rows.items():
-            size = row["bytes"] if isinstance(row, dict) else None
-            if found[name].lstat().st_size != size or digest_of(found[name], folder) != row["sha256"]:
+            told = (row.get("bytes"), row.get("sha256")) if isinstance(row, dict) else ()
+            if told != (found[name].lstat().st_size, digest_of(found[name], folder)):
                 return f"{found[name]} does not hold the bytes that its manifest promises"
     except (OSError, ValueError, KeyError, StoreError) as error:
         return str(error).rstrip(".")
