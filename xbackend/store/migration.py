@@ -8,6 +8,7 @@ from typing import Any
 
 from xbackend.errors import StoreError
 from xbackend.store.record_schema import SCHEMA_VERSION
+from xbackend.store.schema import quoted
 
 Record = dict[str, Any]
 
@@ -23,9 +24,9 @@ def upgraded(record: Any, path: Path) -> Record:
     if type(version) is not int or not OLDEST <= version <= SCHEMA_VERSION:
         newer = type(version) is int and version > SCHEMA_VERSION
         cure = "install a newer xbackend" if newer else "delete it and run again"
-        said = str(version)[:40]
         raise StoreError(
-            f"{path} has schema version {said}; this xbackend reads {SCHEMA_VERSION}: {cure}."
+            f"{path} has schema version {quoted(str(version))}; this xbackend reads "
+            f"{SCHEMA_VERSION}: {cure}."
         )
     for each in range(version, SCHEMA_VERSION):
         record = {**STEPS[each](record), "schema_version": each + 1}

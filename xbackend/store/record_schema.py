@@ -8,8 +8,10 @@ from typing import Any
 
 from xbackend.store.schema import (
     NAME,
+    NAME_FORM,
     SHA256,
     WORD,
+    WORD_FORM,
     Document,
     Integer,
     Mismatch,
@@ -36,7 +38,7 @@ MAX_BYTES = 2**48
 KINDS = ("inputs", "outputs", "taps")
 """The lists of tensors that a run has for each sample."""
 
-NAMED = Text(pattern=NAME, most=4096, form="name without control characters")
+NAMED = Text(pattern=NAME, most=4096, form=NAME_FORM)
 LINE = Text(most=16_384)
 NAME_OR_NOTHING = f"({NAME})?"
 NUMBER = Nullable(Number())
@@ -68,7 +70,7 @@ RESULT = Table(
 )
 LAYER = Table(
     {"tap": NAMED, "layer": Integer(0), "operator": NAMED},
-    {"inputs": Nullable(Rows(Text(pattern=NAME_OR_NOTHING, most=4096)))},
+    {"inputs": Nullable(Rows(Text(pattern=NAME_OR_NOTHING, form=NAME_FORM, most=4096)))},
 )
 ERROR = Table({"stage": LINE, "symptom": LINE, "message": LINE})
 HARDWARE = Table(
@@ -102,19 +104,22 @@ RESULT_MESSAGE = Table({"status": TOLD["status"]}, TOLD)
 MESSAGES = {"stage": Text(most=256), "partial": PARTIAL, "result": RESULT_MESSAGE}
 """The kinds of lines that a worker writes."""
 
-MODEL = Table({"name": LINE, "digest": Text(pattern=WORD, most=128)}, {"source": Nullable(LINE)})
-ARTIFACT = Table({"digest": DIGEST, "format": Text(pattern=WORD, most=64)})
+MODEL = Table(
+    {"name": LINE, "digest": Text(pattern=WORD, form=WORD_FORM, most=128)},
+    {"source": Nullable(LINE)},
+)
+ARTIFACT = Table({"digest": DIGEST, "format": Text(pattern=WORD, form=WORD_FORM, most=64)})
 
 RECORD = Table(
     {
         "schema_version": Integer(SCHEMA_VERSION, SCHEMA_VERSION),
-        "id": Text(pattern=WORD, most=200),
+        "id": Text(pattern=WORD, form=WORD_FORM, most=200),
         "model": MODEL,
-        "backend": Text(pattern=NAME, most=256),
+        "backend": Text(pattern=NAME, form=NAME_FORM, most=256),
         "backend_version": TOLD["backend_version"],
-        "precision": Text(pattern=NAME, most=64),
+        "precision": Text(pattern=NAME, form=NAME_FORM, most=64),
         "settings": SETTINGS,
-        "platform": Text(pattern=NAME, most=4096),
+        "platform": Text(pattern=NAME, form=NAME_FORM, most=4096),
         "repeat": Integer(0),
         "hardware": HARDWARE,
         "status": TOLD["status"],
@@ -127,7 +132,7 @@ RECORD = Table(
     {
         "created": LINE,
         "xbackend": LINE,
-        "inputs_digest": Nullable(Text(pattern=NAME, most=256)),
+        "inputs_digest": Nullable(Text(pattern=NAME, form=NAME_FORM, most=256)),
         "software": TOLD["software"],
         "versions": VERSIONS,
         "artifact": Nullable(ARTIFACT),

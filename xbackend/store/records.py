@@ -11,7 +11,7 @@ from typing import Any
 from xbackend.errors import StoreError
 from xbackend.store.packed_results import PackedResults
 from xbackend.store.record_schema import check_record, readable_values
-from xbackend.store.schema import Mismatch
+from xbackend.store.schema import Mismatch, quoted
 
 Record = dict[str, Any]
 
@@ -107,7 +107,7 @@ def read_run(record: Record, file: Path | None = None) -> Run:
 
 
 def _unsound(record: Record, file: Path | None, error: Mismatch) -> StoreError:
-    where = file or f"The record of run {str(record.get('id', 'without id'))[:200]}"
+    where = file or f"The record of run {quoted(str(record.get('id', '')))}"
     return StoreError(
         f"{where} is not a sound record of a run: {error}. "
         "Delete it from the store's runs/ and run again."

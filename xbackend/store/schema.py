@@ -15,10 +15,12 @@ MAX_ROWS = 1_000_000
 MAX_INTEGER = 2**63 - 1
 MAX_DEPTH = 32
 """Levels of lists and tables of which nothing is known."""
-CONTROL = "\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
+CONTROL = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
 """What moves a cursor, ends a line, or turns the direction of text, as a set of a pattern."""
-SURROGATES = "\ud800-\udfff"
+SURROGATES = r"\ud800-\udfff"
 NAME = f"[^{CONTROL}{SURROGATES}]+"
+NAME_FORM = "name without control characters"
+WORD_FORM = "word of letters, digits and dots, dashes and colons within it"
 SHA256 = "[0-9a-f]{64}"
 WORD = r"[0-9A-Za-z_][0-9A-Za-z_.:@+,\-]*"
 """What may be a part of a file's name: no slash, no dot at its beginning."""
@@ -70,9 +72,9 @@ class Text(Kind):
         if len(value) > self.most:
             raise Mismatch(f"has {len(value)} characters, more than {self.most}")
         if self.choices and value not in self.choices:
-            raise Mismatch(f"is {_shown(value)}, none of {', '.join(self.choices)}")
+            raise Mismatch(f"is {quoted(value)}, none of {', '.join(self.choices)}")
         if self.compiled is not None and self.compiled.fullmatch(value) is None:
-            raise Mismatch(f"is {_shown(value)}, which is no {self.form or self.pattern}")
+            raise Mismatch(f"is {quoted(value)}, which is no {self.form or 'text of its form'}")
 
     def document(self) -> Document:
         """Return the JSON Schema of this kind."""
@@ -203,7 +205,7 @@ class Table(Kind):
                     KEY.check(key)
                 (kind or others).check(inner)
         except Mismatch as error:
-            error.path.append(_shown(key)[1:-1])
+            error.path.append(quoted(key)[1:-1])
             raise
 
     def document(self) -> Document:
@@ -244,7 +246,7 @@ class Anything(Kind):
 
 
 ANY_TEXT = Text()
-KEY = Text(pattern=NAME, most=1024, form="name without control characters")
+KEY = Text(pattern=NAME, most=1024, form=NAME_FORM)
 ANYTHING = Anything()
 
 
@@ -273,6 +275,7 @@ def _kind_of(value: Any) -> str:
     return "null" if value is None else names.get(type(value), "a number")
 
 
-def _shown(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return a text in quotes, cut, with escapes for all that a terminal may not show."""
     cut = text if len(text) <= 60 else f"{text[:60]}…"
     return f"'{readable(cut).encode('utf-8', 'backslashreplace').decode()}'"
