@@ -25,6 +25,8 @@ from xbackend.errors import StoreError, UsageError
 from xbackend.numerics.metrics import Metrics
 from xbackend.platforms.emulation_doubt import EmulationDoubt, assess_emulation
 from xbackend.store.cohort import Cohort, cohorts, sample_names
+from xbackend.store.files import read_places
+from xbackend.store.packed_results import digests_of
 from xbackend.store.query import Query, select
 from xbackend.store.records import Run
 from xbackend.store.store import Store
@@ -194,6 +196,13 @@ class Comparison:
     def unsuccessful(self) -> tuple[Run, ...]:
         """Runs that gave nothing to compare: failed and skipped ones."""
         return tuple(run for run in self.runs if not run.ok)
+
+    def unread(self) -> tuple[int, int]:
+        """Return how many of the tensors were not read against their digests, and of how many."""
+        digests = {digest for run in self.runs for digest in digests_of(run.results)}
+        read = read_places()
+        unread = [d for d in digests if str(self.store.object_path(d).absolute()) not in read]
+        return len(unread), len(digests)
 
     def to_dict(self) -> Record:
         """Return the object that `xbackend compare --format json` prints."""

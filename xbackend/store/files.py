@@ -34,6 +34,11 @@ _digests: dict[Stamp, str] = {}
 """What was read in this process: a file is not read twice while nothing about it changes."""
 
 
+def read_places() -> frozenset[str]:
+    """Return the paths of all files whose digests were taken in this process."""
+    return frozenset(stamp[0] for stamp in _digests)
+
+
 def is_digest(text: object) -> bool:
     """Tell whether a text is a SHA-256 in hexadecimal, which may be a part of a path.
 
