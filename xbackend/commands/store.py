@@ -6,7 +6,7 @@ import argparse
 import json
 
 from xbackend.store.check import check_store
-from xbackend.store.schema import readable
+from xbackend.store.escaping import readable
 from xbackend.store.store import open_store
 
 

@@ -6,8 +6,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from xbackend.store.escaping import readable
 from xbackend.store.record_schema import MESSAGES, TOLD, check_message, readable_values
-from xbackend.store.schema import Mismatch, readable
+from xbackend.store.schema import Mismatch
 
 Record = dict[str, Any]
 

@@ -18,8 +18,8 @@ from xbackend.execution.staging import StagedJob, Unreachable, stage_job
 from xbackend.execution.worker_process import WorkerEnd, WorkerProcess
 from xbackend.platforms.emulation_taint import mark_emulated
 from xbackend.platforms.platform import Platform
+from xbackend.store.escaping import readable
 from xbackend.store.record_schema import byte_count, tensors
-from xbackend.store.schema import readable
 from xbackend.store.store import Store
 from xbackend.worker.contract import BackendSpec
 from xbackend.worker.job import Job

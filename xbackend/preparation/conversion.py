@@ -15,13 +15,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from xbackend.errors import ConversionError, ModelError, StoreError, XbackendError
+from xbackend.errors import ConversionError, ModelError, StoreError
 from xbackend.plugins import registry
 from xbackend.plugins.converter import ConversionRequest, ConverterSpec
 from xbackend.plugins.installed import importable, version
 from xbackend.preparation import converter_process
 from xbackend.preparation.model import Model
 from xbackend.store.artifact_files import discard, file_fault, file_rows
+from xbackend.store.escaping import readable
 from xbackend.store.files import is_digest, open_plain
 from xbackend.store.store import MAX_SMALL, Store
 from xbackend.worker.artifact import MANIFEST, read_artifact
@@ -369,8 +370,13 @@ def run_converter(spec: ConverterSpec, request: ConversionRequest) -> dict[str, 
         )
     answer: dict[str, Any] = json.loads(done.stdout)
     if "error" in answer:
-        kinds: dict[str, type[XbackendError]] = {"ModelError": ModelError}
-        raise kinds.get(answer["error"]["kind"], ConversionError)(answer["error"]["message"])
+        kind, message = answer["error"]["kind"], readable(answer["error"]["message"])
+        if kind == converter_process.UNEXPECTED:
+            message = (
+                f"The converter {spec.name} cannot convert this model from {request.source_format} "
+                f"to {request.target_format}; a package that it uses says: {message}"
+            )
+        raise (ModelError if kind == "ModelError" else ConversionError)(message)
     result: dict[str, Any] = answer["result"]
     return result
 
@@ -378,9 +384,10 @@ def run_converter(spec: ConverterSpec, request: ConversionRequest) -> dict[str, 
 def _symptom(status: int) -> str:
     from signal import Signals
 
-    return Signals(-status).name if status < 0 else f"exit status {status}"
+    named = {each.value: each.name for each in Signals}
+    return named.get(-status, f"signal {-status}") if status < 0 else f"exit status {status}"
 
 
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "none"
+    return readable(lines[-1][:300]) if lines else "none"

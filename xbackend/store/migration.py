@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from xbackend.errors import StoreError
+from xbackend.store.escaping import quoted
 from xbackend.store.record_schema import SCHEMA_VERSION
-from xbackend.store.schema import quoted
 
 Record = dict[str, Any]
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from xbackend.store.escaping import readable
 from xbackend.store.schema import (
     NAME,
     NAME_FORM,
@@ -21,7 +22,6 @@ from xbackend.store.schema import (
     Table,
     Text,
     Truth,
-    readable,
 )
 
 Record = dict[str, Any]

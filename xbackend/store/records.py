@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from xbackend.errors import StoreError
+from xbackend.store.escaping import quoted
 from xbackend.store.packed_results import PackedResults
 from xbackend.store.record_schema import check_record, readable_values
-from xbackend.store.schema import Mismatch, quoted
+from xbackend.store.schema import Mismatch
 
 Record = dict[str, Any]
 

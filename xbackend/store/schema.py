@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from xbackend.store.escaping import CONTROL, quoted
 
 Document = dict[str, Any]
 
@@ -15,8 +17,6 @@ MAX_ROWS = 1_000_000
 MAX_INTEGER = 2**63 - 1
 MAX_DEPTH = 32
 """Levels of lists and tables of which nothing is known."""
-CONTROL = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
-"""What moves a cursor, ends a line, or turns the direction of text, as a set of a pattern."""
 SURROGATES = r"\ud800-\udfff"
 NAME = f"[^{CONTROL}{SURROGATES}]+"
 NAME_FORM = "name without control characters"
@@ -250,32 +250,6 @@ KEY = Text(pattern=NAME, most=1024, form=NAME_FORM)
 ANYTHING = Anything()
 
 
-def readable(text: str) -> str:
-    r"""Return a text with an escape for what would move a cursor or turn its direction.
-
-    >>> readable("a\x1b[2J")
-    'a\\x1b[2J'
-    """
-    return MOVING.sub(lambda found: repr(found[0])[1:-1], text)
-
-
-MOVING = re.compile(f"[{CONTROL}]")
-
-
-def mismatches(kind: Kind, value: Any) -> Iterator[Mismatch]:
-    """Yield what is wrong with a value: nothing, or the first thing that is."""
-    try:
-        kind.check(value)
-    except Mismatch as error:
-        yield error
-
-
 def _kind_of(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
     return "null" if value is None else names.get(type(value), "a number")
-
-
-def quoted(text: str) -> str:
-    """Return a text in quotes, cut, with escapes for all that a terminal may not show."""
-    cut = text if len(text) <= 60 else f"{text[:60]}…"
-    return f"'{readable(cut).encode('utf-8', 'backslashreplace').decode()}'"

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from xbackend.store.escaping import spreadsheet_cell
+
 
 @dataclass(frozen=True)
 class Table:
@@ -40,7 +42,9 @@ def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     headers = list(dict.fromkeys(key for record in records for key in record))
     writer.writerow(headers)
-    writer.writerows([_cell(record.get(key)) for key in headers] for record in records)
+    writer.writerows(
+        [spreadsheet_cell(_cell(record.get(key))) for key in headers] for record in records
+    )
     return stream.getvalue()
 
 
