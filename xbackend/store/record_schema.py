@@ -11,10 +11,12 @@ from xbackend.store.schema import (
     NAME,
     NAME_FORM,
     SHA256,
+    UNICODE,
     WORD,
     WORD_FORM,
     Document,
     Integer,
+    Kind,
     Mismatch,
     Nullable,
     Number,
@@ -38,9 +40,11 @@ MAX_BYTES = 2**48
 KINDS = ("inputs", "outputs", "taps")
 """The lists of tensors that a run has for each sample."""
 
-NAMED = Text(pattern=NAME, most=4096, form=NAME_FORM)
+NAMED = Text(pattern=UNICODE, form="name in Unicode")
+"""A name in a record: reports write control characters out."""
+STRICT = Text(pattern=NAME, most=4096, form=NAME_FORM)
+"""A name that a worker tells: it may not hold any."""
 LINE = Text(most=16_384)
-NAME_OR_NOTHING = f"({NAME})?"
 NUMBER = Nullable(Number())
 FLAG = Nullable(Truth())
 DIGEST = Text(pattern=SHA256, most=64, form="SHA-256")
@@ -56,21 +60,24 @@ class Tensor(Table):
             raise Mismatch(f"is a tensor of more than {MAX_BYTES} bytes")
 
 
-TENSOR = Tensor(
-    {
-        "name": NAMED,
-        "dtype": Text(choices=tuple(ITEM_BYTES)),
-        "shape": Rows(Integer(0, 2**48), most=64),
-        "digest": DIGEST,
-    }
-)
-RESULT = Table(
-    {"input": NAMED, "outputs": Rows(TENSOR), "taps": Rows(TENSOR)},
-    {"inputs": Rows(TENSOR), "taps_neutral": FLAG, "seconds": NUMBER},
-)
+def _results(name: Text) -> Rows:
+    """Return the kind of `results`, whose samples and tensors have names of a kind."""
+    tensor = Tensor(
+        {
+            "name": name,
+            "dtype": Text(choices=tuple(ITEM_BYTES)),
+            "shape": Rows(Integer(0, 2**48), most=64),
+            "digest": DIGEST,
+        }
+    )
+    rows = Rows(tensor)
+    needs: dict[str, Kind] = {"input": name, "outputs": rows, "taps": rows}
+    return Rows(Table(needs, {"inputs": rows, "taps_neutral": FLAG, "seconds": NUMBER}))
+
+
 LAYER = Table(
     {"tap": NAMED, "layer": Integer(0), "operator": NAMED},
-    {"inputs": Nullable(Rows(Text(pattern=NAME_OR_NOTHING, form=NAME_FORM, most=4096)))},
+    {"inputs": Nullable(Rows(Text(pattern=f"({UNICODE})?", most=4096)))},
 )
 ERROR = Table({"stage": LINE, "symptom": LINE, "message": LINE})
 HARDWARE = Table(
@@ -90,7 +97,7 @@ TOLD = {
     "status": Text(choices=("ok", "failed", "skipped")),
     "error": Nullable(ERROR),
     "taps_neutral": FLAG,
-    "results": Rows(RESULT),
+    "results": _results(STRICT),
     "facts": FACTS,
     "hardware": HARDWARE,
     "software": Table(),
@@ -115,11 +122,11 @@ RECORD = Table(
         "schema_version": Integer(SCHEMA_VERSION, SCHEMA_VERSION),
         "id": Text(pattern=WORD, form=WORD_FORM, most=200),
         "model": MODEL,
-        "backend": Text(pattern=NAME, form=NAME_FORM, most=256),
+        "backend": NAMED,
         "backend_version": TOLD["backend_version"],
-        "precision": Text(pattern=NAME, form=NAME_FORM, most=64),
+        "precision": NAMED,
         "settings": SETTINGS,
-        "platform": Text(pattern=NAME, form=NAME_FORM, most=4096),
+        "platform": NAMED,
         "repeat": Integer(0),
         "hardware": HARDWARE,
         "software": TOLD["software"],
@@ -128,12 +135,12 @@ RECORD = Table(
         "seconds": NUMBER,
         "taps_neutral": FLAG,
         "layers": Rows(LAYER),
-        "results": TOLD["results"],
+        "results": _results(NAMED),
     },
     {
         "created": LINE,
         "xbackend": LINE,
-        "inputs_digest": Nullable(Text(pattern=NAME, form=NAME_FORM, most=256)),
+        "inputs_digest": Nullable(NAMED),
         "versions": VERSIONS,
         "artifact": Nullable(ARTIFACT),
         "worker": LINE,

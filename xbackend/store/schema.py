@@ -19,6 +19,7 @@ MAX_DEPTH = 32
 """Levels of lists and tables of which nothing is known."""
 SURROGATES = r"\ud800-\udfff"
 NAME = f"[^{CONTROL}{SURROGATES}]+"
+UNICODE = f"[^{SURROGATES}]+"
 NAME_FORM = "name without control characters"
 WORD_FORM = "word of letters, digits and dots, dashes and colons within it"
 SHA256 = "[0-9a-f]{64}"

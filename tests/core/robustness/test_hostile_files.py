@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import random
 import time
 import zipfile
@@ -34,7 +35,7 @@ def small(path: Path, nodes: list[onnx.NodeProto], shape: tuple[int, ...] = (1, 
 
 def chain(count: int) -> list[onnx.NodeProto]:
     names = ["x", *(f"v{place}" for place in range(count - 1)), "y"]
-    return [helper.make_node("Relu", [a], [b]) for a, b in zip(names, names[1:], strict=False)]
+    return [helper.make_node("Relu", [a], [b]) for a, b in itertools.pairwise(names)]
 
 
 def test_twenty_thousand_nodes_in_reverse_order_are_sorted_in_seconds(tmp_path: Path) -> None:
