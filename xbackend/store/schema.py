@@ -159,7 +159,7 @@ class Rows(Kind):
 
     def check(self, value: Any) -> None:
         """Raise Mismatch for what is no such list."""
-        if type(value) is not list:
+        if not isinstance(value, (list, tuple)):  # JSON has lists, a record that is made, both
             raise Mismatch(f"is {_kind_of(value)}, not a list")
         if len(value) > self.most:
             raise Mismatch(f"has {len(value)} entries, more than {self.most}")
@@ -252,5 +252,5 @@ ANYTHING = Anything()
 
 
 def _kind_of(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
+    names = {dict: "an object", list: "a list", tuple: "a list", str: "text", bool: "true or false"}
     return "null" if value is None else names.get(type(value), "a number")
