@@ -47,8 +47,8 @@ COMMANDS = {name: module for _, _, of in GROUPS for name, module in of.items()}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
-    _prepare_streams()
     try:
+        _prepare_streams()
         return _run(arguments)
     except KeyboardInterrupt:
         print("xbackend: interrupted; what was done is kept.", file=sys.stderr)
