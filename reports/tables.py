@@ -128,7 +128,25 @@ def layer_table(summary: Summary, most: int | None = MOST_LAYERS) -> tuple[Table
         differing = differing[: most - LAST_LAYERS] + differing[-LAST_LAYERS:]
     headers = ("layer", "tap", "operator", "classes", "bits", "max ulp", "deviating")
     numeric = (True, False, False, True, True, True, True)
-    return Table(headers, tuple(map(_layer_row, differing)), numeric), hidden
+    rows = tuple(map(_layer_row, differing))
+    return with_recorded(Table(headers, rows, numeric), differing, summary), hidden
+
+
+def with_recorded(table: Table, taps: Sequence[TapSummary], summary: Summary) -> Table:
+    """Add a column that says how many runs recorded each layer, where that is not all of them.
+
+    Classes are those of the runs that have a layer, so they rise and fall with who has it.
+    """
+    if not any(tap.missing for tap in summary.taps):
+        return table
+    place = table.headers.index("classes")
+    cells = [f"{summary.run_count - len(tap.missing)}/{summary.run_count}" for tap in taps]
+    rows = ((*row[:place], cell, *row[place:]) for row, cell in zip(table.rows, cells, strict=True))
+    return Table(
+        (*table.headers[:place], "runs", *table.headers[place:]),
+        tuple(rows),
+        (*table.numeric[:place], True, *table.numeric[place:]),
+    )
 
 
 def _shown(summary: Summary) -> list[TapSummary]:

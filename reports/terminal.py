@@ -14,7 +14,8 @@ from xbackend.comparison.summary import Summary, summaries
 from xbackend.store.records import Run
 
 from .accuracy import accuracy_sentences, accuracy_tables, find_reference_comparison
-from .formatting import heading, notes, shorten, verdict
+from .cohort_text import notes, verdict
+from .formatting import heading, shorten
 from .isolation import isolation_heading, isolation_sentences, isolation_table
 from .tables import (
     MOST_LAYERS,
@@ -53,18 +54,16 @@ def render(comparison: Comparison) -> str:
 
 def _section(summary: Summary, comparison: Comparison, width: int) -> str:
     title = shorten(heading(summary), width)
-    parts = [f"{title}\n{'=' * len(title)}", _agreement(summary, width)]
+    parts = [f"{title}\n{'=' * len(title)}", _wrap(verdict(summary), width)]
+    parts.append(_agreement(summary, width))
     parts += [_wrap(text, width) for text in hidden_rows_note(summary)]
     if shows_layers(summary):
         parts.append(_layers(summary, width))
     parts += [_wrap(text, width) for text in emulation_notes(summary)]
-    parts.append("\n".join(_wrap(text, width) for text in _sentences(summary)))
+    if said := notes(summary):
+        parts.append("\n".join(_wrap(f"Note: {note}", width) for note in said))
     parts += _accuracy(summary, comparison, width)
     return "\n\n".join(parts)
-
-
-def _sentences(summary: Summary) -> list[str]:
-    return [verdict(summary), *(f"Note: {note}" for note in notes(summary))]
 
 
 def _accuracy(summary: Summary, comparison: Comparison, width: int) -> list[str]:

@@ -15,7 +15,7 @@ from xbackend.comparison.equivalence import (
     Digests,
     RunIdClasses,
     SampleDigests,
-    combine_labels,
+    combine_known_labels,
     members,
 )
 from xbackend.comparison.findings import Isolation, ReferenceComparison
@@ -347,10 +347,10 @@ def _output_labels(sample: SampleDigests) -> Array:
     """Return the classes of all outputs together; -1 for runs that did not compute the sample."""
     computed = sample.computed
     labels = np.full(len(computed), -1)
-    labels[computed] = combine_labels(
+    labels[computed] = combine_known_labels(
         [
             np.zeros(int(computed.sum()), int),
-            *(sample.labels(n)[computed] + 1 for n in sample.outputs),
+            *(sample.labels(n)[computed] for n in sample.outputs),
         ]
     )
     return labels
