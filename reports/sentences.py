@@ -138,6 +138,11 @@ def cohort_notes(facts: CohortFacts) -> list[str]:
             "that have it, as the column 'runs' counts."
         )
     found += [
+        f"{printable(each.backend)}.{printable(each.setting)} came to "
+        f"{printable(each.value)} in {pluralize(len(each.runs), 'run')}: {printable(each.reason)}."
+        for each in facts.substitutions
+    ]
+    found += [
         f"In {printable(each.taps[0])}{_and_more(each.taps)} of {each.backend}'s layers two "
         "products can be too much for the 16 bits in which some processors add them, which may be "
         "why; see 'xbackend saturation'."

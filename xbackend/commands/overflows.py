@@ -13,7 +13,7 @@ import numpy as np
 
 from xbackend.errors import UsageError
 from xbackend.plugins import registry
-from xbackend.preparation.saturation import SaturationRisk, measure_saturation
+from xbackend.preparation.saturation import SaturationRisk, measure_saturation, saturation_reach
 from xbackend.store.store import Store, open_store
 from xbackend.worker.graph import read_graph
 
@@ -59,7 +59,9 @@ def exposed_layers(store: Store, record: Mapping[str, Any]) -> tuple[SaturationR
     That is known of a run in exact integers that kept its layers; of others only what any input
     can reach is.
     """
-    rows = [row for result in record["results"] for row in result["taps"]]
+    rows = [
+        row for result in record["results"] for kind in ("inputs", "taps") for row in result[kind]
+    ]
 
     def activations(name: str) -> Iterator[np.ndarray[Any, Any]]:
         return (store.read_tensor(row).array for row in rows if row["name"] == name)
@@ -90,7 +92,12 @@ def _seen(exposure: SaturationRisk) -> tuple[str, str]:
 def _verdict(found: Sequence[SaturationRisk], record: Mapping[str, Any]) -> str:
     if record["status"] != "ok":
         return f"What the inputs reach is not known: {record['error']['message']}"
-    over = [each.tap for each in found if each.share]
-    if not over:
-        return "These inputs overflow in none of them; others may."
-    return f"These inputs overflow in {', '.join(over)}."
+    reach = saturation_reach(found)
+    unknown = f" Of {', '.join(reach.unknown)} it is not known, as what they read was not recorded."
+    said = unknown if reach.unknown else ""
+    if reach.over:
+        return f"These inputs overflow in {', '.join(reach.over)}.{said}"
+    if reach.clear:
+        which = "none of the others" if reach.unknown else "none of them"
+        return f"These inputs overflow in {which}; others may.{said}"
+    return said.strip()

@@ -11,6 +11,7 @@ from xbackend.comparison.summary import Summary, summaries
 from xbackend.facts.outcome import Outcome, outcome_of
 from xbackend.numerics.floats import FORMATS
 from xbackend.numerics.label_flips import has_label
+from xbackend.store.records import Run
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,19 @@ class Exposure:
 
 
 @dataclass(frozen=True)
+class Substitution:
+    """A setting that was asked for and came to nothing."""
+
+    backend: str
+    setting: str
+    value: str
+    """What it came to."""
+    reason: str
+    runs: tuple[str, ...]
+    """Ids."""
+
+
+@dataclass(frozen=True)
 class CohortFacts:
     """What is known of a cohort; every sentence on it says one of these values."""
 
@@ -99,6 +113,7 @@ class CohortFacts:
     """Ids of runs of which a label is not the first run's."""
     exposures: tuple[Exposure, ...]
     """Where saturating kernels may explain the classes."""
+    substitutions: tuple[Substitution, ...]
 
 
 def cohort_facts(comparison: Comparison) -> list[CohortFacts]:
@@ -128,6 +143,7 @@ def facts_of(summary: Summary) -> CohortFacts:
         not_finite=summary.metrics.not_finite,
         has_labels=any(has_label(output.dtype, output.shape) for output in outputs),
         flipped=summary.flipped,
+        substitutions=substitutions(summary.cohort.runs),
         exposures=_exposures(summary) if outcome is Outcome.DIFFERENT_BITS else (),
     )
 
@@ -218,6 +234,18 @@ def _exposures(summary: Summary) -> tuple[Exposure, ...]:
         if rows and may_saturate(flags):
             found.setdefault(str(run.row["backend"]), tuple(str(row["tap"]) for row in rows))
     return tuple(Exposure(backend, taps) for backend, taps in found.items())
+
+
+def substitutions(runs: Iterable[Run]) -> tuple[Substitution, ...]:
+    """Return the settings that adapters say came to something else, with the runs of each."""
+    found: dict[tuple[str, str, str, str], list[str]] = {}
+    for run in runs:
+        said = (run.row.get("facts") or {}).get("substituted") or {}
+        for setting, reason in said.items():
+            value = str(run.row["settings"].get(setting))
+            key = (str(run.row["backend"]), str(setting), value, str(reason))
+            found.setdefault(key, []).append(run.id)
+    return tuple(Substitution(*key, tuple(ids)) for key, ids in found.items())
 
 
 def may_saturate(flags: set[str]) -> bool:

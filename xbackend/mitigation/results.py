@@ -48,6 +48,10 @@ class MitigationResult:
     """Why it cannot be, what is emulated, where it failed."""
     dishonoured: bool = False
     """Whether a run shows that the mitigation was not carried out."""
+    replaced_by: str = ""
+    """The backend that runs in place of this one, or of several; empty if none does."""
+    expected_runs: int | None = None
+    """How many runs give an output with it if none is lost; None for as many as without it."""
 
     @property
     def works(self) -> bool:
@@ -56,8 +60,11 @@ class MitigationResult:
 
     @property
     def incomplete(self) -> bool:
-        """Whether fewer runs gave an output than without it."""
-        return bool(self.before and self.after and self.after.runs < self.before.runs)
+        """Whether fewer runs gave an output than should have."""
+        if not self.before or not self.after:
+            return False
+        expected = self.before.runs if self.expected_runs is None else self.expected_runs
+        return self.after.runs < expected
 
     def to_dict(self) -> Record:
         """Return JSON values."""
@@ -106,7 +113,15 @@ def evaluate_trials(trials: Sequence[Trial], scales: Evaluator) -> list[Mitigati
 def _row(trial: Trial, plain: Trial, scales: Evaluator) -> MitigationResult:
     measurer = scales.measurer
     notes = [*trial.problems, *_substituted_precisions(trial), *_saturation_warnings(trial)]
-    row = MitigationResult(trial.backend, trial.mitigation, None, None, notes=tuple(notes))
+    row = MitigationResult(
+        trial.backend,
+        trial.mitigation,
+        None,
+        None,
+        notes=tuple(notes),
+        replaced_by=_replacement(trial),
+        expected_runs=trial.expected_runs(plain.runs),
+    )
     if not trial.runs:
         return row
     betrayed = _not_honoured(trial, measurer.store)
@@ -145,8 +160,16 @@ def _across(
         unchanged=bool(name) and bool(pairs) and all(_same(*pair) for pair in pairs),
         time=_ratio(pairs) if name else None,
         notes=(", ".join(trial.backend for trial in trials),),
+        replaced_by=next(filter(None, map(_replacement, trials)), ""),
+        expected_runs=sum(each.expected_runs(plain[each.backend].runs) for each in trials),
     )
     return [row]
+
+
+def _replacement(trial: Trial) -> str:
+    """Return the backend that runs in place of a trial's own."""
+    word = trial.change.replacement_backend
+    return word if word != trial.backend else ""
 
 
 def _substituted_precisions(trial: Trial) -> list[str]:

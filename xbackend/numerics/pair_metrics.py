@@ -206,7 +206,8 @@ def ulp_distances(dtype: str, one: Bits, other: Bits) -> Array:
     [3]
     """
     if dtype == "bool" or dtype.startswith("uint"):
-        return (np.maximum(one, other) - np.minimum(one, other)).astype(np.uint64)
+        steps: Array = (np.maximum(one, other) - np.minimum(one, other)).astype(np.uint64)
+        return steps
     signed = f"i{one.itemsize}"
     places = []
     for bits in (one, other):
