@@ -81,11 +81,14 @@ def _first(facts: CohortFacts) -> str:
     if first is None:
         return "where they part is not known"
     where = f"first difference at {name_place(first.place)}"
-    if not first.is_output or facts.shared_layers:
+    if not first.is_output:
         return f"{where}{_unseen(first)}"
-    if facts.inner_layers:
+    if first.place.layer is not None and not first.before:
+        return f"{where}, before which the model has no layer"
+    unknown = first.place.layer is None and facts.inner_layers and not facts.shared_layers
+    if unknown or (first.before and not first.shared_before):
         return "no two runs recorded the same layer"
-    return f"{where}, before which the model has no layer"
+    return f"{where}{_unseen(first)}"
 
 
 def _unseen(first: FirstDifference) -> str:

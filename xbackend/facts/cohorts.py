@@ -36,8 +36,12 @@ class FirstDifference:
     """Ids of the runs that recorded it, by their bits."""
     missing: tuple[str, ...]
     """Ids of the runs that did not record it."""
+    before: int
+    """Layers before it in the graph; 0 where the graph is not known."""
+    shared_before: int
+    """How many of these two runs or more recorded."""
     unseen_before: int
-    """Layers before it in the graph that not all runs recorded, so that it may not be the first."""
+    """How many not all runs recorded, so that it may not be the first."""
     taps_changed_bits: tuple[str, ...]
     """Ids of those of its runs whose recording changed bits."""
 
@@ -180,26 +184,26 @@ def _first(samples: Sequence[SampleComparison]) -> FirstDifference | None:
         is_output=first.is_output,
         classes=first.eqcs,
         missing=first.missing,
-        unseen_before=_unseen_before(sample, first),
+        **_before(sample, first),
         taps_changed_bits=()
         if first.is_output
         else tuple(name for name in chain(*first.eqcs) if name in changed),
     )
 
 
-def _unseen_before(sample: SampleComparison, first: TapComparison) -> int:
-    """Count the layers before a tensor that not all runs recorded; none where that is not known."""
-    if first.layer is None:
-        return 0
-    whole = {tap.tap for tap in sample.taps if not tap.missing}
+def _before(sample: SampleComparison, first: TapComparison) -> dict[str, int]:
+    """Count the layers before a tensor, by how many runs recorded them on its sample."""
     graphs = {id(run.layers): run.layers for run in sample.cohort.runs}
-    before = {
-        str(row["tap"])
-        for layers in graphs.values()
-        for row in layers
-        if row["layer"] < first.layer
+    place = -1 if first.layer is None else first.layer
+    names = {
+        str(row["tap"]) for layers in graphs.values() for row in layers if row["layer"] < place
     }
-    return len(before - whole)
+    found = [tap for tap in sample.taps if tap.tap in names]
+    return {
+        "before": len(names),
+        "shared_before": sum(sum(map(len, tap.eqcs)) > 1 for tap in found),
+        "unseen_before": len(names) - sum(not tap.missing for tap in found),
+    }
 
 
 def _shared_bits(differing: Iterable[TapComparison]) -> Iterator[SharedBits]:

@@ -68,7 +68,7 @@ def _commands(
         return
     first_runs = [run for ids in summary.eqcs for run in runs if run.id == ids[0]]
     heads = _total(first_runs, seconds)
-    if facts.inner_layers and not facts.shared_layers:
+    if facts.first is not None and facts.first.before and not facts.first.shared_before:
         again = f"xbackend run {subject} --backends {_backends(runs)} --taps layers"
         yield NextCommand(Purpose.LAYERS, again, every)
     elif facts.shared_layers and not isolations:

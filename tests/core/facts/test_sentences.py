@@ -207,18 +207,21 @@ def check_agreement(text: str, drawn: RandomComparison, first: int | None) -> No
 
 def check_first(text: str, drawn: RandomComparison, first: int | None) -> None:
     """Check where runs part, and how many layers before it nobody can be sure of."""
-    inner = any(len(having) > 1 for having in tensors(drawn, drawn.names))
-    is_output = first is not None and first >= len(drawn.names)
-    if is_output and not inner and drawn.names:
+    assert first is not None
+    name = [*drawn.names, *drawn.outputs][first]
+    sample = next(
+        each
+        for each in SAMPLES
+        if len({bits(array) for array in drawn.having(each, name).values()}) > 1
+    )
+    before = [drawn.having(sample, each) for each in [*drawn.names, *drawn.outputs][:first]]
+    is_output = first >= len(drawn.names)
+    if is_output and before and not any(len(having) > 1 for having in before):
         assert text == "no two runs recorded the same layer"
         return
     assert text.startswith(f"first difference at layer {first} (")
-    if is_output and not inner:
-        assert text.endswith("before which the model has no layer")
-        return
+    assert text.endswith("before which the model has no layer") == (is_output and not before)
     told = re.search(r"behind (\d+) layers? that not all runs recorded", text)
-    assert first is not None
-    name = [*drawn.names, *drawn.outputs][first]
     unseen = [
         sum(
             drawn.having(sample, before).keys()
