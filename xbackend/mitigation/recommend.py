@@ -40,8 +40,9 @@ def _within(rows: Sequence[MitigationResult]) -> str:
     fewest = min(_tried(rows), key=_merit, default=plain)
     left = plain.after.classes if fewest.after is None else fewest.after.classes
     if left >= plain.after.classes:
-        lost = _without_loss(rows, left)
-        return f"{word} as it is, as nothing here leaves fewer than its {left} classes{lost}"
+        count = plain.after.classes
+        lost = _without_loss(rows, count)
+        return f"{word} as it is, as nothing here leaves fewer than its {count} classes{lost}"
     return f"{_with(word, fewest)}, which leaves {left} of {plain.after.classes} classes"
 
 

@@ -134,7 +134,7 @@ def _row(trial: Trial, plain: Trial, scales: Evaluator) -> MitigationResult:
         row,
         before=measure_consistency(plain.runs, measurer) if plain.runs else None,
         after=measure_consistency(trial.runs, measurer),
-        unchanged=bool(trial.mitigation) and bool(pairs) and all(_same(*pair) for pair in pairs),
+        unchanged=_changes_nothing([trial], {trial.backend: plain}),
         time=_ratio(pairs) if trial.mitigation else None,
         correctness=correctness,
         fidelity=None if correctness is None else correctness.normwise_bits(dtype),
@@ -157,13 +157,28 @@ def _across(
         mitigation=name,
         before=measure_consistency(before, measurer) if before else None,
         after=measure_consistency(after, measurer),
-        unchanged=bool(name) and bool(pairs) and all(_same(*pair) for pair in pairs),
+        unchanged=_changes_nothing(trials, plain),
         time=_ratio(pairs) if name else None,
         notes=(", ".join(trial.backend for trial in trials),),
         replaced_by=next(filter(None, map(_replacement, trials)), ""),
         expected_runs=sum(each.expected_runs(plain[each.backend].runs) for each in trials),
     )
     return [row]
+
+
+def _changes_nothing(trials: Sequence[Trial], plain: Mapping[str, Trial]) -> bool:
+    """Tell whether a mitigation leaves all bits as they were, in every run that it stands for.
+
+    One that fixes the number of threads stands for the runs with all numbers of them.
+    """
+    pairs = [
+        pair
+        for each in trials
+        for pair in _pairs(
+            each.runs, plain[each.backend].runs, any_threads=bool(each.change.threads)
+        )
+    ]
+    return bool(trials[0].mitigation) and bool(pairs) and all(_same(*pair) for pair in pairs)
 
 
 def _replacement(trial: Trial) -> str:
@@ -208,8 +223,13 @@ def _not_honoured(trial: Trial, store: Store) -> str:
     return ""
 
 
-def _pairs(runs: Sequence[Run], plain: Sequence[Run]) -> list[tuple[Run, Run]]:
-    """Put each run beside that without the mitigation, on the same platform and repeat."""
+def _pairs(
+    runs: Sequence[Run], plain: Sequence[Run], any_threads: bool = False
+) -> list[tuple[Run, Run]]:
+    """Put each run beside that without the mitigation, on the same platform and repeat.
+
+    With the same number of threads, unless any number will do or there is none with the same.
+    """
     twins: dict[tuple[str, int], list[Run]] = {}
     for run in plain:
         twins.setdefault((run.row["platform"], run.row["repeat"]), []).append(run)
@@ -217,7 +237,9 @@ def _pairs(runs: Sequence[Run], plain: Sequence[Run]) -> list[tuple[Run, Run]]:
     for run in runs:
         same = twins.get((run.row["platform"], run.row["repeat"]), [])
         threads = run.row["settings"].get("threads")
-        alike = [twin for twin in same if twin.row["settings"].get("threads") == threads]
+        alike = [
+            twin for twin in same if any_threads or twin.row["settings"].get("threads") == threads
+        ]
         found += [(run, twin) for twin in (alike or same)]
     return found
 
