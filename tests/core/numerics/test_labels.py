@@ -93,7 +93,7 @@ def test_axes_of_extent_one_are_no_other_shape() -> None:
 def test_only_one_row_of_scores_a_sample_has_a_label(
     dtype: str, shape: tuple[int, ...], scores: bool
 ) -> None:
-    assert labels.has_label(dtype, shape) == scores
+    assert label_flips.has_label(dtype, shape) == scores
     first = np.arange(np.prod(shape, dtype=int)).reshape(shape)
-    found = labels.label_flips([tensor(first, dtype), tensor(first.max() - first, dtype)])
+    found = label_flips.label_flips([tensor(first, dtype), tensor(first.max() - first, dtype)])
     assert found == [False, scores]
