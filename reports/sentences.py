@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from xbackend.comparison.findings import LayerVerdict, ReferenceComparisonRow
+from xbackend.comparison.findings import LayerVerdict, ReferenceComparisonRow, TensorPair
 from xbackend.facts.accuracy import AccuracyFacts, LayerLoss
 from xbackend.facts.changes import ChangeFacts, LayerCount
 from xbackend.facts.cohorts import CohortFacts, FirstDifference, TensorPlace
@@ -152,6 +152,32 @@ def cohort_notes(facts: CohortFacts) -> list[str]:
         for each in facts.exposures
     ]
     return found
+
+
+def pair_sentence(pair: TensorPair) -> str:
+    """Return everything that is measured of two classes of a tensor."""
+    one, other = pair.classes
+    head = f"{printable(pair.tap)}, input {printable(pair.input)}, class {one} against {other}"
+    found = pair.metrics
+    if found is None:
+        return f"{head}: their dtypes or shapes differ."
+    shares = ", ".join(
+        f"{float(share):.0%} {format_number(ulp)}" for share, ulp in found.ulp_quantiles.items()
+    )
+    numbers = {
+        "mean error": found.mean_error, "rms error": found.rms_error, "relative": found.relative,
+        "SNR in dB": found.snr_db, "cosine": found.cosine,
+    }  # fmt: skip
+    parts = [f"{name} {format_number(value)}" for name, value in numbers.items()]
+    parts.append(f"ulp of elements: {shares}")
+    if found.not_finite:
+        parts.append(f"{pluralize(found.not_finite, 'element')} left out as not finite")
+    parts += [
+        f"farthest at {list(each.index)}: {each.text[0]} and {each.text[1]} "
+        f"({format_number(each.ulp)} ulp)"
+        for each in found.worst_abs[:1]
+    ]
+    return f"{head}: {'; '.join(parts)}."
 
 
 def _and_more(names: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from .accuracy import accuracy_sentences, accuracy_tables, find_reference_compar
 from .cohort_text import notes, verdict
 from .formatting import heading, shorten
 from .isolation import isolation_heading, isolation_sentences, isolation_table
+from .sentences import pair_sentence
 from .tables import (
     MOST_LAYERS,
     Table,
@@ -48,6 +49,7 @@ def render(comparison: Comparison) -> str:
         parts.append(_unsuccessful(comparison.unsuccessful, width))
     if comparison.samples:
         parts.append(_wrap(LEGEND, width))
+    parts += _pairs(comparison, width)
     parts += [_isolation(found, width) for found in comparison.isolations]
     return "\n\n".join(parts) + "\n"
 
@@ -90,6 +92,15 @@ def _isolation(found: Isolation, width: int) -> str:
     more = f"… and {hidden} more that deviate: 'xbackend compare --format csv' lists all."
     parts += [_wrap(more, width)] if hidden else []
     return "\n\n".join([*parts, *(_wrap(text, width) for text in isolation_sentences(found))])
+
+
+def _pairs(comparison: Comparison, width: int) -> list[str]:
+    """Return a sentence for each pair of classes that was measured, the first of many."""
+    lines = [_wrap(pair_sentence(each), width) for each in comparison.pairs[:MOST_LAYERS]]
+    more = len(comparison.pairs) - MOST_LAYERS
+    if more > 0:
+        lines.append(f"… and {more} more pairs: 'xbackend compare --metrics all --format json'.")
+    return ["\n".join(lines)] if lines else []
 
 
 def _agreement(summary: Summary, width: int) -> str:

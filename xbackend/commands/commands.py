@@ -26,15 +26,21 @@ Record = dict[str, Any]
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run a model; exit status 3 if a run failed."""
+    """Run a model; exit status 3 if a run failed, or none gave an output."""
     from xbackend.execution.execute import execute
     from xbackend.execution.progress import progress
+    from xbackend.execution.request import skipped_by_name
 
     request, store = _run_request(options), open_store(options.store)
     with progress(sys.stderr) as display:
         records = execute(request, execution_context(options, store, display))
     print(json.dumps(records) if options.json else run_summary(records, store))
-    return 3 if any(record["status"] == "failed" for record in records) else 0
+    skipped = skipped_by_name(request, records) if options.strict else []
+    for sentence in skipped:
+        print(f"xbackend: {sentence}", file=sys.stderr)
+    stopped = any(record["status"] == "failed" for record in records)
+    nothing = not any(record["status"] == "ok" for record in records)
+    return 3 if stopped or nothing or skipped else 0
 
 
 def flags(options: argparse.Namespace) -> int:
@@ -151,8 +157,19 @@ def run_summary(records: Sequence[Record], store: Store) -> str:
         for row in rows
     ]
     done = sum(record["status"] == "ok" for record in records)
-    lines.append(f"{done} of {len(records)} runs are in {store.folder}; next: xbackend compare")
-    return "\n".join(lines)
+    then = "; next: xbackend compare" if done else ""
+    there = f"{done} of {len(records)} runs are in {store.folder}{then}"
+    return "\n".join([*lines, _answer(records, store), there])
+
+
+def _answer(records: Sequence[Record], store: Store) -> str:
+    """Return whether the runs gave the same bits, and how far apart they are otherwise."""
+    from xbackend.comparison.comparison import compare_runs
+    from xbackend.plugins import registry
+    from xbackend.store.records import read_run
+
+    text: str = registry.report("answer")(compare_runs(store, [*map(read_run, records)]))
+    return text.rstrip("\n")
 
 
 def _outcome(record: Record) -> str:
@@ -167,20 +184,44 @@ def _outcome(record: Record) -> str:
 def compare(options: argparse.Namespace) -> int:
     """Compare the runs of a store; exit status 1 if a threshold is missed."""
     from xbackend.comparison import comparison
+    from xbackend.facts.gates import gate_failures, needs_pairs, parse_gate
+    from xbackend.facts.pairs import with_pairs
 
     write_result = report_writer(options.format, options.output)
+    gates = [parse_gate(text) for text in options.gate or ()]
+    if options.metrics not in ("usual", "all"):
+        raise UsageError(f"'--metrics {options.metrics}' must be usual or all.")
     store = open_store(options.store)
-    result = comparison.compare(
+    result = _chosen(options, store)
+    if options.metrics == "all" or needs_pairs(gates):
+        result = with_pairs(result)
+    write_result(_with_diagnosis(result, options, store))
+    failures = comparison.threshold_failures(result, options.fail_under, options.max_eqcs)
+    failures += map(str, gate_failures(result, gates))
+    for sentence in failures:
+        print(f"xbackend: {sentence}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _chosen(options: argparse.Namespace, store: Store) -> Comparison:
+    """Compare the runs of a store that `--model` and `--where` choose."""
+    from xbackend.comparison import comparison
+
+    return comparison.compare(
         store,
         model=options.model,
         where=options.where or (),
         group_by=comma_separated(options.group_by),
     )
-    write_result(_with_diagnosis(result, options, store))
-    failures = comparison.threshold_failures(result, options.fail_under, options.max_eqcs)
-    for sentence in failures:
-        print(f"xbackend: {sentence}", file=sys.stderr)
-    return 1 if failures else 0
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Print all that is known of the runs of a store, in words; nothing is run."""
+    from xbackend.plugins import registry
+
+    store = open_store(options.store)
+    write_report(options.output, registry.report("explain")(_chosen(options, store)))
+    return 0
 
 
 def _with_diagnosis(result: Comparison, options: argparse.Namespace, store: Store) -> Comparison:

@@ -15,6 +15,7 @@ from xbackend.worker.version import VERSION
 COMMANDS = {
     "run": "run",
     "compare": "compare",
+    "explain": "explain",
     "flags": "flags",
     "cores": "cores",
     "study": "study",

@@ -62,9 +62,9 @@ def mitigate(options: argparse.Namespace) -> int:
         reference = run_float64_reference(request, judges, context)
         sets = _search_sets(request, trials, wanted, context) if options.search else []
         found = evaluate_trials(trials, Evaluator.of(store, reference, labels))
+    write_report(options.output, render(kind, request, found, sets))
     if draw is not None:
         draw(compare_trials(trials, store))
-    write_report(options.output, render(kind, request, found, sets))
     broken = any(trial.failed for trial in trials if not trial.mitigation)
     return 3 if broken or any(row.dishonoured for row in found) else 0
 

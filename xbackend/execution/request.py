@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from xbackend.preparation.model import DEFAULT_MODEL
 from xbackend.preparation.rewrite import NO_REWRITE, Rewrite
@@ -40,3 +42,23 @@ class RunRequest:
     faithful_taps_for: tuple[str, ...] = ()
     """Words of backends for whose outputs, where emulation may spoil them, other tensors vouch:
     all runs record the last safe ones, instead of `taps`."""
+
+
+def skipped_by_name(request: RunRequest, records: Iterable[dict[str, Any]]) -> list[str]:
+    """Return what was asked for by name and yet skipped, with the reason, once each.
+
+    Backends, precisions and platforms count that a user wrote; what only a default chose does not.
+    """
+    platforms = request.platforms if request.platforms != RunRequest.platforms else ()
+    found = [
+        f"{record['backend']} {record['precision']} on {record['platform']} was skipped: "
+        f"{record['error']['message']}"
+        for record in records
+        if record["status"] == "skipped"
+        and (
+            record["backend"] in request.backends
+            or record["precision"] in request.precisions
+            or record["platform"] in platforms
+        )
+    ]
+    return list(dict.fromkeys(found))

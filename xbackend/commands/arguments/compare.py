@@ -16,6 +16,8 @@ COMPARE_EXAMPLES = """examples:
   xbackend compare --format layers --output figure5.svg
   xbackend compare --format activations               deviations before and after each
   xbackend compare --fail-under 16                    exit 1 if fewer mantissa bits agree
+  xbackend compare --gate 'output: bits>=16, flips=0' --gate 'conv*: ulp<=64'
+  xbackend compare --metrics all --format json        SNR, cosine, quantiles, worst elements
   xbackend compare --reference float64                who is nearer to the truth
   xbackend compare --reference float64:tf --where backend=ort
   xbackend compare --isolate --where backend=ort      inherited or own: each class against class 1
@@ -32,6 +34,14 @@ OUTPUT_HELP = (
     "write there; with .svg, .png or .pdf draw layers, activations, cumulative or dendrogram"
 )
 
+GATE_HELP = (
+    "exit 1 unless tensors keep a rule, such as 'output: bits>=16, flips=0' or 'conv*: ulp<=64'; "
+    "of classes, bits, flips, ulp, abs, deviating, mean, rms, relative, cosine, snr"
+)
+METRICS_HELP = (
+    "all: of each pair of classes mean and RMS error, relative error by norm, cosine, SNR, "
+    "quantiles and histogram of ULP, the worst elements (default: usual)"
+)
 REFERENCE_HELP = (
     "judge each run and layer by the model in double precision, computed now if the store has no "
     "such run: float64, or float64:tf for a backend (default: torch, else tf)"
@@ -59,6 +69,8 @@ def add(commands: Subparsers) -> None:
     add("--output", metavar="FILE", help=OUTPUT_HELP)
     add("--fail-under", metavar="BITS", type=int, help="exit 1 if fewer mantissa bits agree")
     add("--max-eqcs", metavar="N", type=int, help="exit 1 if an output has more classes")
+    add("--gate", metavar="RULE", action="append", help=GATE_HELP)
+    add("--metrics", metavar="WHICH", default="usual", help=METRICS_HELP)
     add("--reference", metavar="float64", help=REFERENCE_HELP)
     add("--isolate", metavar="A,B", nargs="?", const="", help=ISOLATE_HELP)
     add_execution_options(parser)
