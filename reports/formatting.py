@@ -13,6 +13,11 @@ from xbackend.store.records import Run
 DAGGER = "†"
 """After the number of a class, or of classes of a layer, that emulation may have made."""
 
+RECORDING = "with layers of runs whose bits the recording changed"
+"""What a star beside a layer means."""
+
+UNSUCCESSFUL = "Runs that gave nothing to compare"
+
 
 def printable(text: object) -> str:
     r"""Return text with what would move a cursor or change a colour written out.

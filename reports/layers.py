@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import textwrap
 from collections.abc import Sequence
 
 from xbackend.comparison.activations import ActivationSummary
@@ -15,15 +13,15 @@ from xbackend.facts.changes import change_facts
 
 from .formatting import (
     DAGGER,
+    RECORDING,
     emulation_note,
     format_number,
     heading,
     printable,
-    shorten,
 )
 from .sentences import change_sentences
-from .tables import Table, with_recorded
-from .terminal import NARROWEST, other_columns_width, render_table
+from .tables import Table, taps_table, with_recorded
+from .terminal import fitted, render_table, terminal_width, underlined, wrap
 
 SHORT = {"activation": "act", "pooling": "pool", None: ""}
 PARTLY, STAR, UNKNOWN = "~", "*", "?"
@@ -36,30 +34,32 @@ LEGEND = (
 SIGNS = {
     PARTLY: "of some of the runs only, or with layers before it that were not recorded",
     UNKNOWN: "not known, as edges of the graph or the tensors that it reads are not",
-    STAR: "with layers of runs whose bits the recording changed",
+    STAR: RECORDING,
 }
 DRAWN = "To draw it: --output figure.svg, .png or .pdf."
 
 
+def render_taps(taps: Sequence[TapSummary]) -> str:
+    """Lay out a row for each of some tensors, differing or not."""
+    return render_table(taps_table(taps))
+
+
 def render(comparison: Comparison) -> str:
     """Lay out a row for each tensor of each cohort, for the terminal's width."""
-    width = max(NARROWEST, shutil.get_terminal_size((80, 24)).columns)
+    width = terminal_width()
     found = [summary for summary in summaries(comparison) if summary.taps]
     if not found:
         return "No run gave outputs, so there is no layer to show.\n"
     parts = [_section(summary, comparison.isolations, width) for summary in found]
-    return "\n\n".join([*parts, f"{_wrap(LEGEND, width)}\n{DRAWN}"]) + "\n"
+    return "\n\n".join([*parts, f"{wrap(LEGEND, width)}\n{DRAWN}"]) + "\n"
 
 
 def _section(summary: Summary, isolations: Sequence[Isolation], width: int) -> str:
-    title = shorten(heading(summary), width)
     table = layers_table(summary)
-    room = max(12, width - other_columns_width(table, 1))
-    rows = tuple((row[0], shorten(row[1], room), *row[2:]) for row in table.rows)
     lines = [*_signs_told(summary, table), *change_sentences(change_facts(summary, isolations))]
-    text = render_table(Table(table.headers, rows, table.numeric))
+    text = fitted(table, width)
     return "\n\n".join(
-        [f"{title}\n{'=' * len(title)}", text, "\n".join(_wrap(line, width) for line in lines)]
+        [underlined(heading(summary), width), text, "\n".join(wrap(line, width) for line in lines)]
     )
 
 
@@ -112,7 +112,3 @@ def _signs_told(summary: Summary, table: Table) -> list[str]:
     found = [f"{sign} {meaning}" for sign, meaning in SIGNS.items() if sign in cells]
     operators = list(summary.emulation_doubt.operators)
     return [*found, *([emulation_note(operators)] if DAGGER in cells and operators else [])]
-
-
-def _wrap(text: str, width: int) -> str:
-    return textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False)

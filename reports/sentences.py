@@ -10,6 +10,7 @@ from xbackend.facts.changes import ChangeFacts, LayerCount
 from xbackend.facts.cohorts import CohortFacts, FirstDifference, TensorPlace
 from xbackend.facts.isolated import IsolationFacts
 from xbackend.facts.outcome import Outcome, RunCounts
+from xbackend.preparation.saturation import SaturationReach
 
 from .formatting import DAGGER, format_number, pluralize, printable
 
@@ -152,6 +153,20 @@ def cohort_notes(facts: CohortFacts) -> list[str]:
         for each in facts.exposures
     ]
     return found
+
+
+def saturation_sentence(reach: SaturationReach) -> str:
+    """Return in which layers inputs overflow, in which they do not, and of which nobody knows."""
+    names = ", ".join(map(printable, reach.unknown))
+    said = f"Of {names} it is not known, as what they read was not recorded."
+    unknown = [said] if reach.unknown else []
+    if reach.over:
+        over = ", ".join(map(printable, reach.over))
+        return " ".join([f"These inputs overflow in {over}.", *unknown])
+    if reach.clear:
+        which = "none of the others" if reach.unknown else "none of them"
+        return " ".join([f"These inputs overflow in {which}; others may.", *unknown])
+    return " ".join(unknown)
 
 
 def pair_sentence(pair: TensorPair) -> str:

@@ -11,6 +11,7 @@ from xbackend.store.records import Run
 
 from .formatting import (
     DAGGER,
+    RECORDING,
     emulation_note,
     failure_cells,
     format_number,
@@ -20,6 +21,7 @@ from .formatting import (
     printable,
 )
 
+STAR = f"* {RECORDING}"
 MOST_INPUTS = 6
 """With more samples than these, one column holds the class over all of them."""
 MOST_ROWS = 100
@@ -126,10 +128,18 @@ def layer_table(summary: Summary, most: int | None = MOST_LAYERS) -> tuple[Table
     if most is not None and len(differing) > most:
         hidden = len(differing) - most
         differing = differing[: most - LAST_LAYERS] + differing[-LAST_LAYERS:]
+    return taps_table(differing, summary), hidden
+
+
+def taps_table(taps: Sequence[TapSummary], summary: Summary | None = None) -> Table:
+    """Return a row for each tensor: its layer, classes, and how far apart they are.
+
+    With who recorded it, where a summary is given by which that is told.
+    """
     headers = ("layer", "tap", "operator", "classes", "bits", "max ulp", "deviating")
     numeric = (True, False, False, True, True, True, True)
-    rows = tuple(map(_layer_row, differing))
-    return with_recorded(Table(headers, rows, numeric), differing, summary), hidden
+    table = Table(headers, tuple(map(_layer_row, taps)), numeric)
+    return table if summary is None else with_recorded(table, taps, summary)
 
 
 def with_recorded(table: Table, taps: Sequence[TapSummary], summary: Summary) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,20 +44,24 @@ class RunRequest:
     all runs record the last safe ones, instead of `taps`."""
 
 
-def skipped_by_name(request: RunRequest, records: Iterable[dict[str, Any]]) -> list[str]:
-    """Return what was asked for by name and yet skipped, with the reason, once each.
+def skipped_by_name(
+    records: Iterable[Mapping[str, Any]],
+    backends: Container[str],
+    precisions: Container[str],
+    platforms: Container[str],
+) -> list[str]:
+    """Return which runs were skipped although a user named something of them, with the reason.
 
-    Backends, precisions and platforms count that a user wrote; what only a default chose does not.
+    What only a default chose is not named.
     """
-    platforms = request.platforms if request.platforms != RunRequest.platforms else ()
     found = [
         f"{record['backend']} {record['precision']} on {record['platform']} was skipped: "
         f"{record['error']['message']}"
         for record in records
         if record["status"] == "skipped"
         and (
-            record["backend"] in request.backends
-            or record["precision"] in request.precisions
+            record["backend"] in backends
+            or record["precision"] in precisions
             or record["platform"] in platforms
         )
     ]
