@@ -152,7 +152,7 @@ class Comparison:
         """Return a sentence for each output with fewer common mantissa bits or more classes."""
         return kernel.threshold_failures(self.result, fail_under, max_eqcs)
 
-    def broken_gates(self, *rules: str) -> list[str]:
+    def broken_gates(self, rules: Sequence[str]) -> list[str]:
         """Return a sentence for each tensor that breaks a rule: `output: bits>=16, flips=0`.
 
         A rule for which nothing was compared is broken. Raises UsageError for one that is none.

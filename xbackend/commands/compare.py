@@ -117,7 +117,7 @@ def compare(options: Namespace) -> int:
         found = found.with_pairs()
     write(found.result)
     missed = found.missed_thresholds(fail_under=options.fail_under, max_eqcs=options.max_eqcs)
-    missed += found.broken_gates(*gates)
+    missed += found.broken_gates(gates)
     for sentence in missed:
         print(f"xbackend: {sentence}", file=sys.stderr)
     return 1 if missed else 0
