@@ -9,8 +9,10 @@ from itertools import combinations
 from typing import Any
 
 from xbackend.comparison.summary import RunGroup, Summary
+from xbackend.plugins import registry
 from xbackend.store.records import Run
 
+Record = dict[str, Any]
 MOST_ROWS = 100
 """With more rows of runs than these nothing is looked for: it takes each with each."""
 SEPARATE = ("backend", "backend_version", "versions", "worker", "artifact")
@@ -76,8 +78,24 @@ def _switched(one: RunGroup, other: RunGroup, runs: dict[str, Run]) -> Iterator[
 
 
 def _same_machine(one: Run, other: Run) -> bool:
-    keys = ("platform", "hardware", "software")
-    return all(one.row.get(key) == other.row.get(key) for key in keys)
+    """Tell whether two runs of a backend had one machine, but for what settings put there."""
+    if any(one.row.get(key) != other.row.get(key) for key in ("platform", "hardware")):
+        return False
+    first, second = (_software(run) for run in (one, other))
+    return first == second
+
+
+def _software(run: Run) -> Record:
+    """Return what is known of the software, without the variables that settings are handed by."""
+    software: Record = dict(run.row.get("software") or {})
+    known = {spec.word: spec for spec in registry.backends()}
+    spec = known.get(str(run.row["backend"]))
+    if spec is None or "environment" not in software:
+        return software
+    own = {*spec.environment, *(each.variable for each in spec.settings)}
+    variables = software["environment"] or {}
+    kept = {name: value for name, value in variables.items() if name not in own}
+    return {**software, "environment": kept}
 
 
 def _text(value: Any) -> str:

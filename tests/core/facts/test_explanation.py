@@ -157,3 +157,17 @@ def test_several_cohorts_are_named_in_the_answer(bench: StoreBuilder) -> None:
         "net, float32, 1 input, 2 runs: The same bits in 2 runs.",
         "net, float16, 1 input, 2 runs: The same bits in 2 runs.",
     ]
+
+
+@pytest.mark.parametrize(("name", "shown"), [("OMP_NUM_THREADS", True), ("MALLOC_CHECK_", False)])
+def test_a_variable_that_hands_a_setting_on_is_no_second_difference(
+    bench: StoreBuilder, name: str, shown: bool
+) -> None:
+    for threads, value in ((1, 1.0), (2, 1.5)):
+        bench.run(
+            {"y": [value, 2.0]},
+            backend="torch",
+            settings={"threads": threads},
+            software={"environment": {name: str(threads)}},
+        )
+    assert ("torch: threads 1 → 2 changes bits" in said(bench)) == shown
