@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from html import escape
 
 from xbackend.comparison.comparison import Comparison
-from xbackend.comparison.findings import Isolation
+from xbackend.comparison.findings import Certificate, Isolation
 from xbackend.comparison.summary import Summary, summaries
 
 from .accuracy import accuracy_sentences, accuracy_tables, find_reference_comparison
+from .certificates import certificate_heading, certificate_sentences, certificate_table
 from .formatting import heading, notes, verdict
 from .isolation import isolation_heading, isolation_sentences, isolation_table
 from .tables import (
@@ -61,6 +62,7 @@ def render(comparison: Comparison) -> str:
             _render_table(unsuccessful_table(comparison.unsuccessful)),
         ]
     parts += [part for found in comparison.isolations for part in _isolation(found)]
+    parts += [part for found in comparison.certificates for part in _certificate(found)]
     return PAGE.format(style=STYLE, body="\n".join(parts))
 
 
@@ -80,6 +82,12 @@ def _section(summary: Summary, comparison: Comparison) -> Iterable[str]:
     if judged := find_reference_comparison(comparison, summary):
         yield from map(_render_table, accuracy_tables(summary, judged, None))
         yield from (f"<p>{escape(text)}</p>" for text in accuracy_sentences(summary, judged))
+
+
+def _certificate(found: Certificate) -> Iterable[str]:
+    yield f"<h2>{escape(certificate_heading(found))}</h2>"
+    yield _render_table(certificate_table(found, None)[0])
+    yield from (f"<p>{escape(text)}</p>" for text in certificate_sentences(found))
 
 
 def _isolation(found: Isolation) -> Iterable[str]:

@@ -13,12 +13,13 @@ def render(comparison: Comparison) -> str:
     """Write the comparison's document, and more that sums it up. No NaN, no infinity.
 
     `sections`, and what activations do: `activations` and `activation_totals`; `accuracy` and
-    `isolations` are there if they were asked for.
+    `isolations` and `certificates` are there if they were asked for.
     """
     passages = activations(comparison)
     parts = {
         "accuracy": [each.to_dict() for each in comparison.reference_comparisons],
         "isolations": [each.to_dict() for each in comparison.isolations],
+        "certificates": [each.to_dict() for each in comparison.certificates],
     }
     document = {
         **comparison.to_dict(),

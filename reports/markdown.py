@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable
 
 from xbackend.comparison.comparison import Comparison
-from xbackend.comparison.findings import Isolation
+from xbackend.comparison.findings import Certificate, Isolation
 from xbackend.comparison.summary import Summary, summaries
 
 from .accuracy import accuracy_sentences, accuracy_tables, find_reference_comparison
+from .certificates import certificate_heading, certificate_sentences, certificate_table
 from .formatting import heading, notes, verdict
 from .isolation import isolation_heading, isolation_sentences, isolation_table
 from .tables import (
@@ -34,6 +35,7 @@ def render(comparison: Comparison) -> str:
             _render_table(unsuccessful_table(comparison.unsuccessful)),
         ]
     parts += [part for found in comparison.isolations for part in _isolation(found)]
+    parts += [part for found in comparison.certificates for part in _certificate(found)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -55,6 +57,15 @@ def _section(summary: Summary, comparison: Comparison) -> Iterable[str]:
     if judged := find_reference_comparison(comparison, summary):
         yield from map(_render_table, accuracy_tables(summary, judged, MOST_LAYERS))
         yield "\n\n".join(map(escape, accuracy_sentences(summary, judged)))
+
+
+def _certificate(found: Certificate) -> Iterable[str]:
+    yield f"## {escape(certificate_heading(found))}"
+    table, hidden = certificate_table(found, MOST_LAYERS)
+    yield _render_table(table)
+    if hidden:
+        yield f"… and {hidden} more that deviate."
+    yield from map(escape, certificate_sentences(found))
 
 
 def _isolation(found: Isolation) -> Iterable[str]:

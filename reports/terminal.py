@@ -9,11 +9,17 @@ from collections.abc import Iterable, Sequence
 from tabulate import tabulate
 
 from xbackend.comparison.comparison import Comparison
-from xbackend.comparison.findings import Isolation
+from xbackend.comparison.findings import Certificate, Isolation
 from xbackend.comparison.summary import Summary, summaries
 from xbackend.store.records import Run
 
 from .accuracy import accuracy_sentences, accuracy_tables, find_reference_comparison
+from .certificates import (
+    certificate_heading,
+    certificate_sentences,
+    certificate_table,
+    verdict_sentences,
+)
 from .formatting import heading, notes, shorten, verdict
 from .isolation import isolation_heading, isolation_sentences, isolation_table
 from .tables import (
@@ -48,6 +54,9 @@ def render(comparison: Comparison) -> str:
     if comparison.samples:
         parts.append(_wrap(LEGEND, width))
     parts += [_isolation(found, width) for found in comparison.isolations]
+    parts += [_certificate(found, width) for found in comparison.certificates]
+    if len(comparison.certificates) > 1:
+        parts += [_wrap(text, width) for text in verdict_sentences(comparison.certificates)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -82,15 +91,29 @@ def _accuracy(summary: Summary, comparison: Comparison, width: int) -> list[str]
 
 
 def _isolation(found: Isolation, width: int) -> str:
-    title = isolation_heading(found)
     table, hidden = isolation_table(found, MOST_LAYERS)
-    room = max(12, width - other_columns_width(table, 1)) if table.rows else 0
-    rows = tuple((row[0], shorten(row[1], room), *row[2:]) for row in table.rows)
-    parts = [_wrap(title, width) + "\n" + "-" * min(len(title), width)]
-    parts += [render_table(Table(table.headers, rows, table.numeric))] if rows else []
+    parts = [_titled_table(isolation_heading(found), table, width)]
     more = f"… and {hidden} more that deviate: 'xbackend compare --format csv' lists all."
     parts += [_wrap(more, width)] if hidden else []
     return "\n\n".join([*parts, *(_wrap(text, width) for text in isolation_sentences(found))])
+
+
+def _certificate(found: Certificate, width: int) -> str:
+    table, hidden = certificate_table(found, MOST_LAYERS)
+    parts = [_titled_table(certificate_heading(found), table, width)]
+    more = f"… and {hidden} more: 'xbackend compare --certify --format json' has all."
+    parts += [_wrap(more, width)] if hidden else []
+    return "\n\n".join([*parts, *(_wrap(text, width) for text in certificate_sentences(found))])
+
+
+def _titled_table(title: str, table: Table, width: int) -> str:
+    """Return a heading, and a table whose second column is cut to what room there is."""
+    text = _wrap(title, width) + "\n" + "-" * min(len(title), width)
+    if not table.rows:
+        return text
+    room = max(12, width - other_columns_width(table, 1))
+    rows = tuple((row[0], shorten(row[1], room), *row[2:]) for row in table.rows)
+    return f"{text}\n\n{render_table(Table(table.headers, rows, table.numeric))}"
 
 
 def _agreement(summary: Summary, width: int) -> str:

@@ -18,7 +18,7 @@ from xbackend.comparison.equivalence import (
     combine_labels,
     members,
 )
-from xbackend.comparison.findings import Isolation, ReferenceComparison
+from xbackend.comparison.findings import Certificate, Isolation, ReferenceComparison
 from xbackend.comparison.measurement import Measurer
 from xbackend.comparison.operator_kinds import operator_kind
 from xbackend.errors import UsageError
@@ -179,6 +179,8 @@ class Comparison:
     """The sections that were held against a float64 reference, if that was asked for."""
     isolations: tuple[Isolation, ...] = ()
     """Runs of which each layer's own error was told from what it inherits, likewise."""
+    certificates: tuple[Certificate, ...] = ()
+    """Runs of which each layer was held against what rounding can do, likewise."""
 
     @property
     def sections(self) -> dict[str, tuple[SampleComparison, ...]]:

@@ -90,8 +90,6 @@ def certify(
 
 def _group_key(run: Run, context: ExecutionContext) -> tuple[Any, ...]:
     """Return what runs share that one evaluation can serve."""
-    if not all(result["taps"] for result in run.results):
-        raise UsageError(f"Run {run.id} has no layers to certify. Run it with --taps layers.")
     types = tuple(sorted((name, of.dtype, of.shape) for name, of in recorded_types(run).items()))
     return (str(_graph_folder(run, context)), types, _avoided(run))
 
@@ -127,6 +125,8 @@ def _certify_alike(
     hanging = shape_computed(whole.graph.node, constants_of(whole.graph))
     index = index_graph(read_graph(folder), types.keys(), hanging)
     subjects, refused = find_subjects(index)
+    if not subjects and not any(result["taps"] for run in runs for result in run.results):
+        raise UsageError(f"Run {runs[0].id} has no layers to certify. Run it with --taps layers.")
     spec = registry.backend(evaluator(_avoided(runs[0])))
     setting = EvaluationSetting(whole, index, types, context, spec.word)
     work = _Work(setting, [_Sample(run, name, rows) for run in runs for name, rows in _rows(run)])

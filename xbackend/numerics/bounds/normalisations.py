@@ -69,15 +69,28 @@ def _scaled(layer: Layer, inner: Bound, scale: Array, shift: Array | float) -> B
 
 
 def layer_normalization(layer: Layer) -> Bound:
-    """Normalise over the last axes."""
-    if layer.output:
-        raise LookupError("it is a statistic that the node gives beside its result")
+    """Normalise over the last axes; what is given beside are the mean and the reciprocal root."""
     x = layer.input(0)
     axis = int(layer.attributes.get("axis", -1)) % x.ndim
     epsilon = float(layer.attributes.get("epsilon", 1e-5))
+    if layer.output:
+        return _beside(layer, x, tuple(range(axis, x.ndim)))
     inner = _statistics(layer, x, range(axis, x.ndim), epsilon)
     shift = layer.input(2) if layer.has(2) else 0.0
     return _scaled(layer, inner, layer.input(1), shift)
+
+
+def _beside(layer: Layer, x: Array, axes: tuple[int, ...]) -> Bound:
+    """Bound the mean, or 1 / sqrt(variance + epsilon) with the variance in one pass or two."""
+    terms = math.prod(x.shape[axis] for axis in axes)
+    if layer.output == 1:
+        size = np.mean(np.abs(x), axes, keepdims=True)
+        return Bound(size, terms + 1, usual_size(terms), terms, underflows=terms)
+    squares = np.mean(x * x, axes, keepdims=True)
+    mean = np.mean(x, axes, keepdims=True)
+    relative = (terms + 4) * (squares + mean * mean) / 2 * layer.truth * layer.truth
+    limit = relative + STEPS
+    return Bound(np.abs(layer.truth), limit, usual_size(terms) + STEPS, terms, underflows=terms)
 
 
 def instance_normalization(layer: Layer) -> Bound:
@@ -137,7 +150,7 @@ def _exponents(layer: Layer) -> tuple[Array, Array, int]:
 
 
 def softmax(layer: Layer) -> Bound:
-    """Compose exp(x - max) / sum: the difference's rounding, the function, the sum, the quotient."""
+    """Compose exp(x - max) / sum: difference, function, sum and quotient."""
     below, mean, terms = _exponents(layer)
     limit = below + mean + 2 * FUNCTION + terms + 2
     usual = below + FUNCTION + usual_size(terms)

@@ -137,13 +137,13 @@ def _leaky(layer: Layer, x: Array) -> Array:
 
 def _sigmoid(layer: Layer, x: Array) -> Array:
     del layer
-    return 1 / (1 + np.exp(-x))
+    return np.asarray(1 / (1 + np.exp(-x)))
 
 
 def _pooled(layer: Layer, x: Array) -> Array:
     if int(layer.attributes.get("channels_last", 0)):
         raise LookupError("its channels lie last")
-    return x.mean(tuple(range(2, x.ndim)), keepdims=True)
+    return np.asarray(x.mean(tuple(range(2, x.ndim)), keepdims=True))
 
 
 def concat(layer: Layer) -> Bound:

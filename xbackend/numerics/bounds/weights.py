@@ -49,6 +49,8 @@ def _window(attributes: Mapping[str, Any], x: Array, weights: Array) -> Array | 
             skipped = max(0, -(first // strides[axis])) if first < 0 else 0
             stop = min(extent, first + (count - 1) * strides[axis] + 1)
             parts.append(slice(first + skipped * strides[axis], max(0, stop), strides[axis]))
-        area = live[(slice(None), *parts)]
-        found[(slice(None), *place)] = area.reshape(len(live), -1).any(1)
+        places = (slice(None), *parts)
+        area = live[places]
+        here = (slice(None), *place)
+        found[here] = area.reshape(len(live), -1).any(1)
     return found
