@@ -163,10 +163,17 @@ def _fault(found: Certificate, layer: LayerCertificate) -> str:
 def certificate_sentences(found: Certificate) -> Sequence[str]:
     """Return the answer for one run, and all that a reader must know to trust it."""
     sentences = [*verdict_sentences([found]), *_further_faults(found)]
+    sentences += _nonfinite(found)
     sentences += [_overflow(found, layer) for layer in found.overflows[:MOST_NAMED]]
     sentences += _flushed(found) + _unusual(found) + _unknown(found) + _unseen(found)
     sentences += [printable(note) for note in found.notes]
-    return [*sentences, f"Judged by {printable(found.evaluator)} in float64. {MEANING}"]
+    return sentences
+
+
+def meaning_sentence(certificates: Sequence[Certificate]) -> str:
+    """Return by whom all was judged, and what the numbers are."""
+    judges = dict.fromkeys(printable(each.evaluator) for each in certificates)
+    return f"Judged by {' and '.join(judges)} in float64. {MEANING}"
 
 
 def _further_faults(found: Certificate) -> list[str]:
@@ -174,6 +181,14 @@ def _further_faults(found: Certificate) -> list[str]:
     if not more:
         return []
     return [f"Beyond rounding on their own inputs, too: {_named(more)}."]
+
+
+def _nonfinite(found: Certificate) -> list[str]:
+    first = found.first_nonfinite
+    if first is None or first.judgement is None:
+        return []
+    count = f"{first.judgement.not_finite} of {first.judgement.elements} elements"
+    return [f"The first to make NaN or infinity of finite numbers is {_place(first)}: {count}."]
 
 
 def _overflow(found: Certificate, layer: LayerCertificate) -> str:

@@ -10,7 +10,12 @@ from xbackend.comparison.findings import Certificate, Isolation
 from xbackend.comparison.summary import Summary, summaries
 
 from .accuracy import accuracy_sentences, accuracy_tables, find_reference_comparison
-from .certificates import certificate_heading, certificate_sentences, certificate_table
+from .certificates import (
+    certificate_heading,
+    certificate_sentences,
+    certificate_table,
+    meaning_sentence,
+)
 from .formatting import heading, notes, verdict
 from .isolation import isolation_heading, isolation_sentences, isolation_table
 from .tables import (
@@ -86,8 +91,11 @@ def _section(summary: Summary, comparison: Comparison) -> Iterable[str]:
 
 def _certificate(found: Certificate) -> Iterable[str]:
     yield f"<h2>{escape(certificate_heading(found))}</h2>"
-    yield _render_table(certificate_table(found, None)[0])
+    table, _ = certificate_table(found, None)
+    if table.rows:
+        yield _render_table(table)
     yield from (f"<p>{escape(text)}</p>" for text in certificate_sentences(found))
+    yield f"<p>{escape(meaning_sentence([found]))}</p>"
 
 
 def _isolation(found: Isolation) -> Iterable[str]:

@@ -10,7 +10,12 @@ from xbackend.comparison.findings import Certificate, Isolation
 from xbackend.comparison.summary import Summary, summaries
 
 from .accuracy import accuracy_sentences, accuracy_tables, find_reference_comparison
-from .certificates import certificate_heading, certificate_sentences, certificate_table
+from .certificates import (
+    certificate_heading,
+    certificate_sentences,
+    certificate_table,
+    meaning_sentence,
+)
 from .formatting import heading, notes, verdict
 from .isolation import isolation_heading, isolation_sentences, isolation_table
 from .tables import (
@@ -62,10 +67,12 @@ def _section(summary: Summary, comparison: Comparison) -> Iterable[str]:
 def _certificate(found: Certificate) -> Iterable[str]:
     yield f"## {escape(certificate_heading(found))}"
     table, hidden = certificate_table(found, MOST_LAYERS)
-    yield _render_table(table)
+    if table.rows:
+        yield _render_table(table)
     if hidden:
-        yield f"… and {hidden} more that deviate."
+        yield f"… and {hidden} more."
     yield from map(escape, certificate_sentences(found))
+    yield escape(meaning_sentence([found]))
 
 
 def _isolation(found: Isolation) -> Iterable[str]:

@@ -18,6 +18,7 @@ from .certificates import (
     certificate_heading,
     certificate_sentences,
     certificate_table,
+    meaning_sentence,
     verdict_sentences,
 )
 from .formatting import heading, notes, shorten, verdict
@@ -52,22 +53,24 @@ def render(comparison: Comparison) -> str:
     if comparison.unsuccessful:
         parts.append(_unsuccessful(comparison.unsuccessful, width))
     if comparison.samples:
-        parts.append(_wrap(LEGEND, width))
+        parts.append(wrap(LEGEND, width))
     parts += [_isolation(found, width) for found in comparison.isolations]
-    parts += [_certificate(found, width) for found in comparison.certificates]
+    parts += [certificate_part(found, width) for found in comparison.certificates]
     if len(comparison.certificates) > 1:
-        parts += [_wrap(text, width) for text in verdict_sentences(comparison.certificates)]
+        parts += [wrap(text, width) for text in verdict_sentences(comparison.certificates)]
+    if comparison.certificates:
+        parts.append(wrap(meaning_sentence(comparison.certificates), width))
     return "\n\n".join(parts) + "\n"
 
 
 def _section(summary: Summary, comparison: Comparison, width: int) -> str:
     title = shorten(heading(summary), width)
     parts = [f"{title}\n{'=' * len(title)}", _agreement(summary, width)]
-    parts += [_wrap(text, width) for text in hidden_rows_note(summary)]
+    parts += [wrap(text, width) for text in hidden_rows_note(summary)]
     if shows_layers(summary):
         parts.append(_layers(summary, width))
-    parts += [_wrap(text, width) for text in emulation_notes(summary)]
-    parts.append("\n".join(_wrap(text, width) for text in _sentences(summary)))
+    parts += [wrap(text, width) for text in emulation_notes(summary)]
+    parts.append("\n".join(wrap(text, width) for text in _sentences(summary)))
     parts += _accuracy(summary, comparison, width)
     return "\n\n".join(parts)
 
@@ -86,7 +89,7 @@ def _accuracy(summary: Summary, comparison: Comparison, width: int) -> list[str]
     return [
         render_table(runs, [None, max(12, width - other_columns_width(runs, 1))]),
         render_table(Table(layers.headers, rows, layers.numeric)),
-        "\n".join(_wrap(text, width) for text in accuracy_sentences(summary, found)),
+        "\n".join(wrap(text, width) for text in accuracy_sentences(summary, found)),
     ]
 
 
@@ -94,21 +97,22 @@ def _isolation(found: Isolation, width: int) -> str:
     table, hidden = isolation_table(found, MOST_LAYERS)
     parts = [_titled_table(isolation_heading(found), table, width)]
     more = f"… and {hidden} more that deviate: 'xbackend compare --format csv' lists all."
-    parts += [_wrap(more, width)] if hidden else []
-    return "\n\n".join([*parts, *(_wrap(text, width) for text in isolation_sentences(found))])
+    parts += [wrap(more, width)] if hidden else []
+    return "\n\n".join([*parts, *(wrap(text, width) for text in isolation_sentences(found))])
 
 
-def _certificate(found: Certificate, width: int) -> str:
+def certificate_part(found: Certificate, width: int) -> str:
+    """Lay out one run's certificate."""
     table, hidden = certificate_table(found, MOST_LAYERS)
     parts = [_titled_table(certificate_heading(found), table, width)]
     more = f"… and {hidden} more: 'xbackend compare --certify --format json' has all."
-    parts += [_wrap(more, width)] if hidden else []
-    return "\n\n".join([*parts, *(_wrap(text, width) for text in certificate_sentences(found))])
+    parts += [wrap(more, width)] if hidden else []
+    return "\n\n".join([*parts, *(wrap(text, width) for text in certificate_sentences(found))])
 
 
 def _titled_table(title: str, table: Table, width: int) -> str:
     """Return a heading, and a table whose second column is cut to what room there is."""
-    text = _wrap(title, width) + "\n" + "-" * min(len(title), width)
+    text = wrap(title, width) + "\n" + "-" * min(len(title), width)
     if not table.rows:
         return text
     room = max(12, width - other_columns_width(table, 1))
@@ -130,7 +134,7 @@ def _layers(summary: Summary, width: int) -> str:
     text = render_table(Table(table.headers, rows, table.numeric))
     if hidden:
         more = f"… and {hidden} more that differ: 'xbackend compare --format csv' lists all."
-        text += "\n" + _wrap(more, width)
+        text += "\n" + wrap(more, width)
     return f"{text}\n{STAR}" if has_starred_layers(summary) else text
 
 
@@ -172,5 +176,6 @@ def _unsuccessful(runs: Iterable[Run], width: int) -> str:
     return "\n".join(["Runs that gave nothing to compare:", *lines])
 
 
-def _wrap(text: str, width: int) -> str:
+def wrap(text: str, width: int) -> str:
+    """Break a sentence into lines, those after the first indented."""
     return textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False)

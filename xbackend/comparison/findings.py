@@ -124,6 +124,8 @@ class LayerCertificate:
     """The sample with the worst element."""
     fused: bool = False
     """Whether it was computed together with the node before, of which nothing was recorded."""
+    makes_nonfinite: bool = False
+    """Whether it gives NaN or infinities in a sample of which all that it reads is finite."""
     weights_touched: float | None = None
     """Share of the weights that met a number other than 0 in some sample; None without weights."""
 
@@ -145,6 +147,7 @@ class LayerCertificate:
         worst = None if found is None or found["worst"] is None else vars(found["worst"])
         return {
             **{key: getattr(self, key) for key in rest},
+            "makes_nonfinite": self.makes_nonfinite,
             "weights_touched": self.weights_touched,
             **finite_json({**numbers, "worst": worst}),
         }
@@ -200,6 +203,11 @@ class Certificate:
         judged = (each for each in self.layers if each.judgement is not None)
         return tuple(each for each in judged if each.judgement and each.judgement.overflowed)
 
+    @property
+    def first_nonfinite(self) -> LayerCertificate | None:
+        """The first layer that makes NaN or infinities out of finite numbers."""
+        return next((each for each in self.layers if each.makes_nonfinite), None)
+
     def to_dict(self) -> Record:
         """Return the entry of `certificates` in the JSON report."""
         return {
@@ -211,6 +219,7 @@ class Certificate:
             "not_judged": [each.tap for each in self.not_judged],
             "other_arithmetics": [each.tap for each in self.other_arithmetics],
             "overflows": [each.tap for each in self.overflows],
+            "first_nonfinite": None if self.first_nonfinite is None else self.first_nonfinite.tap,
             "notes": list(self.notes),
             "layers": [each.to_dict() for each in self.layers],
         }

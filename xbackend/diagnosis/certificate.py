@@ -183,6 +183,8 @@ class _Work:
     """By run and tap: the judgement on each sample."""
     live: dict[tuple[str, str], float] = field(default_factory=dict)
     fused: set[str] = field(default_factory=set)
+    makers: set[tuple[str, str]] = field(default_factory=set)
+    """By run and tap: what makes NaN or infinities out of finite numbers."""
 
     def judge(self, subjects: Sequence[LayerSubject]) -> None:
         """Judge all layers; those that multiply and are beyond, by narrower products too."""
@@ -205,7 +207,9 @@ class _Work:
         except LookupError as error:
             self.refused[subject.tap] = str(error.args[0])
             return
-        for sample, one in zip(self.samples, judged, strict=True):
+        for place, (sample, one) in enumerate(zip(self.samples, judged, strict=True)):
+            if one.not_finite and reader.reads_finite(subject, sample.rows, place):
+                self.makers.add((sample.run.id, subject.tap))
             self.found.setdefault((sample.run.id, subject.tap), []).append((sample.name, one))
         self._touch(reader, subject)
 
@@ -310,6 +314,7 @@ class _Work:
             whole,
             worst if whole.worst is not None else None,
             tap in self.fused,
+            (run.id, tap) in self.makers,
             self.live.get((run.id, tap)),
         )
 
@@ -347,6 +352,12 @@ class _Reader:
         name = node.inputs[position]
         constant = name in self.index.graph.constants
         return self.value(name, rows, place) if subject.rule.reads or constant else None
+
+    def reads_finite(self, subject: LayerSubject, rows: Rows, place: int) -> bool:
+        """Tell whether all that a layer reads is finite; what is nowhere is not known to be."""
+        names = [name for name in self.index.graph.nodes[subject.node].inputs if name]
+        found = [self.value(name, rows, place) for name in names]
+        return all(each is not None and np.isfinite(each).all() for each in found)
 
     def value(self, name: str, rows: Rows, place: int) -> Array | None:
         """Return a value as a run had it; None where it is left out or nowhere."""

@@ -73,6 +73,8 @@ class Judgement:
     """Elements that are not finite although the right value is, or is too large for the format."""
     peak: float
     """The largest of the right values that overflowed, 0 where none did."""
+    not_finite: int
+    """Elements that are NaN or infinite, rightly or not."""
     flushed: int
     """Elements that are 0 where the right value is a subnormal number."""
     worst: Worst | None
@@ -143,7 +145,14 @@ def _is_same(layer: Layer, bound: Bound) -> bool:
 def _moved(layer: Layer, bound: Bound) -> Judgement:
     elements = math.prod(layer.shape)
     name = own_arithmetics(layer.dtype)[0].name
-    return Judgement(EXACT, name, bound.terms, 0.0, 0.0, 0.0, 0, 0, elements, 0, 0.0, 0, None)
+    odd = _not_finite(layer.recorded)
+    return Judgement(EXACT, name, bound.terms, 0.0, 0.0, 0.0, 0, 0, elements, 0, 0.0, odd, 0, None)
+
+
+def _not_finite(recorded: Array | None) -> int:
+    if recorded is None or recorded.dtype.kind != "f":
+        return 0
+    return int(recorded.size - np.count_nonzero(np.isfinite(recorded)))
 
 
 def _judge(layer: Layer, bound: Bound, arithmetic: Arithmetic) -> Judgement:
@@ -272,6 +281,7 @@ def _summed(
         elements=int(error.size),
         overflowed=int(over.sum()),
         peak=float(np.abs(exact[over]).max(initial=0.0)),
+        not_finite=_not_finite(recorded),
         flushed=int(below.sum()),
         worst=_worst(recorded, exact, allowed, place) if differs else None,
     )
@@ -313,5 +323,6 @@ def together(judgements: Sequence[Judgement]) -> Judgement:
         elements=sum(one.elements for one in judgements),
         overflowed=sum(one.overflowed for one in judgements),
         peak=max(one.peak for one in judgements),
+        not_finite=sum(one.not_finite for one in judgements),
         flushed=sum(one.flushed for one in judgements),
     )
