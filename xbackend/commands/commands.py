@@ -33,8 +33,43 @@ def run(options: argparse.Namespace) -> int:
     request, store = _run_request(options), open_store(options.store)
     with progress(sys.stderr) as display:
         records = execute(request, execution_context(options, store, display))
+    found = _certified_runs(options, records, store) if options.certify else None
     print(json.dumps(records) if options.json else run_summary(records, store))
-    return 3 if any(record["status"] == "failed" for record in records) else 0
+    if any(record["status"] == "failed" for record in records):
+        return 3
+    return int(found is not None and any(each.faults for each in found.certificates))
+
+
+def _certified_runs(
+    options: argparse.Namespace, records: list[Record], store: Store
+) -> Comparison | None:
+    """Certify runs, add that to their records or print it; None where none gave outputs."""
+    from xbackend.comparison.comparison import compare_runs
+    from xbackend.plugins import registry
+    from xbackend.store.records import read_run
+
+    runs = [read_run(record) for record in records if record["status"] == "ok"]
+    if not runs:
+        return None
+    found = _certified(compare_runs(store, runs), options, store)
+    by_id = {each.run.id: each for each in found.certificates}
+    records[:] = [
+        {**each, "certificate": by_id[each["id"]].to_dict()} if each["id"] in by_id else each
+        for each in records
+    ]
+    if not options.json:
+        print(registry.report("certificates")(found))
+    return found
+
+
+def _certified(result: Comparison, options: argparse.Namespace, store: Store) -> Comparison:
+    """Return a comparison with certificates of all its runs."""
+    from xbackend.diagnosis.certificate import certify
+    from xbackend.execution.progress import progress
+
+    with progress(sys.stderr) as display:
+        given = execution_context(options, store, display)
+        return dataclasses.replace(result, certificates=certify(result, given))
 
 
 def flags(options: argparse.Namespace) -> int:
@@ -176,8 +211,15 @@ def compare(options: argparse.Namespace) -> int:
         where=options.where or (),
         group_by=comma_separated(options.group_by),
     )
+    result = _certified(result, options, store) if options.certify else result
     write_result(_with_diagnosis(result, options, store))
     failures = comparison.threshold_failures(result, options.fail_under, options.max_eqcs)
+    failures += [
+        f"Layer {each.faults[0].layer} ('{each.faults[0].tap}') of run {each.run.id} is beyond "
+        "rounding."
+        for each in result.certificates
+        if each.faults
+    ]
     for sentence in failures:
         print(f"xbackend: {sentence}", file=sys.stderr)
     return 1 if failures else 0

@@ -21,6 +21,7 @@ COMPARE_EXAMPLES = """examples:
   xbackend compare --isolate --where backend=ort      inherited or own: each class against class 1
   xbackend compare --isolate 0000-ort,0001-torch      two runs, by parts of their ids
   xbackend compare --isolate --reference float64      own and inherited error against the truth
+  xbackend compare --certify                          rounding or fault, each layer of each run
 
 exit status: 0 done, 1 a threshold was missed, 2 wrong usage
 """
@@ -39,6 +40,11 @@ REFERENCE_HELP = (
 ISOLATE_HELP = (
     "tell for each layer whether it inherits its error or has one of its own, computed now: of run "
     "B against run A, or of a run of each class against one of class 1"
+)
+
+CERTIFY_HELP = (
+    "tell for each layer of each run whether rounding explains its error or nothing but a fault "
+    "does, computed now in float64 from its own recorded inputs; exit 1 on a fault"
 )
 
 
@@ -61,4 +67,5 @@ def add(commands: Subparsers) -> None:
     add("--max-eqcs", metavar="N", type=int, help="exit 1 if an output has more classes")
     add("--reference", metavar="float64", help=REFERENCE_HELP)
     add("--isolate", metavar="A,B", nargs="?", const="", help=ISOLATE_HELP)
+    add("--certify", action="store_true", help=CERTIFY_HELP)
     add_execution_options(parser)

@@ -13,7 +13,7 @@ RUN_EXAMPLES = """examples:
   xbackend run --platform native --platform python:/opt/old/bin/python --backends tf
   xbackend run package.module:make_model --backends torch,ort
 
-exit status: 0 done, 2 wrong usage, 3 a run failed (the others are kept)
+exit status: 0 done, 1 --certify found a fault, 2 wrong usage, 3 a run failed (the others are kept)
 """
 OPTION_HELP = (
     "how a converter works, such as onnx_to_int8.weight=uint8; see 'xbackend convert --help'"
@@ -42,6 +42,9 @@ def add(commands: Subparsers) -> None:
     add("--option", metavar="CONVERTER.KEY=VALUE", action="append", help=OPTION_HELP)
     add("--repeats", metavar="N", type=int, default=1, help="fresh processes each (default: 1)")
     add("--fresh", action="store_true", help="repeat runs that the store has already")
+    add(
+        "--certify", action="store_true", help="tell whether each layer only rounds (exit 1 if not)"
+    )
     add("--allow-nonfinite", action="store_true", help="accept NaN and infinities in the inputs")
     add("--json", action="store_true", help="print the runs' records as JSON")
     add_execution_options(parser)
