@@ -150,7 +150,7 @@ class EvaluationBuilder:
 
     def _made(self, name: str, form: str) -> str:
         if name in self.index.graph.constants:
-            return self._constant(self.index.graph.constants[name], form)
+            return self._constant(name, form)
         if name in self.index.recorded and name not in self.index.hanging:
             return self._recorded(name, form)
         place = self.index.makers[name]
@@ -188,17 +188,20 @@ class EvaluationBuilder:
         to = TensorProto.FLOAT if form == HELD else TensorProto.DOUBLE
         return self._emit("Cast", [name], to=int(to))
 
-    def _constant(self, tensor: Tensor, form: str) -> str:
-        array = cast(tensor, "float32").array if tensor.dtype == "bfloat16" else tensor.array
-        if form not in (RAW, HELD):
-            array = np.asarray(array, np.float64)
-        elif form == HELD and array.dtype == np.float16:
-            array = array.astype(np.float32)
+    def _constant(self, name: str, form: str) -> str:
+        """Return a weight in a form: kept as it is in the model, widened when it is needed."""
+        tensor = self.index.graph.constants[name]
         if form == ABSOLUTE:
-            array = np.abs(array)
-        elif form[:1].isdigit():
-            array = round_operand(array, int(form.rstrip("-")), form.endswith("-"))
-        return self._initializer(array)
+            return self._emit("Abs", [self.form(name, DOUBLE)])
+        if form == HELD and tensor.dtype != "float16":
+            return self.form(name, RAW)
+        if form != RAW and not form[:1].isdigit():
+            return self._cast(self.form(name, RAW), form)
+        array = cast(tensor, "float32").array if tensor.dtype == "bfloat16" else tensor.array
+        if form == RAW:
+            return self._initializer(array)
+        rounded = round_operand(array, int(form.rstrip("-")), form.endswith("-"))
+        return self._cast(self._initializer(rounded.astype(np.float32)), form)
 
     def _initializer(self, array: Array) -> str:
         from onnx import numpy_helper
@@ -301,12 +304,7 @@ class EvaluationBuilder:
     def _whole(self, name: str) -> str:
         """Return integers in float64."""
         if (name, "whole") not in self.memo:
-            constant = self.index.graph.constants.get(name)
-            self.memo[name, "whole"] = (
-                self._cast(self.form(name, RAW), DOUBLE)
-                if constant is None
-                else self._initializer(np.asarray(constant.array, np.float64))
-            )
+            self.memo[name, "whole"] = self._cast(self.form(name, RAW), DOUBLE)
         return self.memo[name, "whole"]
 
 

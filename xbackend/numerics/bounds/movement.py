@@ -31,6 +31,8 @@ def dropout(layer: Layer) -> Bound:
     """Pass on what is read, as in inference."""
     if layer.output == PROBABILITY_MASK:
         raise LookupError("the mask of Dropout is not defined in inference")
+    if layer.has(2) and bool(layer.input(2).any()):
+        raise LookupError("it drops elements at random")
     return Bound(1.0, 0.0, 0.0, 0, underflows=0.0, exact=layer.input(0), moves=True)
 
 
