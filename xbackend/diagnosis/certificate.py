@@ -14,7 +14,7 @@ from typing import Any
 from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.findings import Certificate
 from xbackend.diagnosis.certificate_evaluation import EvaluationSetting, Rows, evaluator
-from xbackend.diagnosis.certificate_judging import LayerJudge, RunSample
+from xbackend.diagnosis.certificate_judging import LayerJudge, RunSample, TensorCache
 from xbackend.diagnosis.certificate_layers import find_subjects, index_graph
 from xbackend.diagnosis.cut_graph import constants_of, load_model, shape_computed
 from xbackend.diagnosis.isolation import tensors_with_inputs
@@ -100,9 +100,8 @@ def _certify_alike(
         raise UsageError(f"Run {runs[0].id} has no layers to certify. Run it with --taps layers.")
     spec = registry.backend(evaluator(_avoided(runs[0])))
     setting = EvaluationSetting(whole, index, types, context, spec.word)
-    work = LayerJudge(
-        setting, [RunSample(run, name, rows) for run in runs for name, rows in _rows(run)]
-    )
+    samples = [RunSample(run, name, rows) for run in runs for name, rows in _rows(run)]
+    work = LayerJudge(setting, samples, TensorCache(context.store))
     work.judge(subjects)
     refused.update(work.refused)
     judge_of_all = f"{spec.word} {version(spec.distributions[0]) or ''}".strip()

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 EVALUATORS = ("torch", "tf", "fixed")
 """Backends that compute a graph of mixed formats, the one that is taken by default first."""
-PART_BYTES = 1 << 28
+PART_BYTES = 1 << 29
 """What the results of one worker take at most, over all samples, unless one layer takes more."""
 Rows = Mapping[str, Record]
 """Tensors of a run by name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,11 @@ from xbackend.numerics.bounds.weights import touched
 from xbackend.store.records import Record, Run
 from xbackend.store.store import Store
 from xbackend.worker.graph import Node
-from xbackend.worker.tensor import Tensor, cast
+from xbackend.worker.tensor import Tensor, cast, storage_dtype
 
 Array = np.ndarray[Any, Any]
+CACHE_BYTES = 1 << 27
+"""What the tensors take that are kept for the next layers."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class LayerJudge:
 
     setting: EvaluationSetting
     samples: Sequence[RunSample]
+    cache: TensorCache
     refused: dict[str, str] = field(default_factory=dict)
     found: dict[tuple[str, str], list[tuple[str, Judgement]]] = field(default_factory=dict)
     """By run and tap: the judgement on each sample."""
@@ -64,12 +67,12 @@ class LayerJudge:
             self._try_products(subjects, arithmetic)
 
     def _judge_layer(self, part: EvaluatedPart, subject: LayerSubject) -> None:
-        reader = _Reader(self.setting.index, self.setting.context.store, part)
+        reader = self._reader(part)
         judged = []
         try:
             for place, sample in enumerate(self.samples):
                 layer = reader.layer(subject, sample.rows, place)
-                judged.append(judge(layer, subject.rule.bound(layer)))
+                judged.append(judge(layer, _bound(subject, layer)))
         except LookupError as error:
             self.refused[subject.tap] = str(error.args[0])
             return
@@ -78,6 +81,9 @@ class LayerJudge:
                 self.makers.add((sample.run.id, subject.tap))
             self.found.setdefault((sample.run.id, subject.tap), []).append((sample.name, one))
         self._touch(reader, subject)
+
+    def _reader(self, part: EvaluatedPart) -> _Reader:
+        return _Reader(self.setting.index, self.cache, part)
 
     def _touch(self, reader: _Reader, subject: LayerSubject) -> None:
         """Keep the share of a layer's weights that any sample of a run has touched."""
@@ -134,9 +140,9 @@ class LayerJudge:
     def _bounds(
         self, part: EvaluatedPart, subject: LayerSubject, samples: Sequence[RunSample]
     ) -> list[Bound]:
-        reader = _Reader(self.setting.index, self.setting.context.store, part)
+        reader = self._reader(part)
         return [
-            subject.rule.bound(reader.layer(subject, sample.rows, place))
+            _bound(subject, reader.layer(subject, sample.rows, place))
             for place, sample in enumerate(samples)
         ]
 
@@ -149,7 +155,7 @@ class LayerJudge:
         arithmetic: Arithmetic,
     ) -> None:
         """Replace the judgements of runs of which all samples are explained by an arithmetic."""
-        reader = _Reader(self.setting.index, self.setting.context.store, part)
+        reader = self._reader(part)
         judged: dict[str, list[tuple[str, Judgement]]] = {}
         for place, sample in enumerate(samples):
             layer = reader.layer(subject, sample.rows, place)
@@ -185,12 +191,39 @@ class LayerJudge:
         )
 
 
+def _bound(subject: LayerSubject, layer: Layer) -> Bound:
+    """Return the bound of a layer; of a fused one the last node gives the right values."""
+    found = subject.rule.bound(layer)
+    return replace(found, exact=None) if subject.fused else found
+
+
+@dataclass
+class TensorCache:
+    """Keeps the tensors that were read last, as what one layer gives the next one reads."""
+
+    store: Store
+    held: dict[str, Array] = field(default_factory=dict)
+    size: int = 0
+
+    def read(self, row: Record) -> Array:
+        """Return a tensor of a run in float64; it must not be written to."""
+        digest = f"{row['digest']} {row['dtype']} {row['shape']}"
+        if digest not in self.held:
+            array = _wide(self.store.read_tensor(row))
+            if self.size + array.nbytes > CACHE_BYTES:
+                self.held.clear()
+                self.size = 0
+            self.held[digest] = array
+            self.size += array.nbytes
+        return self.held[digest]
+
+
 @dataclass(frozen=True)
 class _Reader:
     """Reads tensors of runs and their right values."""
 
     index: GraphIndex
-    store: Store
+    cache: TensorCache
     part: EvaluatedPart
 
     def layer(self, subject: LayerSubject, rows: Rows, place: int) -> Layer:
@@ -207,7 +240,7 @@ class _Reader:
             dtype=str(row["dtype"]),
             exact=self._result(found.get((subject.tap, "exact"))),
             magnitude=self._result(found.get((subject.tap, "magnitude"))),
-            recorded=_wide(self.store.read_tensor(row)),
+            recorded=self.cache.read(row),
             products=are_products(self.index, node),
             output=subject.output,
         )
@@ -232,11 +265,16 @@ class _Reader:
         if name in self.index.graph.constants:
             return _wide(self.index.graph.constants[name])
         if name in rows:
-            return _wide(self.store.read_tensor(rows[name]))
+            return self.cache.read(rows[name])
         return self._result(self.part.rows[place].get((name, "value")))
 
     def _result(self, row: Record | None) -> Array | None:
-        return None if row is None else _wide(self.part.store.read_tensor(row))
+        """Return what a worker has just given, whose digest nothing can have spoilt since."""
+        if row is None:
+            return None
+        path = self.part.store.object_path(str(row["digest"]))
+        flat = np.fromfile(path, storage_dtype(str(row["dtype"])))
+        return _wide(Tensor(str(row["dtype"]), flat.reshape(row["shape"])))
 
     def _shape(
         self, name: str, rows: Rows, found: Mapping[tuple[str, str], Record]
@@ -255,4 +293,4 @@ def _wide(tensor: Tensor) -> Array:
     """Return a tensor in float64; integers and truth values as they are."""
     wide = cast(tensor, "float32") if tensor.dtype == "bfloat16" else tensor
     floats = np.issubdtype(wide.array.dtype, np.floating)
-    return wide.array.astype(np.float64) if floats else wide.array
+    return wide.array.astype(np.float64, copy=False) if floats else wide.array

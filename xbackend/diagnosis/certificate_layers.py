@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from xbackend.numerics.bounds.bound import Rule
+from xbackend.numerics.bounds.bound import DOUBLE, NOTHING, Rule
 from xbackend.numerics.bounds.rules import LIPSCHITZ, rule_for
 from xbackend.worker.graph import Graph, Node
 
@@ -111,6 +111,8 @@ def _subject(index: GraphIndex, place: int, output: int, tap: str) -> LayerSubje
         rule = rule_for(other.operator, other.domain)
         if rule is not None and not index.missing(other):
             where = tuple(other.outputs).index(missing)
+            shown = DOUBLE if rule.evaluation == NOTHING else rule.evaluation
+            rule = replace(rule, evaluation=shown)
             return LayerSubject(tap, place, node.operator, before, where, rule, (place,))
     raise LookupError(f"'{missing}', which it reads, was not recorded")
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .arithmetic import power_below, roundoff
-from .bound import DOUBLE, Array, Bound, Layer, Rule
+from .bound import DOUBLE, NOTHING, Array, Bound, Layer, Rule
 
 ESTIMATED = 5.0
 """Half ULPs of a quotient or a root that starts from an estimate and a step of Newton's."""
@@ -16,28 +16,38 @@ FUNCTION = 8.0
 """Half ULPs of an elementary function of a vector library: four ULPs."""
 
 
+def _computed(layer: Layer) -> Array:
+    """Return the right values of an operation of IEEE 754, which NumPy has in float64."""
+    operands = [layer.input(place) for place in range(len(layer.shapes))]
+    with np.errstate(all="ignore"):
+        return np.asarray(OPERATIONS[layer.operator](*operands))
+
+
 def rounded_once(layer: Layer) -> Bound:
     """Allow half an ULP, and as much again of a product that the operation is contracted with."""
-    scale = power_below(layer.truth)
-    absolute: Array | float = 0.0
-    if any(layer.products) and layer.operator in ("Add", "Sub", "Sum"):
-        unit = roundoff(layer.dtype)
-        sizes = [
-            np.abs(value)
-            for value, made in zip(layer.inputs, layer.products, strict=False)
-            if made and value is not None
-        ]
-        absolute = unit * sum(np.broadcast_to(each, layer.shape) for each in sizes)
-    condition = 2 * np.abs(layer.truth)
+    a, b = (np.abs(layer.input(place)) for place in (0, 1))
+    exact, absolute = _computed(layer), np.zeros(())
     if layer.operator != "Mul":
-        condition = np.broadcast_to(np.abs(layer.input(0)) + np.abs(layer.input(1)), layer.shape)
-    return Bound(scale, 1.0, 1.0, absolute=absolute, rounds_once=True, condition=condition)
+        made = [each for each, product in zip((a, b), layer.products, strict=False) if product]
+        absolute = roundoff(layer.dtype) * sum(made, np.zeros(()))
+    condition = 2 * np.abs(exact) if layer.operator == "Mul" else a + b
+    return Bound(
+        power_below(exact),
+        1.0,
+        1.0,
+        1,
+        absolute,
+        condition=condition,
+        exact=exact,
+        rounds_once=True,
+    )
 
 
 def estimated(layer: Layer) -> Bound:
     """Allow what is left of an estimate after a step of Newton's; as a rule it is rounded once."""
-    condition = 2 * np.abs(layer.truth)
-    return Bound(power_below(layer.truth), ESTIMATED, 1.0, rounds_once=True, condition=condition)
+    exact = _computed(layer)
+    condition, scale = 2 * np.abs(exact), power_below(exact)
+    return Bound(scale, ESTIMATED, 1.0, condition=condition, exact=exact, rounds_once=True)
 
 
 def sloped(layer: Layer) -> Bound:
@@ -124,8 +134,14 @@ def hard(layer: Layer) -> Bound:
     return Bound(size, 4.0 + swish, 3.0, condition=2 * size)
 
 
-_ROUNDED = "Add Sub Mul"
-_ESTIMATED = "Div Sqrt Reciprocal"
+OPERATIONS: Mapping[str, Callable[..., Any]] = {
+    "Add": np.add,
+    "Sub": np.subtract,
+    "Mul": np.multiply,
+    "Div": np.divide,
+    "Sqrt": np.sqrt,
+    "Reciprocal": np.reciprocal,
+}
 _FUNCTIONS = "Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh Softsign"
 
 
@@ -134,8 +150,8 @@ def _all(names: str, bound: Callable[[Layer], Bound], **more: Any) -> dict[str, 
 
 
 RULES: Mapping[str, Rule] = {
-    **_all(_ROUNDED, rounded_once, reads=True),
-    **_all(_ESTIMATED, estimated),
+    **{name: Rule(rounded_once, NOTHING, reads=True) for name in ("Add", "Sub", "Mul")},
+    **{name: Rule(estimated, NOTHING, reads=True) for name in ("Div", "Sqrt", "Reciprocal")},
     **_all("LeakyRelu PRelu ThresholdedRelu Mod", sloped),
     **_all(_FUNCTIONS, function),
     **_all("Exp", exponential, reads=True),

@@ -163,6 +163,11 @@ def _judge(layer: Layer, bound: Bound, arithmetic: Arithmetic) -> Judgement:
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
         allowed = np.broadcast_to(_allowed(layer, bound, arithmetic, exact), recorded.shape)
         error = np.abs(recorded - exact)
+    if np.isfinite(error).all():
+        never = np.zeros((), bool)
+        return _summed(
+            layer, bound, arithmetic, (recorded, exact, allowed, error, never, error > allowed)
+        )
     same = (recorded == exact) | (np.isnan(recorded) & np.isnan(exact))
     error = np.where(same, 0.0, error)
     over = _overflowed(layer, bound, arithmetic, recorded, exact, allowed)
@@ -250,25 +255,22 @@ def _summed(
     recorded, exact, allowed, error, over, beyond = found
     unit, steps = roundoff(_sums(layer.dtype)), layer.dtype not in FORMATS and not bound.moves
     scale = np.broadcast_to(np.asarray(bound.scale, np.float64), error.shape)
-    finite = np.isfinite(error) & ~over
+    floor = 0.0 if bound.moves else _floor(layer, bound, arithmetic)
+    finite = np.isfinite(error) & ~over if over.ndim else np.ones((), bool)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        floor = 0.0 if bound.moves else _floor(layer, bound, arithmetic)
         own_error = np.maximum(error - floor, 0.0)
         roundings = np.where(finite & (scale > 0), own_error / (unit * scale), 0.0)
         if layer.dtype not in FORMATS:
             roundings = np.abs(recorded - np.rint(exact))
-        share = np.where(finite, error / np.where(allowed > 0, allowed, 1e-300), 0.0)
-        share = np.where(beyond & ~finite, np.inf, share)
+        share = np.where(finite, error / np.maximum(allowed, 1e-300), 0.0)
+        share = np.where(beyond & ~finite, np.inf, share) if over.ndim else share
     place = int(np.argmax(share)) if share.size else 0
     differs = bool(share.size and share.flat[place] > 0)
     right = _has_right_bits(layer, bound, recorded, exact) and not beyond.any()
-    usual = UNUSUAL * gamma(bound.usual, unit) * scale
-    odd = finite & ~beyond & (own_error > usual)
     own = arithmetic.name == layer.dtype and not bound.rounds_once and not bound.moves
-    least = smallest_normal(layer.dtype) if layer.dtype in FORMATS else 0.0
-    below = (
-        (recorded == 0) & (exact != 0) & (np.abs(exact) < least) & ~_rounds_to_zero(exact, layer)
-    )
+    usual = UNUSUAL * gamma(bound.usual, unit) / unit
+    odd = int((finite & ~beyond & (roundings > usual)).sum()) if own else 0
+    peak = float(np.abs(exact[over]).max(initial=0.0)) if over.ndim else 0.0
     return Judgement(
         verdict=BEYOND if beyond.any() else EXACT if right else ROUNDING,
         arithmetic=arithmetic.name,
@@ -276,24 +278,25 @@ def _summed(
         error=float(roundings.max(initial=0.0)),
         limit=1.0 if steps else float(np.max(np.broadcast_to(bound.limit, error.shape), initial=0)),
         usual=float(np.max(np.broadcast_to(bound.usual, error.shape), initial=0.0)),
-        unusual=int(odd.sum()) if own else 0,
+        unusual=odd,
         beyond=int(beyond.sum()),
         elements=int(error.size),
         overflowed=int(over.sum()),
-        peak=float(np.abs(exact[over]).max(initial=0.0)),
+        peak=peak,
         not_finite=_not_finite(recorded),
-        flushed=int(below.sum()),
+        flushed=_flushed(layer, recorded, exact),
         worst=_worst(recorded, exact, allowed, place) if differs else None,
     )
 
 
-def _rounds_to_zero(exact: Array, layer: Layer) -> Array:
+def _flushed(layer: Layer, recorded: Array, exact: Array) -> int:
+    """Count zeros in place of subnormal numbers that do not round to zero."""
     if layer.dtype not in FORMATS:
-        return np.ones(exact.shape, bool)
-    bits = FORMATS[layer.dtype].mantissa_bits
-    least = smallest_normal(layer.dtype) * (1.0 if layer.dtype == "float16" else 2.0**-bits)
-    found: Array = np.abs(exact) <= least
-    return found
+        return 0
+    sizes = np.abs(exact[recorded == 0])
+    bits = 0 if layer.dtype == "float16" else FORMATS[layer.dtype].mantissa_bits
+    least = smallest_normal(layer.dtype)
+    return int(((sizes > least * 2.0**-bits) & (sizes < least)).sum())
 
 
 def _has_right_bits(layer: Layer, bound: Bound, recorded: Array, exact: Array) -> bool:

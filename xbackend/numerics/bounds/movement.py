@@ -10,12 +10,14 @@ from .bound import COPY, DOUBLE, NOTHING, Array, Bound, Layer, Rule
 from .sums import usual_size
 
 NAMES = """
-    Identity Reshape Flatten Squeeze Unsqueeze Transpose Slice Split Concat Gather GatherElements
-    GatherND ScatterElements ScatterND Expand Tile Pad DepthToSpace SpaceToDepth Where Relu Neg Abs
-    Max Min MaxPool GlobalMaxPool ReduceMax ReduceMin Clip Equal Greater Less GreaterOrEqual
+    Slice Split Concat Gather GatherElements
+    GatherND ScatterElements ScatterND Expand Tile Pad DepthToSpace SpaceToDepth Where Neg Abs
+    Max Min
+    MaxPool GlobalMaxPool ReduceMax ReduceMin Clip Equal Greater Less GreaterOrEqual
     LessOrEqual Not And Or Xor Sign Floor Ceil Round IsNaN IsInf Compress Trilu Constant
     ConstantOfShape Shape Size Range OneHot NonZero EyeLike ReverseSequence BitShift
 """
+RESHAPING = "Identity Reshape Flatten Squeeze Unsqueeze"
 PROBABILITY_MASK = 1
 """The output of Dropout that tells what it kept."""
 
@@ -25,6 +27,18 @@ def moved(layer: Layer) -> Bound:
     if layer.operator == "MaxPool" and layer.output:
         raise LookupError("which of equal elements a pooling names is not defined")
     return Bound(1.0, 0.0, 0.0, terms=0, underflows=0.0, moves=True, rounds_once=True)
+
+
+def reshaped(layer: Layer) -> Bound:
+    """Pass on what is read, in another shape or order of axes, or without what is negative."""
+    x = layer.input(0)
+    if layer.operator == "Transpose":
+        exact = x.transpose(layer.attributes.get("perm") or range(x.ndim)[::-1])
+    elif layer.operator == "Relu":
+        exact = np.maximum(x, 0)
+    else:
+        exact = x.reshape(layer.shape)
+    return Bound(1.0, 0.0, 0.0, terms=0, underflows=0.0, exact=exact, moves=True, rounds_once=True)
 
 
 def dropout(layer: Layer) -> Bound:
@@ -108,6 +122,9 @@ def resize(layer: Layer) -> Bound:
 
 RULES: Mapping[str, Rule] = {
     **{name: Rule(moved, COPY) for name in NAMES.split()},
+    **{name: Rule(reshaped, NOTHING, reads=True) for name in RESHAPING.split()},
+    "Transpose": Rule(reshaped, NOTHING, reads=True),
+    "Relu": Rule(reshaped, NOTHING, reads=True),
     "Dropout": Rule(dropout, NOTHING, reads=True),
     "ArgMax": Rule(extreme_index, NOTHING, reads=True),
     "ArgMin": Rule(extreme_index, NOTHING, reads=True),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .bound import Array, Bound, Layer, Rule
+from .bound import NOTHING, Array, Bound, Layer, Rule
 from .elements import FUNCTION
 from .sums import usual_size
 
@@ -25,10 +25,13 @@ def batch_normalization(layer: Layer) -> Bound:
         raise LookupError("it computes statistics of the batch")
     x = layer.input(0)
     scale, shift, mean, variance = (_per_channel(layer.input(n), x.ndim) for n in range(1, 5))
-    factor = np.abs(scale) / np.sqrt(variance + float(layer.attributes["epsilon"]))
+    signed = scale / np.sqrt(variance + float(layer.attributes["epsilon"]))
+    exact, factor = signed * (x - mean) + shift, np.abs(signed)
     size = factor * (np.abs(x) + np.abs(mean)) + np.abs(shift)
     flushed = 4 * max(1.0, float(factor.max(initial=1.0)))
-    return Bound(size, STEPS + 2, 3.0, underflows=flushed, condition=factor * np.abs(x))
+    return Bound(
+        size, STEPS + 2, 3.0, underflows=flushed, condition=factor * np.abs(x), exact=exact
+    )
 
 
 def _statistics(layer: Layer, x: Array, axes: Sequence[int], epsilon: float) -> Bound:
@@ -175,7 +178,7 @@ def log_sum_exp(layer: Layer) -> Bound:
 
 
 RULES: Mapping[str, Rule] = {
-    "BatchNormalization": Rule(batch_normalization, reads=True),
+    "BatchNormalization": Rule(batch_normalization, NOTHING, reads=True),
     "LayerNormalization": Rule(layer_normalization, reads=True),
     "RMSNormalization": Rule(layer_normalization, reads=True),
     "InstanceNormalization": Rule(instance_normalization, reads=True),
