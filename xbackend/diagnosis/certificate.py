@@ -13,9 +13,9 @@ from typing import Any
 
 from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.findings import Certificate
-from xbackend.diagnosis.certificate_evaluation import EvaluationSetting, Rows, evaluator
-from xbackend.diagnosis.certificate_judging import LayerJudge, RunSample, TensorCache
-from xbackend.diagnosis.certificate_layers import find_subjects, index_graph
+from xbackend.diagnosis.certification.evaluation import EvaluationSetting, Rows, evaluator
+from xbackend.diagnosis.certification.judging import LayerJudge, RunSample, TensorCache
+from xbackend.diagnosis.certification.layers import find_subjects, index_graph
 from xbackend.diagnosis.cut_graph import constants_of, load_model, shape_computed
 from xbackend.diagnosis.isolation import tensors_with_inputs
 from xbackend.diagnosis.rerun import onnx_path, recorded_types

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from xbackend.store.query import value_of
@@ -22,7 +22,7 @@ class Cohort:
     that were asked for, with their values."""
     model: str
     inputs_digest: str
-    runs: tuple[Run, ...]
+    runs: tuple[Run, ...] = field(repr=False)
     """Those that gave outputs, in the store's order."""
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -36,9 +36,9 @@ class Run:
 
     row: Record
     """The keys of the contract and more, JSON values only."""
-    layers: tuple[Record, ...]
+    layers: tuple[Record, ...] = field(repr=False)
     """`tap`, `layer`, `operator` and `inputs` of every ONNX value, in graph order."""
-    results: Sequence[Record]
+    results: Sequence[Record] = field(repr=False)
     """One for each sample: `input`, `outputs`, `taps`, `taps_neutral`."""
 
     @property
