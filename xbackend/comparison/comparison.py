@@ -18,7 +18,12 @@ from xbackend.comparison.equivalence import (
     combine_known_labels,
     members,
 )
-from xbackend.comparison.findings import Isolation, ReferenceComparison, TensorPair
+from xbackend.comparison.findings import (
+    Certificate,
+    Isolation,
+    ReferenceComparison,
+    TensorPair,
+)
 from xbackend.comparison.measurement import Measurer
 from xbackend.comparison.operator_kinds import operator_kind
 from xbackend.errors import StoreError, UsageError
@@ -189,6 +194,8 @@ class Comparison:
     """What is wrong with records of the store that could not be read."""
     pairs: tuple[TensorPair, ...] = ()
     """All metrics of pairs of classes, if these were asked for."""
+    certificates: tuple[Certificate, ...] = ()
+    """Runs of which each layer was held against what rounding can do, likewise."""
 
     @property
     def sections(self) -> dict[str, tuple[SampleComparison, ...]]:
