@@ -230,7 +230,9 @@ def _unknown(found: Certificate) -> list[str]:
         sentences.append(f"Not judged: {count}, {_named(layers)}: {printable(reasons)}.")
     blind = [each for each in found.layers if each.verdict == NOT_NEUTRAL]
     if blind:
-        sentences.append(f"{pluralize(len(blind), 'layer')} prove nothing: {NOT_NEUTRAL}.")
+        count = pluralize(len(blind), "layer")
+        verb = "proves" if len(blind) == 1 else "prove"
+        sentences.append(f"{count} {verb} nothing, as the recording was {NOT_NEUTRAL}.")
     return sentences
 
 

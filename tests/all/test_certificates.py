@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -297,3 +298,51 @@ def test_every_backend_only_rounds_on_the_small_network(
     assert {27, 75, 320, 128} <= set(terms)
     assert [terms[n].limit for n in (27, 75, 320, 128)] == [28, 76, 321, 129]
     assert all(0 < terms[n].error < 6 for n in (27, 75, 320, 128))
+
+
+def _nearest(folder: Path) -> list[str]:
+    """Write a Resize of which ONNX Runtime takes another pixel, and return how to run it."""
+    node = helper.make_node(
+        "Resize", ["x", "", "", "sizes"], ["y"], mode="nearest", nearest_mode="floor",
+        coordinate_transformation_mode="asymmetric",
+    )  # fmt: skip
+    made = model([node], {"sizes": np.array([1, 1, 1, 64])}, (1, 1, 1, 26), (1, 1, 1, 64))
+    onnx.save(made, folder / "near.onnx")
+    np.save(folder / "near.npy", np.arange(26, dtype=np.float32).reshape(1, 1, 1, 26))
+    return [str(folder / "near.onnx"), "--inputs", str(folder / "near.npy")]
+
+
+def test_another_pixel_is_a_fault_by_the_exit_status_of_both_commands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = ["--store", str(tmp_path / "store")]
+    told = ["run", *_nearest(tmp_path), *store, "--certify", "--backends"]
+    assert main([*told, "torch"]) == 0
+    assert "No fault" in capsys.readouterr().out
+    assert main([*told, "ort"]) == 1
+    assert "[0, 0, 0, 32] of input '0': 12 instead of 13" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert main(["compare", *store, "--certify"]) == 1
+    assert main(["compare", *store, "--where", "backend=torch", "--certify"]) == 0
+    capsys.readouterr()
+    assert main([*told, "ort", "--json"]) == 1
+    (record,) = json.loads(capsys.readouterr().out)
+    assert record["certificate"]["faults"] == ["y"]
+
+
+def test_float16_that_overflows_is_named_and_no_fault(bench: Bench) -> None:
+    nodes = [
+        helper.make_node("Mul", ["x", "k"], ["big"]),
+        helper.make_node("Mul", ["big", "big"], ["sq"]),
+        helper.make_node("Relu", ["sq"], ["y"]),
+    ]
+    made = model(nodes, {"k": np.array([200.0], np.float32)}, (1, 16), (1, 16))
+    (found,) = bench.certify(bench.run("overflow", made, "torch", "--precision", "float16"))
+    assert found.faults == ()
+    assert found.first_nonfinite is not None
+    assert [each.tap for each in found.overflows] == ["sq"]
+    assert found.first_nonfinite.tap == "sq"
+    one = found.first_nonfinite.judgement
+    assert one is not None
+    assert one.peak > 65504

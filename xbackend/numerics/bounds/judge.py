@@ -35,6 +35,8 @@ PRODUCTS = (
     Arithmetic("bfloat16 products", "float32", 8, truncates=True, slack=4.0),
 )
 """What matrix units do to float32, tried by rounding the operands before the float64 evaluation."""
+EVIDENCE = 8
+"""Different results, all of a narrower format, from which a layer is taken to compute in it."""
 NARROWED_LIMIT = 3.0
 """Roundings more where operands are rounded to a narrower format and the result is."""
 
@@ -98,7 +100,12 @@ def _sums(dtype: str) -> str:
 
 
 def narrower_arithmetics(dtype: str, recorded: Array) -> tuple[Arithmetic, ...]:
-    """Return the narrower formats whose numbers all results of a run in a wider one are."""
+    """Return the narrower formats whose numbers all results of a run in a wider one are.
+
+    None where there are too few different results to tell: a few zeros are numbers of any format.
+    """
+    if np.unique(recorded[recorded != 0]).size < EVIDENCE:
+        return ()
     names = {"float32": HALF, "float64": ("float32", *HALF)}.get(dtype, ())
     wide = "float32"
     return tuple(
