@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xbackend.comparison.comparison import compare_runs
+from xbackend.comparison.compare import compare_runs
 from xbackend.store.records import read_run
 from xbackend.store.store import Store
 

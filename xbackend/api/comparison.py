@@ -22,6 +22,7 @@ from xbackend.api.arguments import (
 from xbackend.api.results import Listing, data_frame
 from xbackend.api.runs import Runs
 from xbackend.comparison import comparison as kernel
+from xbackend.comparison.compare import compare_runs
 from xbackend.comparison.comparison import Classes, TapComparison
 from xbackend.comparison.findings import Certificate, Isolation, ReferenceComparison
 from xbackend.comparison.layers import TapSummary
@@ -268,7 +269,7 @@ def compare(
     there = store_of(store) if runs is None else runs.store
     damaged: list[StoreError] = []
     chosen = select(there, query, damaged) if runs is None else filter_runs(tuple(runs), query)
-    found = kernel.compare_runs(there, chosen, query.group_by)
+    found = compare_runs(there, chosen, query.group_by)
     found = dataclasses.replace(found, left_out=tuple(damaged))
     if reference is not None:
         context = execution_context(there, jobs, timeout, progress, trust_platforms)
