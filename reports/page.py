@@ -10,7 +10,8 @@ from xbackend.comparison.findings import Isolation
 from xbackend.comparison.summary import Summary, summaries
 
 from .accuracy import accuracy_sentences, accuracy_tables, find_reference_comparison
-from .formatting import UNSUCCESSFUL, heading, notes, verdict
+from .cohort_text import notes, verdict
+from .formatting import UNSUCCESSFUL, heading
 from .isolation import isolation_heading, isolation_sentences, isolation_table
 from .tables import (
     STAR,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,10 @@ from xbackend.diagnosis.isolation_pairs import isolate_all
 from xbackend.diagnosis.reference import BACKENDS, parse_reference
 from xbackend.diagnosis.reference_comparison import compare_with_reference
 from xbackend.errors import StoreError, UsageError
+from xbackend.facts.explanation import Explanation
+from xbackend.facts.explanation import explain as explain_result
+from xbackend.facts.gates import gate_failures, needs_pairs, parse_gate
+from xbackend.facts.pairs import with_pairs
 from xbackend.plugins import registry
 from xbackend.store.query import Query, filter_runs, select
 from xbackend.store.records import Run
@@ -151,6 +156,23 @@ class Comparison:
     ) -> list[str]:
         """Return a sentence for each output with fewer common mantissa bits or more classes."""
         return kernel.threshold_failures(self.result, fail_under, max_eqcs)
+
+    def broken_gates(self, rules: Sequence[str]) -> list[str]:
+        """Return a sentence for each tensor that breaks a rule: `output: bits>=16, flips=0`.
+
+        A rule for which nothing was compared is broken. Raises UsageError for one that is none.
+        """
+        gates = [parse_gate(rule) for rule in rules]
+        measured = with_pairs(self.result) if needs_pairs(gates) else self.result
+        return [str(failure) for failure in gate_failures(measured, gates)]
+
+    def with_pairs(self) -> Comparison:
+        """Return the same with all metrics of each pair of classes: `result.pairs`.
+
+        Mean and RMS error, relative error by norm, cosine, SNR, quantiles and histogram of ULP
+        distances, the worst elements.
+        """
+        return dataclasses.replace(self, result=with_pairs(self.result))
 
     def render(self, format: str = "table") -> str:
         """Return a report: table, json, markdown, csv, html or another that is installed."""
@@ -289,3 +311,31 @@ def isolate(
         comparison.result, ",".join(words(pair)), context, reference is not None, backends
     )
     return dataclasses.replace(comparison, result=found)
+
+
+def check_gates(rules: Sequence[str]) -> None:
+    """Raise UsageError for a rule that has no meaning, before anything is computed."""
+    for rule in rules:
+        parse_gate(rule)
+
+
+def explain(comparison: Comparison) -> Explanation:
+    """Return all that is known of a comparison, each statement with how sure it is.
+
+    Nothing is run. As text: `comparison.render("explain")`.
+
+    Args:
+        comparison: What `compare` or `isolate` returned.
+
+    Returns:
+        An explanation; of each of its `cohorts` the `facts`, what is `isolated`, what `switches`
+        show, and the `next` commands with the seconds that they usually take.
+
+    Example:
+        >>> import xbackend as xb
+        >>> runs = xb.run(backends="fixed", threads=[1, 2])
+        >>> (found,) = xb.explain(xb.compare(runs)).cohorts
+        >>> found.facts.outcome.value, found.verdict_grade.value
+        ('the same bits', 'recorded')
+    """
+    return explain_result(comparison.result)

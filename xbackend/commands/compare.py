@@ -15,6 +15,7 @@ from xbackend.commands.parser import (
     execution_arguments,
     terminal_progress,
 )
+from xbackend.errors import UsageError
 
 COMPARE_EXAMPLES = """examples:
   xbackend compare                                    every run of the store, as tables
@@ -28,6 +29,8 @@ COMPARE_EXAMPLES = """examples:
   xbackend compare --format layers --output figure5.svg
   xbackend compare --format activations               deviations before and after each
   xbackend compare --fail-under 16                    exit 1 if fewer mantissa bits agree
+  xbackend compare --gate 'output: bits>=16, flips=0' --gate 'conv*: ulp<=64'
+  xbackend compare --metrics all --format json        SNR, cosine, quantiles, worst elements
   xbackend compare --reference float64                who is nearer to the truth
   xbackend compare --reference float64:tf --where backend=ort
   xbackend compare --isolate --where backend=ort      inherited or own: each class against class 1
@@ -46,6 +49,15 @@ OUTPUT_HELP = (
     "write there; with .svg, .png or .pdf draw layers, activations, cumulative or dendrogram"
 )
 
+METRICS = ("usual", "all")
+GATE_HELP = (
+    "exit 1 unless tensors keep a rule, such as 'output: bits>=16, flips=0' or 'conv*: ulp<=64'; "
+    "of classes, bits, flips, ulp, abs, deviating, mean, rms, relative, cosine, snr"
+)
+METRICS_HELP = (
+    "all: of each pair of classes mean and RMS error, relative error by norm, cosine, SNR, "
+    "quantiles and histogram of ULP, the worst elements (default: usual)"
+)
 REFERENCE_HELP = (
     "judge each run and layer by the model in double precision, computed now if the store has no "
     "such run: float64, or float64:tf for a backend (default: torch, else tf)"
@@ -73,6 +85,8 @@ def add(commands: Subparsers) -> None:
     add("--output", metavar="FILE", help=OUTPUT_HELP)
     add("--fail-under", metavar="BITS", type=int, help="exit 1 if fewer mantissa bits agree")
     add("--max-eqcs", metavar="N", type=int, help="exit 1 if an output has more classes")
+    add("--gate", metavar="RULE", action="append", help=GATE_HELP)
+    add("--metrics", metavar="WHICH", default="usual", help=METRICS_HELP)
     add("--reference", metavar="float64", help=REFERENCE_HELP)
     add("--isolate", metavar="A,B", nargs="?", const="", help=ISOLATE_HELP)
     add_execution_options(parser)
@@ -82,8 +96,13 @@ def add(commands: Subparsers) -> None:
 def compare(options: Namespace) -> int:
     """Compare the runs of a store; exit status 1 if a threshold is missed."""
     from xbackend.api import comparison as api
+    from xbackend.api.comparison import check_gates
 
+    if options.metrics not in METRICS:
+        raise UsageError(f"'--metrics {options.metrics}' must be {' or '.join(METRICS)}.")
     write = comparison_writer(options.format, options.output)
+    gates = options.gate or ()
+    check_gates(gates)
     execution = execution_arguments(options)
     with terminal_progress() as display:
         found = api.compare(
@@ -105,8 +124,11 @@ def compare(options: Namespace) -> int:
                 trust_platforms=options.trust_platforms,
                 progress=display,
             )
+    if options.metrics == "all":
+        found = found.with_pairs()
     write(found.result)
     missed = found.missed_thresholds(fail_under=options.fail_under, max_eqcs=options.max_eqcs)
+    missed += found.broken_gates(gates)
     for sentence in (*missed, *_left_out(found.left_out)):
         print(f"xbackend: {sentence}", file=sys.stderr)
     unread, every = found.result.unread()

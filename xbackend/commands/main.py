@@ -18,6 +18,7 @@ GROUPS = (
     ("every day", "Run a model in several places, and see whether the bits are the same.", {
         "run": "run",
         "compare": "compare",
+        "explain": "explain",
     }),
     ("where and why", "Find the smallest model that differs, and what of a machine makes it.", {
         "reduce": "reduce",

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as `typing` has it, which takes longer to import than all of this
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from typing import Any
+
     from xbackend.execution.progress import ProgressLines
 
+    Handler = Callable[[argparse.Namespace], int]
+    """Carries a command out and returns its exit status; it imports what it needs."""
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 else:
     Subparsers = argparse._SubParsersAction  # which is not generic at run time
 Parser = argparse.ArgumentParser
-Handler = Callable[[argparse.Namespace], int]
-"""Carries a command out and returns its exit status; it imports what it needs."""
 
 
 def add_command(

@@ -15,10 +15,10 @@ from xbackend.comparison.equivalence import (
     Digests,
     RunIdClasses,
     SampleDigests,
-    combine_labels,
+    combine_known_labels,
     members,
 )
-from xbackend.comparison.findings import Isolation, ReferenceComparison
+from xbackend.comparison.findings import Isolation, ReferenceComparison, TensorPair
 from xbackend.comparison.measurement import Measurer
 from xbackend.comparison.operator_kinds import operator_kind
 from xbackend.errors import StoreError, UsageError
@@ -36,6 +36,10 @@ Classes = tuple[tuple[str, ...], ...]
 """Ids of runs whose bits are the same, ordered by first appearance."""
 
 SCHEMA_VERSION = 1
+NOTHING_COMPARED = (
+    "Nothing was compared, so no threshold is met: no two runs computed the same output of the "
+    "same sample."
+)
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,8 @@ class Comparison:
     """Runs of which each layer's own error was told from what it inherits, likewise."""
     left_out: tuple[StoreError, ...] = ()
     """What is wrong with records of the store that could not be read."""
+    pairs: tuple[TensorPair, ...] = ()
+    """All metrics of pairs of classes, if these were asked for."""
 
     @property
     def sections(self) -> dict[str, tuple[SampleComparison, ...]]:
@@ -244,7 +250,7 @@ def threshold_failures(
     """Return a sentence for each output that misses a threshold, empty if none does.
 
     Outputs with the same bits in all runs never miss. Several classes without a common mantissa
-    bit, integers among them, count as 0 bits. If no run gave an output at all, that is a miss too.
+    bit, integers among them, count as 0 bits. If nothing was compared, that is a miss too.
     """
     if fail_under is None and max_eqcs is None:
         return []
@@ -262,7 +268,15 @@ def threshold_failures(
         for tap in outputs
         if max_eqcs is not None and tap.eqc_count > max_eqcs
     ]
-    return sentences if comparison.samples else ["No run gave an output, so no threshold is met."]
+    if not comparison.samples:
+        return ["No run gave an output, so no threshold is met."]
+    return sentences if _is_compared(comparison) else [NOTHING_COMPARED]
+
+
+def _is_compared(comparison: Comparison) -> bool:
+    """Tell whether any output of a sample was computed by two runs."""
+    outputs = (output for sample in comparison.samples for output in sample.outputs)
+    return any(sum(map(len, output.eqcs)) > 1 for output in outputs)
 
 
 def _name_output(tap: TapComparison) -> str:
@@ -361,10 +375,10 @@ def _output_labels(sample: SampleDigests) -> Array:
     """Return the classes of all outputs together; -1 for runs that did not compute the sample."""
     computed = sample.computed
     labels = np.full(len(computed), -1)
-    labels[computed] = combine_labels(
+    labels[computed] = combine_known_labels(
         [
             np.zeros(int(computed.sum()), int),
-            *(sample.labels(n)[computed] + 1 for n in sample.outputs),
+            *(sample.labels(n)[computed] for n in sample.outputs),
         ]
     )
     return labels

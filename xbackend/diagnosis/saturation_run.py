@@ -62,7 +62,9 @@ def exposed_layers(store: Store, record: Mapping[str, Any]) -> tuple[SaturationR
     That is known of a run in exact integers that kept its layers; of others only what any input
     can reach is.
     """
-    rows = [row for result in record["results"] for row in result["taps"]]
+    rows = [
+        row for result in record["results"] for kind in ("inputs", "taps") for row in result[kind]
+    ]
 
     def activations(name: str) -> Iterator[np.ndarray[Any, Any]]:
         return (store.read_tensor(row).array for row in rows if row["name"] == name)

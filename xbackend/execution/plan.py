@@ -27,6 +27,7 @@ from xbackend.preparation.conversion import ArtifactBuilder, MissingPackages
 from xbackend.preparation.converter_options import (
     options_label,
     parse_options,
+    quantizer_of,
     reject_unused_options,
 )
 from xbackend.preparation.inputs import (
@@ -215,6 +216,7 @@ class Planner:
             record = self._record(config, platform, threads, repeat)
             record["artifact"] = {"digest": artifact.digest, "format": artifact.format}
             record["conversion"] = options_label(artifact.manifest["steps"])
+            record["quantizer"] = quantizer_of(artifact.manifest["steps"])
             saturating = config.spec.saturation_warning
             record["saturation"] = (
                 self.saturation_risks.get(artifact.digest, []) if saturating else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ HARDWARE: Record = {
 
 EXTRAS = (
     "created", "xbackend", "software", "versions", "artifact", "worker", "inputs_digest", "facts",
-    "conversion", "saturation", "emulation_unsafe", "emulation_reasons",
+    "conversion", "quantizer", "saturation", "emulation_unsafe", "emulation_reasons",
 )  # fmt: skip
 """Keys of a record that are told as they are, if it has them."""
 
@@ -39,9 +39,9 @@ class Run:
 
     row: Record
     """The keys of the contract and more, JSON values only."""
-    layers: tuple[Record, ...]
+    layers: tuple[Record, ...] = field(repr=False)
     """`tap`, `layer`, `operator` and `inputs` of every ONNX value, in graph order."""
-    results: Sequence[Record]
+    results: Sequence[Record] = field(repr=False)
     """One for each sample: `input`, `outputs`, `taps`, `taps_neutral`."""
 
     @property
