@@ -18,7 +18,7 @@ from xbackend.errors import StoreError, UsageError
 from xbackend.numerics.metrics import Metrics
 from xbackend.platforms.emulation_doubt import EmulationDoubt
 from xbackend.store.cohort import Cohort
-from xbackend.store.files import read_places
+from xbackend.store.files import read_digests
 from xbackend.store.packed_results import digests_of
 from xbackend.store.records import Run
 from xbackend.store.store import Store
@@ -200,9 +200,7 @@ class Comparison:
     def unread(self) -> tuple[int, int]:
         """Return how many of the tensors were not read against their digests, and of how many."""
         digests = {digest for run in self.runs for digest in digests_of(run.results)}
-        read = read_places()
-        unread = [d for d in digests if str(self.store.object_path(d).absolute()) not in read]
-        return len(unread), len(digests)
+        return len(digests - read_digests(self.store.folder / "objects")), len(digests)
 
     def to_dict(self) -> Record:
         """Return the object that `xbackend compare --format json` prints."""
