@@ -29,7 +29,7 @@ from xbackend.comparison.summary import Summary, summaries
 from xbackend.diagnosis.isolation_pairs import isolate_all
 from xbackend.diagnosis.reference import BACKENDS, parse_reference
 from xbackend.diagnosis.reference_comparison import compare_with_reference
-from xbackend.errors import UsageError
+from xbackend.errors import StoreError, UsageError
 from xbackend.facts.explanation import Explanation
 from xbackend.facts.explanation import explain as explain_result
 from xbackend.facts.gates import gate_failures, needs_pairs, parse_gate
@@ -146,6 +146,11 @@ class Comparison:
         """Who is nearer to the model in float64, where `reference` was asked for."""
         return self.result.reference_comparisons
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """A sentence for each record of the store that is not sound, and so was not compared."""
+        return tuple(map(str, self.result.left_out))
+
     def missed_thresholds(
         self, *, fail_under: int | None = None, max_eqcs: int | None = None
     ) -> list[str]:
@@ -211,6 +216,7 @@ def compare(
     reference: str | None = None,
     timeout: float = 600.0,
     jobs: int | None = None,
+    trust_platforms: bool = False,
     progress: Progress = None,
 ) -> Comparison:
     """Compare runs bit by bit: those that are given, or those of a store.
@@ -226,6 +232,7 @@ def compare(
         reference: `float64`, or `float64:tf` for a backend: judge runs and layers by it.
         timeout: Seconds for each worker that computes the reference.
         jobs: Workers at once; default: one for each core.
+        trust_platforms: Whether interpreters, hosts and images that only records name are started.
         progress: A function that is told of each step by a `ProgressEvent`.
 
     Returns:
@@ -234,7 +241,7 @@ def compare(
 
     Raises:
         UsageError: Where there is no store, or none of its runs is asked for.
-        StoreError: Where a record or tensor is damaged.
+        StoreError: Where a tensor, or every record, is damaged; for single ones see `left_out`.
 
     Example:
         >>> import xbackend as xb
@@ -249,10 +256,12 @@ def compare(
     """
     query = Query(model, where_texts(where), words(group_by))
     there = store_of(store) if runs is None else runs.store
-    chosen = select(there, query) if runs is None else filter_runs(tuple(runs), query)
+    damaged: list[StoreError] = []
+    chosen = select(there, query, damaged) if runs is None else filter_runs(tuple(runs), query)
     found = kernel.compare_runs(there, chosen, query.group_by)
+    found = dataclasses.replace(found, left_out=tuple(damaged))
     if reference is not None:
-        context = execution_context(there, jobs, timeout, progress)
+        context = execution_context(there, jobs, timeout, progress, trust_platforms)
         found = compare_with_reference(found, context, parse_reference(reference))
     return Comparison(found)
 
@@ -264,6 +273,7 @@ def isolate(
     reference: str | None = None,
     timeout: float = 600.0,
     jobs: int | None = None,
+    trust_platforms: bool = False,
     progress: Progress = None,
 ) -> Comparison:
     """Tell for each layer whether its error is its own or inherited from the layers before.
@@ -277,6 +287,7 @@ def isolate(
         reference: `float64`: against the model in double precision instead.
         timeout: Seconds for each worker.
         jobs: Workers at once; default: one for each core.
+        trust_platforms: Whether interpreters, hosts and images that only records name are started.
         progress: A function that is told of each step by a `ProgressEvent`.
 
     Returns:
@@ -293,7 +304,8 @@ def isolate(
         >>> [len(found.own) for found in c.isolations]
         [0]
     """
-    context = execution_context(comparison.result.store, jobs, timeout, progress)
+    there = comparison.result.store
+    context = execution_context(there, jobs, timeout, progress, trust_platforms)
     backends = BACKENDS if reference is None else parse_reference(reference)
     found = isolate_all(
         comparison.result, ",".join(words(pair)), context, reference is not None, backends

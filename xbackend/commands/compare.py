@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 
 from xbackend.commands.output import comparison_writer
 from xbackend.commands.parser import (
     Subparsers,
     add_command,
     add_execution_options,
+    add_trust,
     execution_arguments,
     terminal_progress,
 )
@@ -35,8 +37,10 @@ COMPARE_EXAMPLES = """examples:
   xbackend compare --isolate 0000-ort,0001-torch      two runs, by parts of their ids
   xbackend compare --isolate --reference float64      own and inherited error against the truth
 
-exit status: 0 done, 1 a threshold was missed, 2 wrong usage
+exit status: 0 done, 1 a threshold was missed, 2 wrong usage, 3 records are damaged (left out)
 """
+MAX_LEFT_OUT = 10
+"""How many records that are not sound are named one by one."""
 FORMATS_HELP = (
     "table, json, markdown, csv, html, machines, layers, activations, activations-csv, cumulative "
     "or dendrogram"
@@ -86,6 +90,7 @@ def add(commands: Subparsers) -> None:
     add("--reference", metavar="float64", help=REFERENCE_HELP)
     add("--isolate", metavar="A,B", nargs="?", const="", help=ISOLATE_HELP)
     add_execution_options(parser)
+    add_trust(parser)
 
 
 def compare(options: Namespace) -> int:
@@ -106,18 +111,38 @@ def compare(options: Namespace) -> int:
             group_by=options.group_by,
             reference=options.reference,
             **execution,
+            trust_platforms=options.trust_platforms,
             progress=display,
         )
         if options.isolate is not None:
-            how = {"timeout": execution["timeout"], "jobs": execution["jobs"]}
             found = api.isolate(
-                found, options.isolate, reference=options.reference, **how, progress=display
+                found,
+                options.isolate,
+                reference=options.reference,
+                timeout=execution["timeout"],
+                jobs=execution["jobs"],
+                trust_platforms=options.trust_platforms,
+                progress=display,
             )
     if options.metrics == "all":
         found = found.with_pairs()
     write(found.result)
     missed = found.missed_thresholds(fail_under=options.fail_under, max_eqcs=options.max_eqcs)
     missed += found.broken_gates(gates)
-    for sentence in missed:
+    for sentence in (*missed, *_left_out(found.left_out)):
         print(f"xbackend: {sentence}", file=sys.stderr)
-    return 1 if missed else 0
+    unread, every = found.result.unread()
+    if unread:
+        print(
+            f"not checked: {unread} of {every} tensors were told apart by their recorded digests "
+            "alone; 'xbackend store check' reads them all",
+            file=sys.stderr,
+        )
+    return 3 if found.left_out else int(bool(missed))
+
+
+def _left_out(sentences: Sequence[str]) -> list[str]:
+    """Return a sentence for each record that was not compared, as it is not sound."""
+    shown, more = list(sentences[:MAX_LEFT_OUT]), len(sentences) - MAX_LEFT_OUT
+    told = f"{more} more records are not sound either: 'xbackend store check' names them."
+    return [*shown, told] if more > 0 else shown

@@ -51,6 +51,15 @@ def add_store(parser: Parser) -> None:
     )
 
 
+def add_trust(parser: Parser) -> None:
+    """Add what lets commands follow the platforms that the records of a store name."""
+    parser.add_argument(
+        "--trust-platforms",
+        action="store_true",
+        help="start interpreters, hosts and images that only the store's runs name",
+    )
+
+
 def add_execution_options(parser: Parser) -> None:
     """Add what workers are started with, see `execution_arguments`."""
     add = parser.add_argument

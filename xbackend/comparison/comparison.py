@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -21,10 +21,12 @@ from xbackend.comparison.equivalence import (
 from xbackend.comparison.findings import Isolation, ReferenceComparison, TensorPair
 from xbackend.comparison.measurement import Measurer
 from xbackend.comparison.operator_kinds import operator_kind
-from xbackend.errors import UsageError
+from xbackend.errors import StoreError, UsageError
 from xbackend.numerics.metrics import Metrics
 from xbackend.platforms.emulation_doubt import EmulationDoubt, assess_emulation
 from xbackend.store.cohort import Cohort, cohorts, sample_names
+from xbackend.store.files import read_places
+from xbackend.store.packed_results import digests_of
 from xbackend.store.query import Query, select
 from xbackend.store.records import Run
 from xbackend.store.store import Store
@@ -183,6 +185,8 @@ class Comparison:
     """The sections that were held against a float64 reference, if that was asked for."""
     isolations: tuple[Isolation, ...] = ()
     """Runs of which each layer's own error was told from what it inherits, likewise."""
+    left_out: tuple[StoreError, ...] = ()
+    """What is wrong with records of the store that could not be read."""
     pairs: tuple[TensorPair, ...] = ()
     """All metrics of pairs of classes, if these were asked for."""
 
@@ -198,6 +202,13 @@ class Comparison:
     def unsuccessful(self) -> tuple[Run, ...]:
         """Runs that gave nothing to compare: failed and skipped ones."""
         return tuple(run for run in self.runs if not run.ok)
+
+    def unread(self) -> tuple[int, int]:
+        """Return how many of the tensors were not read against their digests, and of how many."""
+        digests = {digest for run in self.runs for digest in digests_of(run.results)}
+        read = read_places()
+        unread = [d for d in digests if str(self.store.object_path(d).absolute()) not in read]
+        return len(unread), len(digests)
 
     def to_dict(self) -> Record:
         """Return the object that `xbackend compare --format json` prints."""
@@ -217,9 +228,12 @@ def compare(
 ) -> Comparison:
     """Compare the runs of a store; for the arguments see `xbackend.store.query.Query`.
 
-    Raises UsageError for an empty store or an unknown key, StoreError for a damaged one.
+    Raises UsageError for an empty store or an unknown key, StoreError for one of which no record
+    is sound; single records that are not are told in `left_out`.
     """
-    return compare_runs(store, select(store, Query(model, tuple(where), tuple(group_by))), group_by)
+    damaged: list[StoreError] = []
+    runs = select(store, Query(model, tuple(where), tuple(group_by)), damaged)
+    return replace(compare_runs(store, runs, group_by), left_out=tuple(damaged))
 
 
 def compare_runs(store: Store, runs: Sequence[Run], group_by: Sequence[str] = ()) -> Comparison:

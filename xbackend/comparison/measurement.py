@@ -11,6 +11,7 @@ from xbackend.numerics.label_flips import label_flips
 from xbackend.numerics.metrics import Metrics, identical_metrics, measure
 from xbackend.numerics.pair_metrics import PairMetrics, measure_pair
 from xbackend.numerics.partition import partition
+from xbackend.store.record_schema import byte_count
 from xbackend.store.store import Store
 
 Record = dict[str, Any]
@@ -76,7 +77,7 @@ class Measurer:
     def _open(self, row: Record) -> FileBlocks:
         digest = row["digest"]
         if digest not in self.checked:
-            self.store.verify_object(digest)
+            self.store.verify_object(digest, byte_count(row))
             self.checked.add(digest)
         return blocks_of_file(self.store.object_path(digest), row["dtype"], tuple(row["shape"]))
 

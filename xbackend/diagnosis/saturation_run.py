@@ -14,6 +14,7 @@ from xbackend.execution.execute import ExecutionContext, execute
 from xbackend.execution.request import RunRequest
 from xbackend.plugins import registry
 from xbackend.preparation.saturation import SaturationRisk, measure_saturation
+from xbackend.store.artifact_files import artifact_folder
 from xbackend.store.store import Store
 from xbackend.worker.graph import read_graph
 
@@ -68,5 +69,5 @@ def exposed_layers(store: Store, record: Mapping[str, Any]) -> tuple[SaturationR
     def activations(name: str) -> Iterator[np.ndarray[Any, Any]]:
         return (store.read_tensor(row).array for row in rows if row["name"] == name)
 
-    folder = store.folder / "artifacts" / record["artifact"]["digest"]
+    folder = artifact_folder(store, record["artifact"]["digest"])
     return measure_saturation(read_graph(folder), activations)
