@@ -16,7 +16,8 @@ from .certificates import (
     certificate_table,
     meaning_sentence,
 )
-from .formatting import UNSUCCESSFUL, heading, notes, verdict
+from .cohort_text import notes, verdict
+from .formatting import UNSUCCESSFUL, heading
 from .isolation import isolation_heading, isolation_sentences, isolation_table
 from .tables import (
     STAR,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from xbackend.commands.parser import (
@@ -30,7 +32,8 @@ RUN_EXAMPLES = """examples:
   xbackend run --platform native --platform python:/opt/old/bin/python --backends tf
   xbackend run package.module:make_model --backends torch,ort
 
-exit status: 0 done, 1 --certify found a fault, 2 wrong usage, 3 a run failed (the others are kept)
+exit status: 0 done, 1 --certify found a fault, 2 wrong usage,
+             3 a run failed (the others are kept), or none gave an output
 """
 OPTION_HELP = (
     "how a converter works, such as onnx_to_int8.weight=uint8; see 'xbackend convert --help'"
@@ -63,12 +66,13 @@ def add(commands: Subparsers) -> None:
         "--certify", action="store_true", help="tell whether each layer only rounds (exit 1 if not)"
     )
     add("--allow-nonfinite", action="store_true", help="accept NaN and infinities in the inputs")
+    add("--strict", action="store_true", help="exit 3 if what is asked for by name is skipped")
     add("--json", action="store_true", help="print the runs' records as JSON")
     add_execution_options(parser)
 
 
 def run(options: Namespace) -> int:
-    """Run a model; exit status 3 if a run failed."""
+    """Run a model; exit status 3 if a run failed, or none gave an output."""
     from xbackend.api.runs import run as run_model
 
     with terminal_progress() as display:
@@ -89,7 +93,11 @@ def run(options: Namespace) -> int:
         print(runs.to_json() if found is None else json.dumps(_with_certificates(runs, found)))
     else:
         print(runs if found is None else f"{found.render_certificates()}\n\n{runs}")
-    if runs.failed:
+    skipped = _skipped_by_name(options, runs.records) if options.strict else []
+    for sentence in skipped:
+        print(f"xbackend: {sentence}", file=sys.stderr)
+    nothing = not any(record["status"] == "ok" for record in runs.records)
+    if runs.failed or nothing or skipped:
         return 3
     return 1 if found is not None and any(each.faults for each in found.certificates) else 0
 
@@ -107,3 +115,13 @@ def _with_certificates(runs: Runs, found: Comparison) -> list[dict[str, Any]]:
     """Return the records of runs, with their certificates where there is one."""
     by_id = {each.run.id: each.to_dict() for each in found.certificates}
     return [{**record, "certificate": by_id.get(record["id"])} for record in runs.records]
+
+
+def _skipped_by_name(options: Namespace, records: Sequence[dict[str, Any]]) -> list[str]:
+    from xbackend.execution.request import skipped_by_name
+
+    backends, precisions = (
+        {word.strip() for word in (text or "").split(",")}
+        for text in (options.backends, options.precision)
+    )
+    return skipped_by_name(records, backends, precisions, options.platform or ())
