@@ -39,7 +39,7 @@ COMPARE_EXAMPLES = """examples:
   xbackend compare --certify                          rounding or fault, each layer of each run
 
 exit status: 0 done, 1 a threshold was missed or --certify found a fault, 2 wrong usage,
-3 records are damaged (left out)
+             3 records are damaged (left out)
 """
 MAX_LEFT_OUT = 10
 """How many records that are not sound are named one by one."""

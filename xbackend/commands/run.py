@@ -32,8 +32,8 @@ RUN_EXAMPLES = """examples:
   xbackend run --platform native --platform python:/opt/old/bin/python --backends tf
   xbackend run package.module:make_model --backends torch,ort
 
-exit status: 0 done, 1 --certify found a fault, 2 wrong usage, 3 a run failed (the others are kept),
-or none gave an output
+exit status: 0 done, 1 --certify found a fault, 2 wrong usage,
+             3 a run failed (the others are kept), or none gave an output
 """
 OPTION_HELP = (
     "how a converter works, such as onnx_to_int8.weight=uint8; see 'xbackend convert --help'"

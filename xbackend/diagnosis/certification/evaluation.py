@@ -21,7 +21,7 @@ from xbackend.diagnosis.certification.graph import (
 from xbackend.diagnosis.certification.layers import GraphIndex, LayerSubject
 from xbackend.diagnosis.cut_graph import TensorType
 from xbackend.diagnosis.rerun import RerunRequest, rerun
-from xbackend.errors import XbackendError
+from xbackend.errors import StoreError, XbackendError
 from xbackend.execution.execute import ExecutionContext
 from xbackend.numerics.bounds.arithmetic import round_operand
 from xbackend.numerics.bounds.bound import COPY, NOTHING, SUM
@@ -148,6 +148,8 @@ def _evaluate(
         return written, nothing
     try:
         return written, _run(made, samples, store, setting)
+    except StoreError:
+        raise  # nothing that fewer layers would mend
     except XbackendError as error:
         if len(written) == 1:
             refused[written[0].tap] = f"its right values cannot be computed: {error}"
@@ -205,7 +207,7 @@ def _given(made: EvaluationModel, rows: Rows, source: Store, store: Store) -> di
 
 
 def _borrowed(row: Record, given: GivenTensor, source: Store, store: Store) -> Record:
-    """Have a tensor of a run in another store too: as a link, or rounded to fewer bits."""
+    """Have a tensor of a run in another store too: the same file, or rounded to fewer bits."""
     if given.bits:
         tensor = source.read_tensor(row)
         values = cast(tensor, "float32").array if tensor.dtype == "bfloat16" else tensor.array
@@ -214,5 +216,13 @@ def _borrowed(row: Record, given: GivenTensor, source: Store, store: Store) -> R
     path = Path(object_path(str(store.folder), str(row["digest"])))
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.symlink(source.object_path(str(row["digest"])).resolve(), path)
+        _share(source.object_path(str(row["digest"])), path)
     return row
+
+
+def _share(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it where the file system has none."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
