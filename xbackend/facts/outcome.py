@@ -9,7 +9,8 @@ from enum import Enum
 from itertools import chain
 from typing import Any
 
-from xbackend.comparison.comparison import Comparison, SampleComparison, compare_runs
+from xbackend.comparison.compare import compare_runs
+from xbackend.comparison.comparison import Comparison, SampleComparison
 from xbackend.store.records import Run
 from xbackend.store.store import Store
 

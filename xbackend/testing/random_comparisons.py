@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.comparison.comparison import compare_runs
+from xbackend.comparison.compare import compare_runs
 from xbackend.store.records import read_run
 from xbackend.store.store import Store
 from xbackend.worker.objects import write_tensor
