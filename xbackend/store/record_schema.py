@@ -146,6 +146,7 @@ RECORD = Table(
         "worker": LINE,
         "facts": FACTS,
         "conversion": Nullable(LINE),
+        "quantizer": Nullable(LINE),
         "saturation": Rows(Table()),
         "emulation_unsafe": Nullable(Rows(NAMED)),
         "emulation_reasons": Nullable(Table(others=LINE)),
