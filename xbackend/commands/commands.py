@@ -107,6 +107,7 @@ def _run_request(options: argparse.Namespace) -> RunRequest:
         options=tuple(options.option or ()),
         repeats=positive_integer("--repeats", options.repeats),
         fresh=options.fresh,
+        sources=True,
         allow_nonfinite=options.allow_nonfinite,
     )
 
@@ -291,7 +292,9 @@ def _check_formats(targets: Sequence[str]) -> None:
     from xbackend.plugins import registry
 
     reached = {target for spec in registry.converters() for _, target in spec.conversions}
-    known = sorted(name for name in reached if name.partition("-")[0] not in ("graph", "flat"))
+    known = sorted(
+        name for name in reached if name.partition("-")[0] not in ("graph", "flat", "source")
+    )
     for target in targets:
         if target not in known:
             raise UsageError(

@@ -169,7 +169,10 @@ class ArtifactBuilder:
         made = _read_converted(self._run(step, source, None, self._key(step, source, None), None))
         digest = onnx_digest(made.model)
         return replace(
-            self.model, digest=digest, files={"onnx": made.model}, digests={"onnx": digest}
+            self.model,
+            digest=digest,
+            files={**self.model.files, "onnx": made.model},
+            digests={CALLABLE: _code_and_state(made.folder, source.digest), "onnx": digest},
         )
 
     def _run(
@@ -235,6 +238,13 @@ class ArtifactBuilder:
             "layers": result["layers"],
             "steps": [*before, this],
         }
+
+
+def _code_and_state(folder: Path, otherwise: str) -> str:
+    """Return what tells the code and weights that a function gave from all others it may give."""
+    (step,) = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["steps"]
+    told = [step["notes"].get(key) for key in ("code", "state")]
+    return hashlib.sha256(json.dumps([otherwise, *told]).encode()).hexdigest()
 
 
 def onnx_digest(path: Path) -> str:
