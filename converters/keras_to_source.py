@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from xbackend.plugins.converter import (
 )
 from xbackend.worker.artifact import Artifact, read_artifact
 
-from .keras_source import TraceableModel, load_traceable
-from .torch_names import Shape, shapes_of_values
+from .keras_source import BATCH, TraceableModel, load_traceable
+from .torch_names import Shape, shapes_of_values, unmatched_taps
 
 SPEC = ConverterSpec(
     name="keras_to_source",
@@ -59,7 +60,7 @@ def convert(request: ConversionRequest) -> ConversionResult:
         "taps": taps,
     }
     (request.output / FILE).write_text(json.dumps(document), encoding="utf-8")
-    unmatched = [layer.tap for layer in hub.layers if layer.tap not in taps]
+    unmatched = unmatched_taps(hub, taps)
     return ConversionResult(
         model=file,
         weights=WeightReport(tuple(source.weights), ()),
@@ -99,25 +100,30 @@ def _matched(model: Any, folder: Path, hub: Artifact) -> Iterator[tuple[str, Map
 
     shapes = shapes_of_values(onnx.load(folder / "model.onnx"))
     operators = {layer.tap: layer.operator for layer in hub.layers}
-    for layer in getattr(model, "layers", ()):
-        shape = _output_shape(layer)
-        known = shapes.get(layer.name)
-        if layer.name not in operators or shape is None or known is None:
+    for name, shape in _output_shapes(model).items():
+        known = shapes.get(name)
+        if name not in operators or known is None:
             continue
-        first = channels_first(shape, known, operators[layer.name])
+        first = channels_first(shape, known, operators[name])
         if first is not None:
-            yield layer.name, {"layer": layer.name, "channels_first": first}
+            yield name, {"layer": name, "channels_first": first}
 
 
-def _output_shape(layer: Any) -> Shape | None:
-    """Return the shape of a layer's only output, the batch fixed; None where it is used twice."""
-    if len(getattr(layer, "_inbound_nodes", ())) != 1:
-        return None
-    try:
-        shape = tuple(layer.output.shape)
-    except (AttributeError, ValueError, TypeError):  # several outputs, or none
-        return None
-    return (1, *shape[1:]) if shape and shape[0] is None else shape
+def _output_shapes(model: Any) -> dict[str, Shape]:
+    """Return the shape of what each layer gives, the batch fixed, if it is called once.
+
+    The backend finds the same calls (`backends/tf/source.py`).
+    """
+    functional = getattr(model, "_functional", None) or model
+    calls: dict[str, list[Any]] = {}
+    for node in chain(*getattr(functional, "_nodes_by_depth", {}).values()):
+        calls.setdefault(str(node.operation.name), []).append(node.output_tensors)
+    alone = {name: tensors[0] for name, tensors in calls.items() if len(tensors) == 1}
+    shapes = {name: tuple(t[0].shape) for name, t in alone.items() if len(t) == 1}
+    return {
+        name: (BATCH, *shape[1:]) if shape and shape[0] is None else shape
+        for name, shape in shapes.items()
+    }
 
 
 def channels_first(shape: Shape, known: Shape, operator: str) -> bool | None:

@@ -9,13 +9,15 @@ that of the result is left alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import onnx
+
+    from xbackend.worker.artifact import Artifact
 
 SOURCE = "xbackend.source"
 """The key of a node's metadata: the operation's or module's name, `name#1` for its second call."""
@@ -185,6 +187,16 @@ def shapes_of_values(model: onnx.ModelProto) -> dict[str, Shape]:
         for value in (*graph.input, *graph.value_info, *graph.output)
         if value.type.tensor_type.HasField("shape")
     }
+
+
+def unmatched_taps(hub: Artifact, taps: Container[str]) -> list[str]:
+    """Return the values of the graph that no tensor of the source is; constants are none."""
+    outputs = {value.name for value in hub.outputs}
+    return [
+        layer.tap
+        for layer in hub.layers
+        if layer.inputs != () and layer.tap not in taps and layer.tap not in outputs
+    ]
 
 
 def _mark(node: onnx.NodeProto, name: str, shape: Shape | None, known: Mapping[str, Shape]) -> None:

@@ -21,7 +21,7 @@ from xbackend.plugins.converter import (
 )
 from xbackend.worker.artifact import Artifact, read_artifact
 
-from .torch_names import marks
+from .torch_names import marks, unmatched_taps
 from .torch_program import program_document
 from .torch_to_onnx import load_program
 
@@ -54,7 +54,7 @@ def convert(request: ConversionRequest) -> ConversionResult:
         **_source(request, hub),
     }
     (request.output / FILE).write_text(json.dumps(document), encoding="utf-8")
-    unmatched = [layer.tap for layer in hub.layers if layer.tap not in document["taps"]]
+    unmatched = unmatched_taps(hub, document["taps"])
     return ConversionResult(
         model=FILE,
         weights=WeightReport(tuple(document.pop("weights")), ()),

@@ -10,6 +10,7 @@ from xbackend.comparison.findings import Isolation
 from xbackend.comparison.summary import Summary, summaries
 
 from .accuracy import accuracy_sentences, accuracy_tables, find_reference_comparison
+from .export import export_sentences
 from .formatting import heading, notes, verdict
 from .isolation import isolation_heading, isolation_sentences, isolation_table
 from .tables import (
@@ -75,6 +76,8 @@ def _section(summary: Summary, comparison: Comparison) -> Iterable[str]:
             yield '<p class="note">* with layers of runs whose bits the recording changed</p>'
     for text in emulation_notes(summary):
         yield f'<p class="note">{escape(text)}</p>'
+    for text in export_sentences(comparison, summary):
+        yield f"<p>{escape(text)}</p>"
     for note in notes(summary):
         yield f'<p class="note">{escape(note)}</p>'
     if judged := find_reference_comparison(comparison, summary):

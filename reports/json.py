@@ -6,6 +6,7 @@ import json
 
 from xbackend.comparison.activations import activation_totals, activations
 from xbackend.comparison.comparison import Comparison
+from xbackend.comparison.export import export_judgements
 from xbackend.comparison.summary import summaries
 
 
@@ -18,6 +19,7 @@ def render(comparison: Comparison) -> str:
     passages = activations(comparison)
     parts = {
         "accuracy": [each.to_dict() for each in comparison.reference_comparisons],
+        "exports": [each.to_dict() for each in export_judgements(comparison)],
         "isolations": [each.to_dict() for each in comparison.isolations],
     }
     document = {

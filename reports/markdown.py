@@ -10,6 +10,7 @@ from xbackend.comparison.findings import Isolation
 from xbackend.comparison.summary import Summary, summaries
 
 from .accuracy import accuracy_sentences, accuracy_tables, find_reference_comparison
+from .export import export_sentences
 from .formatting import heading, notes, verdict
 from .isolation import isolation_heading, isolation_sentences, isolation_table
 from .tables import (
@@ -50,7 +51,7 @@ def _section(summary: Summary, comparison: Comparison) -> Iterable[str]:
         if has_starred_layers(summary):
             yield "\\* with layers of runs whose bits the recording changed"
     yield from map(escape, emulation_notes(summary))
-    if found := notes(summary):
+    if found := [*export_sentences(comparison, summary), *notes(summary)]:
         yield "\n".join(f"* {escape(note)}" for note in found)
     if judged := find_reference_comparison(comparison, summary):
         yield from map(_render_table, accuracy_tables(summary, judged, MOST_LAYERS))

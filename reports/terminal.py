@@ -14,6 +14,7 @@ from xbackend.comparison.summary import Summary, summaries
 from xbackend.store.records import Run
 
 from .accuracy import accuracy_sentences, accuracy_tables, find_reference_comparison
+from .export import export_sentences
 from .formatting import heading, notes, shorten, verdict
 from .isolation import isolation_heading, isolation_sentences, isolation_table
 from .tables import (
@@ -58,7 +59,8 @@ def _section(summary: Summary, comparison: Comparison, width: int) -> str:
     if shows_layers(summary):
         parts.append(_layers(summary, width))
     parts += [_wrap(text, width) for text in emulation_notes(summary)]
-    parts.append("\n".join(_wrap(text, width) for text in _sentences(summary)))
+    exports = export_sentences(comparison, summary)
+    parts.append("\n".join(_wrap(text, width) for text in [*_sentences(summary), *exports]))
     parts += _accuracy(summary, comparison, width)
     return "\n\n".join(parts)
 

@@ -170,13 +170,28 @@ class _Keras(_Model):
         return tensors[0] if len(tensors) == 1 else list(tensors)
 
     def watched(self, layers: List[str]) -> Call:
-        inner = [self.model.get_layer(name).output for name in layers]
-        outer = self.keras.Model(self.model.inputs, [*inner, *self.model.outputs])
+        inner = self._layer_outputs()
+        wanted = [inner[name] for name in layers if name in inner]
+        if len(wanted) != len(layers):
+            raise Unsupported(
+                f"Keras {self.keras.__version__} does not tell what the layers of this model give. "
+                "Run it with --taps outputs."
+            )
+        outer = self.keras.Model(self.model.inputs, [*wanted, *self.model.outputs])
 
         def call(*tensors: Any) -> List[Any]:
             return _flat(outer(list(tensors), training=False))
 
         return call
+
+    def _layer_outputs(self) -> Dict[str, Any]:
+        """Return the symbolic output of each layer, from its call in the model itself."""
+        functional = getattr(self.model, "_functional", None) or self.model
+        by_depth = getattr(functional, "_nodes_by_depth", {})
+        nodes = [node for nodes in by_depth.values() for node in nodes]
+        if nodes and hasattr(nodes[0], "operation"):  # since Keras 3
+            return {str(node.operation.name): node.output_tensors[0] for node in nodes}
+        return {layer.name: layer.output for layer in self.model.layers}
 
     def predict(self, tensors: List[Any]) -> List[Any]:
         return _flat(self.model.predict(self._packed(tuple(tensors)), verbose=0))

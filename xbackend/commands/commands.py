@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from xbackend.errors import UsageError
 from xbackend.store.store import Store, open_store
+from xbackend.worker.contract import GRAPH, SOURCE
 
 if TYPE_CHECKING:
     from xbackend.comparison.comparison import Comparison
@@ -34,6 +35,8 @@ def run(options: argparse.Namespace) -> int:
     with progress(sys.stderr) as display:
         records = execute(request, execution_context(options, store, display))
     print(json.dumps(records) if options.json else run_summary(records, store))
+    if not options.json and (sentences := export_text(records, store)):
+        print(sentences)
     return 3 if any(record["status"] == "failed" for record in records) else 0
 
 
@@ -154,6 +157,17 @@ def run_summary(records: Sequence[Record], store: Store) -> str:
     done = sum(record["status"] == "ok" for record in records)
     lines.append(f"{done} of {len(records)} runs are in {store.folder}; next: xbackend compare")
     return "\n".join(lines)
+
+
+def export_text(records: Sequence[Record], store: Store) -> str:
+    """Return what these runs tell of a model's export, nothing where its source was not run."""
+    if not any(record["settings"].get(GRAPH) == SOURCE for record in records):
+        return ""
+    from xbackend.comparison.comparison import compare_runs
+    from xbackend.plugins import registry
+    from xbackend.store.records import read_run
+
+    return registry.report("export")(compare_runs(store, [read_run(each) for each in records]))
 
 
 def _outcome(record: Record) -> str:

@@ -68,6 +68,8 @@ class BackendConfig:
     precision: str
     settings: dict[str, SettingValue]
     """The backend's own settings, without threads."""
+    optional: bool = False
+    """Whether nobody asked for it by name, so that it is skipped where it cannot be made."""
 
     @property
     def name(self) -> str:
@@ -93,7 +95,8 @@ def make_plan(request: RunRequest, store: Store, log: Callable[[str], None]) -> 
         for precision in request.precisions or (spec.default_precision,):
             own, both = settings[spec.word], request.sources
             for chosen in form_settings(spec, own, builder.model, precision, both):
-                planner.add(BackendConfig(spec, precision, chosen))
+                optional = is_source(chosen) and not is_source(own)
+                planner.add(BackendConfig(spec, precision, chosen, optional))
     if not any(record["status"] == "failed" for record in planner.not_started):
         reject_unused_options(builder.options, planner.steps)
     return Plan(tuple(planner.launches), tuple(planner.not_started), tuple(planner.cached))
@@ -165,7 +168,8 @@ class Planner:
         except MissingPackages as error:
             self._record_not_started(config, "skipped", "convert", "not-installed", str(error))
         except (ConversionError, ModelError, PluginError) as error:
-            self._record_not_started(config, "failed", "convert", type(error).__name__, str(error))
+            status = "skipped" if config.optional else "failed"
+            self._record_not_started(config, status, "convert", type(error).__name__, str(error))
         else:
             self._check_taps(artifact)
             self._note_export(artifact)
