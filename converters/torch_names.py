@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SOURCE = "xbackend.source"
 """The key of a node's metadata: the operation's or module's name, `name#1` for its second call."""
 
+WITHIN = "xbackend.within"
+"""The same for every other node that an operation or a module's call became."""
+
 FX_NODE = "pkg.torch.onnx.fx_node"
 """Where PyTorch's exporter of programs describes the operation: `%conv2d : [num_users=1] = …`."""
 
@@ -51,14 +54,14 @@ def mark_program_nodes(path: Path, program: Any, decomposed: Any) -> None:
     shapes = {node.name: _fx_shape(node) for node in program.graph.nodes}
     origins = {node.name: _origin(node, shapes) for node in decomposed.graph.nodes}
     model = onnx.load(path)
-    last: dict[str, onnx.NodeProto] = {}
+    nodes: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
         operation = origins.get(_fx_name(node))
         if operation is not None:
-            last[operation] = node
+            nodes.setdefault(operation, []).append(node)
     known = shapes_of_values(model)
-    for operation, node in last.items():
-        _mark(node, operation, shapes[operation], known)
+    for operation, parts in nodes.items():
+        _mark(parts, operation, shapes[operation], known)
     onnx.save(model, path)
 
 
@@ -131,24 +134,27 @@ def mark_module_calls(path: Path, calls: Iterable[Call]) -> None:
     import onnx
 
     model = onnx.load(path)
-    last = _last_nodes(model, {call.module for call in calls})
+    parts = _nodes_of_calls(model, {call.module for call in calls})
     known = shapes_of_values(model)
     for call in sorted(calls, key=lambda each: -each.module.count(".")):
-        scopes = last.get(call.module, [])
+        scopes = parts.get(call.module, [])
         if len(scopes) == 1 + max(each.number for each in calls if each.module == call.module):
             _mark(scopes[call.number], call.name, call.shape, known)
     onnx.save(model, path)
 
 
-def _last_nodes(model: onnx.ModelProto, modules: set[str]) -> dict[str, list[onnx.NodeProto]]:
-    """Return the last node within each call of each module, in the order of the calls."""
-    found: dict[str, dict[str, onnx.NodeProto]] = {}
+def _nodes_of_calls(
+    model: onnx.ModelProto, modules: set[str]
+) -> dict[str, list[list[onnx.NodeProto]]]:
+    """Return the nodes of each call of each module, in the order of the calls."""
+    found: dict[str, dict[str, list[onnx.NodeProto]]] = {}
     for node in model.graph.node:
         *scopes, _ = node.name.split("/")
         for depth in range(2, len(scopes) + 1):
             module = module_of(scopes[1:depth], modules)
             if module is not None:
-                found.setdefault(module, {})["/".join(scopes[:depth])] = node
+                calls = found.setdefault(module, {})
+                calls.setdefault("/".join(scopes[:depth]), []).append(node)
     return {module: list(nodes.values()) for module, nodes in found.items()}
 
 
@@ -189,23 +195,39 @@ def shapes_of_values(model: onnx.ModelProto) -> dict[str, Shape]:
     }
 
 
-def unmatched_taps(hub: Artifact, taps: Container[str]) -> list[str]:
-    """Return the values of the graph that no tensor of the source is; constants are none."""
+def unmatched_taps(
+    hub: Artifact, taps: Container[str], within: Container[str] = frozenset()
+) -> list[str]:
+    """Return the values of the graph that no tensor of the source is; constants are none.
+
+    Nor are those `within` an operation of the source, which it does not compute.
+    """
     outputs = {value.name for value in hub.outputs}
     return [
         layer.tap
         for layer in hub.layers
-        if layer.inputs != () and layer.tap not in taps and layer.tap not in outputs
+        if layer.inputs != ()
+        and layer.tap not in taps
+        and layer.tap not in outputs
+        and layer.tap not in within
     ]
 
 
-def _mark(node: onnx.NodeProto, name: str, shape: Shape | None, known: Mapping[str, Shape]) -> None:
-    """Write a name into a node's metadata, once, if its first output has the shape."""
-    actual = known.get(node.output[0]) if node.output else None
-    if shape is None or actual is None or not _agree(shape, actual) or marks(node):
+def _mark(
+    nodes: list[onnx.NodeProto], name: str, shape: Shape | None, known: Mapping[str, Shape]
+) -> None:
+    """Write a name into the metadata of the last node if its first output has the shape.
+
+    Once; the nodes before it, too, are told which operation they are parts of.
+    """
+    last = nodes[-1]
+    actual = known.get(last.output[0]) if last.output else None
+    if shape is None or actual is None or not _agree(shape, actual) or marks(last):
         return
-    entry = node.metadata_props.add()
-    entry.key, entry.value = SOURCE, name
+    for node in nodes:
+        if not marks(node, WITHIN):
+            entry = node.metadata_props.add()
+            entry.key, entry.value = (SOURCE if node is last else WITHIN), name
 
 
 def _agree(shape: Shape, actual: Shape) -> bool:
@@ -219,6 +241,11 @@ def _agree(shape: Shape, actual: Shape) -> bool:
     )
 
 
-def marks(node: onnx.NodeProto) -> str:
+def marks(node: onnx.NodeProto, key: str = SOURCE) -> str:
     """Return what a node is marked with, nothing where it is not."""
-    return next((entry.value for entry in node.metadata_props if entry.key == SOURCE), "")
+    return next((entry.value for entry in node.metadata_props if entry.key == key), "")
+
+
+def values_within(model: onnx.ModelProto) -> set[str]:
+    """Return the values that are parts of an operation of the source and none of its results."""
+    return {name for node in model.graph.node if marks(node, WITHIN) for name in node.output}

@@ -240,18 +240,23 @@ def _exported(
 
 
 def exporter_warnings(said: Iterable[warnings.WarningMessage]) -> list[str]:
-    """Return what an exporter warned of, each sentence once, with the line that it is about.
+    """Return what an exporter warned of, each sentence once, with the lines that it is about.
 
     That a function will go away says nothing of a model.
     """
     future = (DeprecationWarning, FutureWarning, PendingDeprecationWarning, ImportWarning)
-    found = [
-        f"{each.category.__name__} at {Path(each.filename).name}:{each.lineno}: "
-        + " ".join(str(each.message).split())[:500]
-        for each in said
-        if not issubclass(each.category, (*future, ResourceWarning))
+    places: dict[str, list[str]] = {}
+    for each in said:
+        if issubclass(each.category, (*future, ResourceWarning)):
+            continue
+        own = "/torch/" in each.filename and "/site-packages/" in each.filename
+        place = f"{Path(each.filename).name}:{each.lineno}" + (" of PyTorch itself" if own else "")
+        text = f"{each.category.__name__}: {' '.join(str(each.message).split())[:500]}"
+        places.setdefault(text, []).append(place)
+    return [
+        f"{text} ({', '.join(dict.fromkeys(sorted(where, key=lambda place: ' ' in place)))})"
+        for text, where in places.items()
     ]
-    return list(dict.fromkeys(found))
 
 
 def _is_counter(name: str) -> bool:

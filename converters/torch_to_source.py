@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xbackend.errors import ConversionError
 from xbackend.plugins.converter import (
@@ -21,12 +21,9 @@ from xbackend.plugins.converter import (
 )
 from xbackend.worker.artifact import Artifact, read_artifact
 
-from .torch_names import marks, unmatched_taps
+from .torch_names import marks, unmatched_taps, values_within
 from .torch_program import program_document
 from .torch_to_onnx import load_program
-
-if TYPE_CHECKING:
-    import onnx
 
 SPEC = ConverterSpec(
     name="torch_to_source",
@@ -48,26 +45,19 @@ def convert(request: ConversionRequest) -> ConversionResult:
     import onnx
 
     hub = read_artifact(request.hub)
-    named = {name: tap for tap, name in _taps(onnx.load(request.hub / "model.onnx")).items()}
-    document = {
-        "taps": {tap: name for name, tap in named.items()},
-        **_source(request, hub),
-    }
+    model = onnx.load(request.hub / "model.onnx", load_external_data=False)
+    taps = {node.output[0]: marks(node) for node in model.graph.node if marks(node)}
+    document = {"taps": taps, **_source(request, hub)}
     (request.output / FILE).write_text(json.dumps(document), encoding="utf-8")
-    unmatched = unmatched_taps(hub, document["taps"])
+    unmatched = unmatched_taps(hub, taps, values_within(model))
     return ConversionResult(
         model=FILE,
         weights=WeightReport(tuple(document.pop("weights")), ()),
         inputs=hub.inputs,
         outputs=hub.outputs,
         layers=hub.layers,
-        notes={"kind": document["kind"], "matched": len(named), "unmatched": unmatched},
+        notes={"kind": document["kind"], "matched": len(taps), "unmatched": unmatched},
     )
-
-
-def _taps(model: onnx.ModelProto) -> dict[str, str]:
-    """Return each value of the graph that PyTorch computes too, and what it is named there."""
-    return {node.output[0]: marks(node) for node in model.graph.node if marks(node)}
 
 
 def _source(request: ConversionRequest, hub: Artifact) -> dict[str, Any]:
