@@ -21,6 +21,9 @@ from .formatting import format_number, pluralize, printable
 
 FEW_NAMES = 3
 
+PICKING = frozenset({"ArgMax", "ArgMin", "TopK"})
+"""Operators that name elements, of which several may be equal."""
+
 
 def render(comparison: Comparison) -> str:
     """Write the sentences about all exports of a comparison, nothing where no source was run."""
@@ -82,6 +85,16 @@ def _other(judged: ExportJudgement) -> str:
     return (
         f"The exported model is another function than {_title(judged)}: first at "
         f"{_node(judged.first)}, {_how_far(judged.first)}{_sample(judged)}; so it is on {count}."
+        f"{_ties(judged.first)}"
+    )
+
+
+def _ties(difference: TensorDifference | None) -> str:
+    if difference is None or difference.operator not in PICKING:
+        return ""
+    return (
+        " Where values tie, ONNX takes the first of them and another framework may take any, so "
+        "look whether the values picked are equal."
     )
 
 
@@ -109,10 +122,10 @@ def _how_far(difference: TensorDifference | None) -> str:
     if difference is None:
         return "no output differs"
     count = f"{difference.deviating} of {difference.elements} values"
-    if difference.largest is None or difference.least is None:
-        return f"{count} differ, by no finite number"
     if not difference.deviating:
         return "all values are equal, but not their bits (zeros of the other sign)"
+    if difference.largest is None or difference.least is None:
+        return f"{count} differ, by no finite number"
     verb = "differs" if difference.deviating == 1 else "differ"
     if difference.least == difference.largest:
         return f"{count} {verb} by {format_number(difference.largest)}"
