@@ -13,6 +13,8 @@ import numpy as np
 from xbackend.errors import InputError, ModelError
 from xbackend.worker.artifact import ValueInfo
 
+from .sentence import first_line
+
 Array = np.ndarray[Any, Any]
 Samples = list[list[Array]]
 """For each sample one array for each input."""
@@ -47,12 +49,20 @@ def convert_function(
     Its weights are frozen first: the converter leaves them out otherwise. Raises ModelError in
     the name of the model at `path`.
     """
-    import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import (
         convert_variables_to_constants_v2,
     )
 
-    frozen = convert_variables_to_constants_v2(function)
+    return written(convert_variables_to_constants_v2(function), samples, path, options)
+
+
+def written(frozen: Any, samples: Samples, path: Path, options: Mapping[str, Any]) -> bytes:
+    """Convert a frozen function; with samples, quantize it after what they give.
+
+    Raises ModelError in the name of the model at `path`.
+    """
+    import tensorflow as tf
+
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], None)
     if samples:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -61,20 +71,19 @@ def convert_function(
     try:
         data: bytes = converter.convert()
     except Exception as error:  # the converter raises anything
-        raise ModelError(_sentence(error, path)) from error
+        raise ModelError(unwritten(error, path)) from error
     return data
 
 
-def _sentence(error: Exception, path: Path) -> str:
+def unwritten(error: Exception, path: Path) -> str:
+    """Say why there is no file, with the operations that TensorFlow Lite lacks."""
     said = str(error)
     lacking = sorted(
         {name for found in MISSING_OPERATIONS.findall(said) for name in found.split(", ")}
     )
     if lacking:
         return f"{path} has operations that TensorFlow Lite lacks: {', '.join(lacking)}."
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    first = lines[0][:300] if lines else type(error).__name__
-    return f"TensorFlow Lite's converter cannot convert {path}: {first}"
+    return f"TensorFlow Lite's converter cannot convert {path}: {first_line(error)}"
 
 
 def read_samples(path: Path | None, values: Sequence[ValueInfo]) -> Samples:

@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 
 from xbackend.errors import ModelError
 
+from .sentence import first_line
+
 CODE_CLASSES = frozenset({"Lambda", "__lambda__", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"})
 """What Keras deserializes into Python code."""
 
@@ -69,7 +71,7 @@ def check_h5_file(path: Path) -> None:
     except FileNotFoundError as error:
         raise ModelError(f"Cannot read the model {path}: there is no such file.") from error
     except OSError as error:
-        raise ModelError(f"{path} is not a whole HDF5 file: {_first(error)}") from error
+        raise ModelError(f"{path} is not a whole HDF5 file: {first_line(error)}") from error
 
 
 def refuse_code(config: dict[str, Any], path: Path) -> None:
@@ -164,7 +166,7 @@ def _check_archive(archive: zipfile.ZipFile, path: Path) -> None:
     try:
         damaged = archive.testzip()
     except Exception as error:  # zlib and lzma each raise their own error for damaged data
-        raise zipfile.BadZipFile(_first(error)) from error
+        raise zipfile.BadZipFile(first_line(error)) from error
     if damaged is not None:
         raise zipfile.BadZipFile(f"the file '{damaged}' within it is damaged")
 
@@ -173,7 +175,9 @@ def _parsed(text: bytes, path: Path) -> dict[str, Any]:
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path} has a configuration that is not JSON: {_first(error)}") from error
+        raise ModelError(
+            f"{path} has a configuration that is not JSON: {first_line(error)}"
+        ) from error
     if not isinstance(config, dict):
         raise ModelError(f"{path} has a configuration that is not a JSON object.")
     return config
@@ -202,8 +206,3 @@ def _visit_item(item: Any, visit: Any, path: Path) -> None:
         visit(item)
     elif isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
         raise ModelError(f"{path} takes the weight '{item.name}' from another file.")
-
-
-def _first(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -14,6 +14,7 @@ import numpy as np
 from xbackend.errors import ModelError
 
 from .keras_safety import check_h5_file, check_keras_file
+from .sentence import first_line
 
 BATCH = 1
 """The extent of the first axis, fixed: a free one adds Shape, Gather, Slice and Concat nodes."""
@@ -73,7 +74,7 @@ def _keras_model(path: Path) -> TraceableModel:
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever a layer's constructor does
-        raise ModelError(f"Keras cannot load {path}: {_first(error)}") from error
+        raise ModelError(f"Keras cannot load {path}: {first_line(error)}") from error
     if not getattr(model, "inputs", None):
         raise ModelError(
             f"{path} does not say what its inputs are. Save it as a functional model, or call it "
@@ -119,7 +120,7 @@ def _saved_model(path: Path) -> TraceableModel:
     try:
         loaded = tf.saved_model.load(str(path))
     except Exception as error:  # TensorFlow raises what its readers and operations do
-        raise ModelError(f"TensorFlow cannot load {path}: {_first(error)}") from error
+        raise ModelError(f"TensorFlow cannot load {path}: {first_line(error)}") from error
     signature = _signature(loaded, path)
     specs = signature.structured_input_signature[1]
     names, results = sorted(specs), sorted(signature.structured_outputs)
@@ -209,8 +210,3 @@ def _numbered(names: Sequence[str]) -> tuple[str, ...]:
 
 def _variable_name(variable: Any) -> str:
     return str(getattr(variable, "path", variable.name)).removesuffix(":0")
-
-
-def _first(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from xbackend.errors import InputError, ModelError
 from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
 from xbackend.preparation import weights
+from xbackend.worker.artifact import ValueInfo
 
-from .flat_writer import FLAT_OPTIONS, operations, quantization
+from .flat_writer import FLAT_OPTIONS, Samples, calibration, read_samples, unwritten, written
 from .keras_source import BATCH, TraceableModel, load_traceable
 from .tflite_file import read_flat_file
 
@@ -34,9 +29,6 @@ SPEC = ConverterSpec(
     options_for=("tflite-int8",),
 )
 
-Array = np.ndarray[Any, Any]
-Samples = list[list[Array]]
-
 
 def convert(request: ConversionRequest) -> ConversionResult:
     """Write `model.tflite`, with the batch fixed at one and the model's own layout."""
@@ -45,7 +37,7 @@ def convert(request: ConversionRequest) -> ConversionResult:
     samples: Samples = []
     if request.target_format == "tflite-int8":
         samples = _samples(source, request)
-        notes |= _calibration(samples, request.options)
+        notes |= calibration(samples, request.options)
     path = request.output / "model.tflite"
     path.write_bytes(_flat(source, samples, request))
     return ConversionResult(
@@ -57,36 +49,11 @@ def convert(request: ConversionRequest) -> ConversionResult:
 
 def _flat(source: TraceableModel, samples: Samples, request: ConversionRequest) -> bytes:
     """Convert the frozen function; with samples, quantize it after them."""
-    import tensorflow as tf
-
     try:
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([source.frozen()], None)
-        if samples:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.representative_dataset = _feeding(samples)
-            converter.target_spec.supported_ops = [operations(request.options)]
-        data: bytes = converter.convert()
-    except Exception as error:  # tracing and the converter raise anything
-        raise ModelError(f"{_sentence(error, request.source)}") from error
-    return data
-
-
-def _feeding(samples: Samples) -> Callable[[], Iterator[list[Array]]]:
-    def feed() -> Iterator[list[Array]]:
-        yield from samples
-
-    return feed
-
-
-def _sentence(error: Exception, path: Path) -> str:
-    """Return one sentence about a failure, with the operations that TensorFlow Lite lacks."""
-    said = str(error)
-    lacking = sorted(set(re.findall(r"(?:Flex|Custom) ops?: ([\w, ]+)", said)))
-    if lacking:
-        return f"{path} has operations that TensorFlow Lite lacks: {', '.join(lacking)}."
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    first = lines[0][:300] if lines else type(error).__name__
-    return f"TensorFlow Lite's converter cannot convert {path}: {first}"
+        frozen = source.frozen()
+    except Exception as error:  # tracing raises anything
+        raise ModelError(unwritten(error, request.source)) from error
+    return written(frozen, samples, request.source, request.options)
 
 
 def _samples(source: TraceableModel, request: ConversionRequest) -> Samples:
@@ -96,36 +63,8 @@ def _samples(source: TraceableModel, request: ConversionRequest) -> Samples:
             f"Quantizing {request.source} to int8 needs sample inputs to calibrate with: give "
             "them with --inputs."
         )
-    with np.load(request.inputs, allow_pickle=False) as archive:
-        columns = [
-            _column(archive, name, spec, len(source.inputs))
-            for name, spec in zip(source.inputs, source.signature, strict=True)
-        ]
-    return [list(row) for row in zip(*columns, strict=False)]
-
-
-def _column(archive: Any, name: str, spec: Any, inputs: int) -> list[Array]:
-    """Return the samples of one input, each with the batch that the function takes."""
-    if name not in archive.files and not (inputs == len(archive.files) == 1):
-        raise InputError(f"The sample inputs hold no array '{name}'.")
-    array = archive[name if name in archive.files else archive.files[0]]
-    rows = array if array.ndim > len(spec.shape) else array[:, None]
-    samples = [row.astype(spec.dtype.as_numpy_dtype) for row in rows]
-    if not samples or not spec.shape.is_compatible_with(samples[0].shape):
-        raise InputError(
-            f"The samples of input '{name}' have the shape {array.shape}, which does not give "
-            f"{tuple(spec.shape)}."
-        )
-    return samples
-
-
-def _calibration(samples: Samples, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what decided the quantization, for the artifact's record."""
-    digest = hashlib.sha256()
-    for row in samples:
-        for array in row:
-            digest.update(np.ascontiguousarray(array).tobytes())
-    return {
-        "calibration": {"samples": len(samples), "sha256": digest.hexdigest()},
-        "quantization": quantization(options),
-    }
+    values = [
+        ValueInfo(name, spec.dtype.name, None if spec.shape.rank is None else tuple(spec.shape))
+        for name, spec in zip(source.inputs, source.signature, strict=True)
+    ]
+    return read_samples(request.inputs, values)

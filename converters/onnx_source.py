@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from xbackend.errors import ModelError
 
+from .sentence import first_line
+
 if TYPE_CHECKING:
     import onnx
 
@@ -103,7 +105,7 @@ def _inline(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     try:
         return inline_local_functions(model)
     except RuntimeError as error:
-        raise ModelError(f"Cannot inline the functions of {path}: {_first(error)}") from error
+        raise ModelError(f"Cannot inline the functions of {path}: {first_line(error)}") from error
 
 
 def _refuse_old_opset(model: onnx.ModelProto, path: Path) -> None:
@@ -190,8 +192,13 @@ def _check(model: onnx.ModelProto, path: Path) -> None:
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
-        raise ModelError(f"{path} is not a sound ONNX model: {_first(error)}") from error
+        raise ModelError(f"{path} is not a sound ONNX model: {first_line(error)}") from error
 
 
-def _first(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0]
+def drop_initializer_inputs(model: onnx.ModelProto, ir_version: int) -> None:
+    """Leave to the inputs what is no weight, as formats before the fourth do not."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    model.ir_version = max(model.ir_version, ir_version)

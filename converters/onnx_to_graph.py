@@ -16,7 +16,7 @@ from xbackend.worker.graph import Graph, Node
 from xbackend.worker.tensor import Tensor
 
 from .onnx_normalise import SUBGRAPH, NormaliseContext, format_name, normalise, tensor_of
-from .onnx_source import own_opset, read_onnx
+from .onnx_source import drop_initializer_inputs, own_opset, read_onnx
 
 if TYPE_CHECKING:
     import onnx
@@ -153,11 +153,7 @@ def _write_onnx(model: onnx.ModelProto, folder: Path) -> None:
     """Write the model, and the same with every computed value as an output."""
     import onnx
 
-    constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
-    del model.graph.input[:]
-    model.graph.input.extend(inputs)
-    model.ir_version = max(model.ir_version, 4)
+    drop_initializer_inputs(model, ir_version=4)
     _save(model, folder / "model.onnx")
     known = {value.name for value in model.graph.output}
     computed = [name for node in model.graph.node for name in node.output if name]

@@ -16,17 +16,16 @@ from xbackend.errors import ConversionError, InputError
 from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
 from xbackend.preparation import weights
 
-from .onnx_source import own_opset, read_onnx
+from .onnx_source import drop_initializer_inputs, own_opset, read_onnx
 from .quantization_preprocess import (
     array_of,
     decompose_batch_norms,
-    drop_initializer_inputs,
-    first_line,
     fold_batch_norms,
     materialize_constants,
     replace_sum_with_add,
     upgrade_opset,
 )
+from .sentence import first_line
 
 if TYPE_CHECKING:
     import onnx
@@ -88,7 +87,7 @@ def convert(request: ConversionRequest) -> ConversionResult:
     source = {t.name: array_of(t) for t in model.graph.initializer}
     opset = own_opset(model)
     model = upgrade_opset(model, OPSET, request.source)
-    drop_initializer_inputs(model)
+    drop_initializer_inputs(model, ir_version=7)
     materialized = materialize_constants(model)
     renamed = replace_sum_with_add(model)
     folded = fold_batch_norms(model) if options.fold_batch_norm else []

@@ -13,6 +13,7 @@ import numpy as np
 from xbackend.errors import ConversionError
 
 from .onnx_source import own_opset
+from .sentence import first_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,15 +41,6 @@ def upgrade_opset(model: onnx.ModelProto, opset: int, path: Path) -> onnx.ModelP
             f"Quantizing {path} needs opset {opset}, and onnx cannot convert it from opset "
             f"{own_opset(model)}: {first_line(error)} Export the model with opset {opset} or newer."
         ) from error
-
-
-def drop_initializer_inputs(model: onnx.ModelProto) -> None:
-    """Leave to the inputs what is no weight, as older formats do not."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
-    del model.graph.input[:]
-    model.graph.input.extend(inputs)
-    model.ir_version = max(model.ir_version, 7)
 
 
 def materialize_constants(model: onnx.ModelProto) -> list[str]:
@@ -199,8 +191,3 @@ def array_of(tensor: onnx.TensorProto) -> Array:
     from onnx import numpy_helper
 
     return np.asarray(numpy_helper.to_array(tensor))
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error, its type if it has no text."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

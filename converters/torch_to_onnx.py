@@ -25,6 +25,7 @@ from xbackend.plugins.converter import ConversionRequest, ConversionResult, Conv
 from xbackend.preparation import weights
 
 from .pt2_archive import sanitize
+from .sentence import clause
 from .torch_names import mark_module_calls, mark_program_nodes, watched_calls
 from .torch_state import code_digest, draws_random_numbers, state_digest
 
@@ -79,7 +80,7 @@ def load_program(source: Path) -> Any:
             return torch.export.load(copy)
         except Exception as error:  # a broken graph raises anything
             raise ModelError(
-                f"torch {torch.__version__} cannot read {source}: {_first(error)}. "
+                f"torch {torch.__version__} cannot read {source}: {clause(error)}. "
                 "Save it again with this version."
             ) from error
 
@@ -95,7 +96,7 @@ def call_factory(text: str) -> ModuleWithExamples:
             function = getattr(importlib.import_module(module), name)
             made = function if isinstance(function, torch.nn.Module) else function()
         except Exception as error:  # the user's own code raises anything
-            raise ModelError(f"'{text}' cannot be called: {_first(error)}.") from error
+            raise ModelError(f"'{text}' cannot be called: {clause(error)}.") from error
     module_or_program, examples = made if isinstance(made, tuple) else (made, None)
     if not isinstance(module_or_program, (torch.nn.Module, torch.export.ExportedProgram)):
         raise ModelError(
@@ -228,7 +229,7 @@ def _exported(
             export(path)
     except Exception as error:  # an exporter raises anything
         raise ConversionError(
-            f"PyTorch cannot export {request.source} to ONNX: {_first(error)}."
+            f"PyTorch cannot export {request.source} to ONNX: {clause(error)}."
         ) from error
     held = [_bits(to_array(tensor)) for tensor in onnx.load(path).graph.initializer]
     source = {name: _array(value) for name, value in state.items() if not _is_counter(name)}
@@ -278,8 +279,3 @@ def _array(value: Any) -> np.ndarray[Any, Any]:
 
 def _bits(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return array.view(np.uint16) if array.dtype.name == "bfloat16" else array
-
-
-def _first(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".")[:300] if lines else type(error).__name__

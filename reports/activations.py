@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import textwrap
 from collections.abc import Sequence
 
 from xbackend.comparison.activations import (
@@ -17,10 +15,10 @@ from xbackend.comparison.activations import (
 from xbackend.comparison.comparison import Comparison
 from xbackend.store.cohort import Cohort
 
-from .formatting import DAGGER, format_number, format_percent, pluralize, printable, shorten
+from .formatting import DAGGER, RECORDING, format_number, format_percent, pluralize, printable
 from .layers import STAR, trust_marks
 from .tables import Table
-from .terminal import NARROWEST, other_columns_width, render_table
+from .terminal import fitted, render_table, terminal_width, underlined, wrap
 
 ARROW = "→"
 LEGEND = (
@@ -29,7 +27,7 @@ LEGEND = (
     "runs than they were given, as much, or less."
 )
 SIGNS = {
-    STAR: "with layers of runs whose bits the recording changed",
+    STAR: RECORDING,
     DAGGER: "comes from emulated operators: perhaps the bits of no real processor",
 }
 DRAWN = "To draw it: --output figure.svg, .png or .pdf."
@@ -37,11 +35,11 @@ DRAWN = "To draw it: --output figure.svg, .png or .pdf."
 
 def render(comparison: Comparison) -> str:
     """Lay out a row for each activation and pooling layer, and totals for each operator."""
-    width = max(NARROWEST, shutil.get_terminal_size((80, 24)).columns)
+    width = terminal_width()
     parts = [_section(passages, width) for passages in by_section(activations(comparison))]
     if not parts:
         return "No run recorded an activation or a pooling layer, see xbackend run --taps.\n"
-    return "\n\n".join([*parts, f"{_wrap(LEGEND, width)}\n{DRAWN}"]) + "\n"
+    return "\n\n".join([*parts, f"{wrap(LEGEND, width)}\n{DRAWN}"]) + "\n"
 
 
 def by_section(passages: Sequence[ActivationComparison]) -> list[list[ActivationComparison]]:
@@ -53,22 +51,16 @@ def by_section(passages: Sequence[ActivationComparison]) -> list[list[Activation
 
 
 def _section(passages: Sequence[ActivationComparison], width: int) -> str:
-    title = shorten(title_of(passages), width)
     changes = summarise_activations(passages)
     table = _layers(changes)
-    room = max(12, width - other_columns_width(table, 1))
-    rows = tuple((row[0], shorten(row[1], room), *row[2:]) for row in table.rows)
     cells = "".join(cell for row in table.rows for cell in row[2:])
     notes = [f"{sign} {meaning}" for sign, meaning in SIGNS.items() if sign in cells]
     left_out = len(dict.fromkeys(name for each in changes for name in each.left_out))
     if left_out:
         runs = pluralize(left_out, "run")
         notes.append(f"Left out where they did not record what a layer reads: {runs}.")
-    parts = [
-        f"{title}\n{'=' * len(title)}",
-        render_table(Table(table.headers, rows, table.numeric)),
-    ]
-    parts += ["\n".join(_wrap(note, width) for note in notes)] if notes else []
+    parts = [underlined(title_of(passages), width), fitted(table, width)]
+    parts += ["\n".join(wrap(note, width) for note in notes)] if notes else []
     return "\n\n".join([*parts, render_table(_totals(activation_totals(passages)))])
 
 
@@ -133,7 +125,3 @@ def _totals(totals: Sequence[ActivationTotal]) -> Table:
 
 def _mean(value: float) -> str:
     return format_number(round(value, 2))
-
-
-def _wrap(text: str, width: int) -> str:
-    return textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False)

@@ -13,6 +13,11 @@ from xbackend.store.records import Run
 DAGGER = "†"
 """After the number of a class, or of classes of a layer, that emulation may have made."""
 
+RECORDING = "with layers of runs whose bits the recording changed"
+"""What a star beside a layer means."""
+
+UNSUCCESSFUL = "Runs that gave nothing to compare"
+
 MOST_NOTES = 8
 """So many runs are named one by one in the notes."""
 

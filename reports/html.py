@@ -6,22 +6,9 @@ from collections.abc import Iterable
 from html import escape
 
 from xbackend.comparison.comparison import Comparison
-from xbackend.comparison.findings import Isolation
-from xbackend.comparison.summary import Summary, summaries
 
-from .accuracy import accuracy_sentences, accuracy_tables, find_reference_comparison
-from .export import export_sentences
-from .formatting import heading, notes, verdict
-from .isolation import isolation_heading, isolation_sentences, isolation_table
-from .tables import (
-    Table,
-    emulation_notes,
-    has_starred_layers,
-    layer_table,
-    run_group_table,
-    shows_layers,
-    unsuccessful_table,
-)
+from .page import Markup, parts
+from .tables import Table
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem;
@@ -55,40 +42,29 @@ PAGE = """<!DOCTYPE html>
 
 def render(comparison: Comparison) -> str:
     """Lay out a comparison as one HTML page, with every name escaped."""
-    parts = [part for summary in summaries(comparison) for part in _section(summary, comparison)]
-    if comparison.unsuccessful:
-        parts += [
-            "<h2>Runs that gave nothing to compare</h2>",
-            _render_table(unsuccessful_table(comparison.unsuccessful)),
-        ]
-    parts += [part for found in comparison.isolations for part in _isolation(found)]
-    return PAGE.format(style=STYLE, body="\n".join(parts))
+    return PAGE.format(style=STYLE, body=_body(comparison))
 
 
-def _section(summary: Summary, comparison: Comparison) -> Iterable[str]:
-    yield f"<h2>{escape(heading(summary))}</h2>"
-    yield f'<p class="verdict">{escape(verdict(summary))}</p>'
-    yield _render_table(run_group_table(summary))
-    if shows_layers(summary):
-        table, _ = layer_table(summary, most=None)
-        yield _render_table(table)
-        if has_starred_layers(summary):
-            yield '<p class="note">* with layers of runs whose bits the recording changed</p>'
-    for text in emulation_notes(summary):
-        yield f'<p class="note">{escape(text)}</p>'
-    for text in export_sentences(comparison, summary):
-        yield f"<p>{escape(text)}</p>"
-    for note in notes(summary):
-        yield f'<p class="note">{escape(note)}</p>'
-    if judged := find_reference_comparison(comparison, summary):
-        yield from map(_render_table, accuracy_tables(summary, judged, None))
-        yield from (f"<p>{escape(text)}</p>" for text in accuracy_sentences(summary, judged))
+def render_fragment(comparison: Comparison) -> str:
+    """Lay out the same tables for a notebook, which brings a page and a style of its own."""
+    return f'<div class="xbackend">\n{_body(comparison)}\n</div>'
 
 
-def _isolation(found: Isolation) -> Iterable[str]:
-    yield f"<h2>{escape(isolation_heading(found))}</h2>"
-    yield _render_table(isolation_table(found, None)[0])
-    yield from (f"<p>{escape(text)}</p>" for text in isolation_sentences(found))
+def _body(comparison: Comparison) -> str:
+    markup = Markup(
+        heading=lambda text: f"<h2>{escape(text)}</h2>",
+        verdict=lambda text: f'<p class="verdict">{escape(text)}</p>',
+        text=lambda text: f"<p>{escape(text)}</p>",
+        note=_note,
+        notes=lambda notes: map(_note, notes),
+        table=_render_table,
+        most=None,
+    )
+    return "\n".join(parts(comparison, markup))
+
+
+def _note(text: str) -> str:
+    return f'<p class="note">{escape(text)}</p>'
 
 
 def _render_table(table: Table) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import textwrap
 from collections.abc import Sequence
 
 from xbackend.comparison.activations import ActivationSummary
@@ -13,15 +11,15 @@ from xbackend.comparison.summary import Summary, summaries
 
 from .formatting import (
     DAGGER,
+    RECORDING,
     emulation_note,
     format_number,
     heading,
     pluralize,
     printable,
-    shorten,
 )
-from .tables import Table
-from .terminal import NARROWEST, other_columns_width, render_table
+from .tables import Table, taps_table
+from .terminal import fitted, render_table, terminal_width, underlined, wrap
 
 SHORT = {"activation": "act", "pooling": "pool", None: ""}
 NAMED = 6
@@ -36,30 +34,32 @@ LEGEND = (
 SIGNS = {
     PARTLY: "of some of the runs only, or with layers before it that were not recorded",
     UNKNOWN: "not known, as edges of the graph or the tensors that it reads are not",
-    STAR: "with layers of runs whose bits the recording changed",
+    STAR: RECORDING,
 }
 DRAWN = "To draw it: --output figure.svg, .png or .pdf."
 
 
+def render_taps(taps: Sequence[TapSummary]) -> str:
+    """Lay out a row for each of some tensors, differing or not."""
+    return render_table(taps_table(taps))
+
+
 def render(comparison: Comparison) -> str:
     """Lay out a row for each tensor of each cohort, for the terminal's width."""
-    width = max(NARROWEST, shutil.get_terminal_size((80, 24)).columns)
+    width = terminal_width()
     found = [summary for summary in summaries(comparison) if summary.taps]
     if not found:
         return "No run gave outputs, so there is no layer to show.\n"
     parts = [_section(summary, width) for summary in found]
-    return "\n\n".join([*parts, f"{_wrap(LEGEND, width)}\n{DRAWN}"]) + "\n"
+    return "\n\n".join([*parts, f"{wrap(LEGEND, width)}\n{DRAWN}"]) + "\n"
 
 
 def _section(summary: Summary, width: int) -> str:
-    title = shorten(heading(summary), width)
     table = layers_table(summary)
-    room = max(12, width - other_columns_width(table, 1))
-    rows = tuple((row[0], shorten(row[1], room), *row[2:]) for row in table.rows)
     lines = [*_signs_told(summary, table), *sentences(summary)]
-    text = render_table(Table(table.headers, rows, table.numeric))
+    text = fitted(table, width)
     return "\n\n".join(
-        [f"{title}\n{'=' * len(title)}", text, "\n".join(_wrap(line, width) for line in lines)]
+        [underlined(heading(summary), width), text, "\n".join(wrap(line, width) for line in lines)]
     )
 
 
@@ -141,7 +141,3 @@ def _named(taps: Sequence[TapSummary], counts: Sequence[int | None]) -> str:
     more = len(taps) - NAMED
     text = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
     return f"{pluralize(len(taps), 'layer')}: {text}"
-
-
-def _wrap(text: str, width: int) -> str:
-    return textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False)

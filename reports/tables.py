@@ -11,6 +11,7 @@ from xbackend.store.records import Run
 
 from .formatting import (
     DAGGER,
+    RECORDING,
     emulation_note,
     failure_cells,
     format_number,
@@ -20,6 +21,7 @@ from .formatting import (
     printable,
 )
 
+STAR = f"* {RECORDING}"
 MOST_INPUTS = 6
 """With more samples than these, one column holds the class over all of them."""
 MOST_ROWS = 100
@@ -126,9 +128,14 @@ def layer_table(summary: Summary, most: int | None = MOST_LAYERS) -> tuple[Table
     if most is not None and len(differing) > most:
         hidden = len(differing) - most
         differing = differing[: most - LAST_LAYERS] + differing[-LAST_LAYERS:]
+    return taps_table(differing), hidden
+
+
+def taps_table(taps: Sequence[TapSummary]) -> Table:
+    """Return a row for each tensor: its layer, classes, and how far apart they are."""
     headers = ("layer", "tap", "operator", "classes", "bits", "max ulp", "deviating")
     numeric = (True, False, False, True, True, True, True)
-    return Table(headers, tuple(map(_layer_row, differing)), numeric), hidden
+    return Table(headers, tuple(map(_layer_row, taps)), numeric)
 
 
 def _shown(summary: Summary) -> list[TapSummary]:

@@ -15,10 +15,11 @@ from xbackend.store.records import Run
 
 from .accuracy import accuracy_sentences, accuracy_tables, find_reference_comparison
 from .export import export_sentences
-from .formatting import heading, notes, shorten, verdict
+from .formatting import UNSUCCESSFUL, heading, notes, shorten, verdict
 from .isolation import isolation_heading, isolation_sentences, isolation_table
 from .tables import (
     MOST_LAYERS,
+    STAR,
     Table,
     emulation_notes,
     has_starred_layers,
@@ -37,30 +38,28 @@ LEGEND = (
     "The numbers under the inputs are classes: runs with the same number gave the same bits. "
     "Bits are identical leading mantissa bits: of a run with class 1, of a layer between all runs."
 )
-STAR = "* with layers of runs whose bits the recording changed"
 
 
 def render(comparison: Comparison) -> str:
     """Lay out a comparison for the terminal's width: COLUMNS, or 80 if there is none."""
-    width = max(NARROWEST, shutil.get_terminal_size((80, 24)).columns)
+    width = terminal_width()
     parts = [_section(summary, comparison, width) for summary in summaries(comparison)]
     if comparison.unsuccessful:
         parts.append(_unsuccessful(comparison.unsuccessful, width))
     if comparison.samples:
-        parts.append(_wrap(LEGEND, width))
+        parts.append(wrap(LEGEND, width))
     parts += [_isolation(found, width) for found in comparison.isolations]
     return "\n\n".join(parts) + "\n"
 
 
 def _section(summary: Summary, comparison: Comparison, width: int) -> str:
-    title = shorten(heading(summary), width)
-    parts = [f"{title}\n{'=' * len(title)}", _agreement(summary, width)]
-    parts += [_wrap(text, width) for text in hidden_rows_note(summary)]
+    parts = [underlined(heading(summary), width), _agreement(summary, width)]
+    parts += [wrap(text, width) for text in hidden_rows_note(summary)]
     if shows_layers(summary):
         parts.append(_layers(summary, width))
-    parts += [_wrap(text, width) for text in emulation_notes(summary)]
+    parts += [wrap(text, width) for text in emulation_notes(summary)]
     exports = export_sentences(comparison, summary)
-    parts.append("\n".join(_wrap(text, width) for text in [*_sentences(summary), *exports]))
+    parts.append("\n".join(wrap(text, width) for text in [*_sentences(summary), *exports]))
     parts += _accuracy(summary, comparison, width)
     return "\n\n".join(parts)
 
@@ -74,25 +73,21 @@ def _accuracy(summary: Summary, comparison: Comparison, width: int) -> list[str]
     if found is None:
         return []
     runs, layers = accuracy_tables(summary, found, MOST_LAYERS)
-    room = max(12, width - other_columns_width(layers, 1))
-    rows = tuple((row[0], shorten(row[1], room), *row[2:]) for row in layers.rows)
     return [
         render_table(runs, [None, max(12, width - other_columns_width(runs, 1))]),
-        render_table(Table(layers.headers, rows, layers.numeric)),
-        "\n".join(_wrap(text, width) for text in accuracy_sentences(summary, found)),
+        fitted(layers, width),
+        "\n".join(wrap(text, width) for text in accuracy_sentences(summary, found)),
     ]
 
 
 def _isolation(found: Isolation, width: int) -> str:
     title = isolation_heading(found)
     table, hidden = isolation_table(found, MOST_LAYERS)
-    room = max(12, width - other_columns_width(table, 1)) if table.rows else 0
-    rows = tuple((row[0], shorten(row[1], room), *row[2:]) for row in table.rows)
-    parts = [_wrap(title, width) + "\n" + "-" * min(len(title), width)]
-    parts += [render_table(Table(table.headers, rows, table.numeric))] if rows else []
+    parts = [wrap(title, width) + "\n" + "-" * min(len(title), width)]
+    parts += [fitted(table, width)] if table.rows else []
     more = f"… and {hidden} more that deviate: 'xbackend compare --format csv' lists all."
-    parts += [_wrap(more, width)] if hidden else []
-    return "\n\n".join([*parts, *(_wrap(text, width) for text in isolation_sentences(found))])
+    parts += [wrap(more, width)] if hidden else []
+    return "\n\n".join([*parts, *(wrap(text, width) for text in isolation_sentences(found))])
 
 
 def _agreement(summary: Summary, width: int) -> str:
@@ -104,13 +99,29 @@ def _agreement(summary: Summary, width: int) -> str:
 
 def _layers(summary: Summary, width: int) -> str:
     table, hidden = layer_table(summary)
-    room = max(12, width - other_columns_width(table, 1))
-    rows = tuple((row[0], shorten(row[1], room), *row[2:]) for row in table.rows)
-    text = render_table(Table(table.headers, rows, table.numeric))
+    text = fitted(table, width)
     if hidden:
         more = f"… and {hidden} more that differ: 'xbackend compare --format csv' lists all."
-        text += "\n" + _wrap(more, width)
+        text += "\n" + wrap(more, width)
     return f"{text}\n{STAR}" if has_starred_layers(summary) else text
+
+
+def terminal_width() -> int:
+    """Return the columns to lay out for."""
+    return max(NARROWEST, shutil.get_terminal_size((80, 24)).columns)
+
+
+def underlined(title: str, width: int) -> str:
+    """Return the title of a section, shortened to the width."""
+    title = shorten(title, width)
+    return f"{title}\n{'=' * len(title)}"
+
+
+def fitted(table: Table, width: int) -> str:
+    """Lay out a table whose second column is shortened to what the others leave it."""
+    room = max(12, width - other_columns_width(table, 1))
+    rows = tuple((row[0], shorten(row[1], room), *row[2:]) for row in table.rows)
+    return render_table(Table(table.headers, rows, table.numeric))
 
 
 def other_columns_width(table: Table, column: int) -> int:
@@ -140,16 +151,12 @@ def render_table(table: Table, widths: Sequence[int | None] = ()) -> str:
 def _unsuccessful(runs: Iterable[Run], width: int) -> str:
     table = unsuccessful_table(list(runs))
     lines = [
-        textwrap.fill(
-            f"{status}: {name} at stage {stage} ({symptom}): {message}",
-            width,
-            subsequent_indent="  ",
-            break_on_hyphens=False,
-        )
+        wrap(f"{status}: {name} at stage {stage} ({symptom}): {message}", width)
         for name, status, stage, symptom, message in table.rows
     ]
-    return "\n".join(["Runs that gave nothing to compare:", *lines])
+    return "\n".join([f"{UNSUCCESSFUL}:", *lines])
 
 
-def _wrap(text: str, width: int) -> str:
+def wrap(text: str, width: int) -> str:
+    """Break a text into lines, all but the first one indented."""
     return textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False)

@@ -6,16 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from xbackend.commands.cores import (
-    OVERSUBSCRIBED_MARK,
-    UNSAFE_MARK,
-    cell_text,
-    row_labels,
-    sentences,
-)
 from xbackend.comparison.threads import ThreadCell, ThreadTable
 from xbackend.store.cohort import number_format
 
+from .cores import OVERSUBSCRIBED_MARK, UNSAFE_MARK, cell_text, row_labels, sentences
 from .figure_file import open_figure
 from .formatting import printable, shorten
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import elementary
+from . import elementary, operands
 from .elementwise import greater, less
 from .operands import need
 
@@ -27,9 +27,7 @@ def rounded(function: Function) -> Callable[[Node, Inputs], List[Array]]:
     """Make an operator of a function from float64 to float64."""
 
     def operator(node: Node, inputs: Inputs) -> List[Array]:
-        x = need(inputs, 0)
-        with np.errstate(all="ignore"):
-            return [np.asarray(function(node, x.astype(np.float64))).astype(x.dtype)]
+        return [operands.rounded(lambda x: function(node, x), need(inputs, 0))]
 
     return operator
 

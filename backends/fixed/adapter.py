@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xbackend.worker.contract import Backend, Session, Unsupported
-from xbackend.worker.graph import read_graph
+from xbackend.worker.graph import last_readers, read_graph
 from xbackend.worker.tensor import Tensor, from_numpy
 
 from . import SPEC
@@ -17,7 +17,7 @@ from .operators import compute
 from .unsupported import check_supported
 
 if TYPE_CHECKING:
-    from typing import Collection, Dict, Iterator, List, Mapping, Tuple
+    from typing import Collection, Dict, Iterator, Mapping, Tuple
 
     from xbackend.worker.artifact import Artifact
     from xbackend.worker.contract import Settings
@@ -58,7 +58,7 @@ class FixedSession(Session):
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.taps = graph.values
-        self._outputs = tuple(value.name for value in graph.outputs)
+        self._outputs = graph.output_names
 
     def run(self, inputs: Mapping[str, Tensor]) -> Dict[str, Tensor]:
         """Compute the outputs."""
@@ -87,23 +87,11 @@ class FixedSession(Session):
 
     def _steps(self, values: Dict[str, Array], keep: Collection[str]) -> Iterator[str]:
         """Compute every node into `values`, yield each new name, drop what is no longer read."""
-        dead = _last_readers(self.graph)
-        for index, node in enumerate(self.graph.nodes):
+        for node, dead in zip(self.graph.nodes, last_readers(self.graph)):
             for name, array in zip(node.outputs, compute(node, values)):
                 if name:
                     values[name] = np.ascontiguousarray(array).reshape(array.shape)
                     yield name
-            for name in dead.get(index, ()):
+            for name in dead:
                 if name not in keep:
                     values.pop(name, None)
-
-
-def _last_readers(graph: Graph) -> Dict[int, List[str]]:
-    """Return which computed values no node after a given one reads."""
-    last: Dict[str, int] = {}
-    for index, node in enumerate(graph.nodes):
-        last.update((name, index) for name in (*node.outputs, *node.inputs) if name)
-    dead: Dict[int, List[str]] = {}
-    for name, index in last.items():
-        dead.setdefault(index, []).append(name)
-    return dead

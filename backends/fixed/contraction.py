@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xbackend.worker.sliding_window import Window, kernel_positions, window_of
+from xbackend.worker.geometry.conv_transpose import spread_of
+from xbackend.worker.geometry.slices import cut_and_padded
+from xbackend.worker.geometry.sliding_window import Window, kernel_positions, window_of
 
 from .operands import given, need
 from .sums import product
@@ -19,6 +21,7 @@ from .sums import product
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
+    from xbackend.worker.geometry.conv_transpose import Spread
     from xbackend.worker.graph import Node
 
     Array = np.ndarray[Any, Any]
@@ -63,23 +66,15 @@ def conv_transpose(node: Node, inputs: Inputs) -> List[Array]:
     """
     x, weight = need(inputs, 0), need(inputs, 1)
     groups = int(node.attributes.get("group", 1))
-    kernel = weight.shape[2:]
-    rank = len(kernel)
-    strides = list(node.attributes.get("strides") or [1] * rank)
-    dilations = tuple(node.attributes.get("dilations") or [1] * rank)
-    spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilations)]
-    spread = _spread(x, strides)
-    begins, extents = _transposed(node, x.shape[2:], strides, spans)
-    ones = (1,) * rank
-    window = Window(kernel, ones, dilations, begins, ones, extents)
-    padded = _reach(spread, [s - 1 - b for s, b in zip(spans, begins)], window)
+    spread = spread_of(node, x.shape[2:], weight.shape[2:])
+    padded, window = _reach(_with_zeros(x, spread.strides), weight.shape[2:], spread)
     turned = np.flip(weight, tuple(range(2, weight.ndim)))
     split = turned.reshape(groups, -1, *turned.shape[1:]).swapaxes(1, 2)
     total = convolve(padded, split.reshape(-1, *split.shape[2:]), groups, window)
     return [_add_bias(total, given(inputs, 2))]
 
 
-def _spread(x: Array, strides: Sequence[int]) -> Array:
+def _with_zeros(x: Array, strides: Sequence[int]) -> Array:
     """Put zeros between neighbours along the spatial axes."""
     extents = [(n - 1) * s + 1 for n, s in zip(x.shape[2:], strides)]
     result = np.zeros((*x.shape[:2], *extents), x.dtype)
@@ -88,39 +83,14 @@ def _spread(x: Array, strides: Sequence[int]) -> Array:
     return result
 
 
-def _reach(spread: Array, before: Sequence[int], window: Window) -> Array:
+def _reach(x: Array, kernel: Tuple[int, ...], spread: Spread) -> Tuple[Array, Window]:
     """Pad, or cut where a pad is negative, so that the window's places just fit."""
-    result = spread
-    for axis, begin in enumerate(before):
-        place = axis + 2
-        size = result.shape[place]
-        end = window.extents[axis] + window.span(axis) - 1 - size - begin
-        cut = [slice(None)] * result.ndim
-        cut[place] = slice(max(-begin, 0), size - max(-end, 0))
-        widths = [(0, 0)] * result.ndim
-        widths[place] = (max(begin, 0), max(end, 0))
-        result = np.pad(result[tuple(cut)], widths)
-    return result
-
-
-def _transposed(
-    node: Node, spatial: Sequence[int], strides: Sequence[int], spans: Sequence[int]
-) -> Tuple[Tuple[int, ...], Tuple[int, ...]]:
-    """Return how much is cut off before each axis, and the extents of the result."""
-    rank = len(spans)
-    extra = list(node.attributes.get("output_padding") or [0] * rank)
-    full = [(n - 1) * s + e + k for n, s, k, e in zip(spatial, strides, spans, extra)]
-    mode = node.attributes.get("auto_pad", "NOTSET")
-    wanted = list(node.attributes.get("output_shape") or [])[-rank:]
-    if not wanted and mode in ("NOTSET", "VALID"):
-        pads = list(node.attributes.get("pads") or [0] * 2 * rank) if mode == "NOTSET" else []
-        pads = pads or [0] * 2 * rank
-        extents = [f - b - e for f, b, e in zip(full, pads[:rank], pads[rank:])]
-        return tuple(pads[:rank]), tuple(extents)
-    wanted = wanted or [n * s for n, s in zip(spatial, strides)]
-    totals = [max(have - want, 0) for have, want in zip(full, wanted)]
-    upper = mode == "SAME_UPPER"
-    return tuple(t // 2 if upper else t - t // 2 for t in totals), tuple(wanted)
+    begins = tuple(span - 1 - begin for span, begin in zip(spread.spans, spread.begins))
+    ones = (1,) * len(kernel)
+    window = Window(x.shape[2:], kernel, ones, spread.dilations, begins, ones, spread.extents)
+    pads = ((0, 0), (0, 0), *zip(begins, window.fitting_ends))
+    cut, around = cut_and_padded(x.shape, pads)
+    return np.pad(x[cut], around), window
 
 
 def matmul(node: Node, inputs: Inputs) -> List[Array]:

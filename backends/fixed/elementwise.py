@@ -47,18 +47,6 @@ def clip(node: Node, inputs: Inputs) -> List[Array]:
     return [x]
 
 
-def arg_max(node: Node, inputs: Inputs) -> List[Array]:
-    """ArgMax, the first or the last of equals."""
-    x = need(inputs, 0)
-    axis = int(node.attributes.get("axis", 0))
-    if node.attributes.get("select_last_index", 0):
-        index = x.shape[axis] - 1 - np.flip(x, axis).argmax(axis)
-    else:
-        index = x.argmax(axis)
-    keep = node.attributes.get("keepdims", 1)
-    return [np.expand_dims(index, axis) if keep else np.asarray(index)]
-
-
 def cast(node: Node, inputs: Inputs) -> List[Array]:
     """Cast: between integers modulo the width, to floats by one rounding, from them truncated."""
     x, target = need(inputs, 0), np.dtype(node.attributes["to"])
@@ -133,7 +121,6 @@ def _unary(function: Callable[[Array], Array]) -> Callable[[Node, Inputs], List[
 OPERATORS: Dict[Tuple[str, str], Callable[[Any, Any], Any]] = {
     ("", "Relu"): relu,
     ("", "Clip"): clip,
-    ("", "ArgMax"): arg_max,
     ("", "Cast"): cast,
     ("", "Max"): _fold(greater),
     ("", "Min"): _fold(less),

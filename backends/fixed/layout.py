@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xbackend.worker.geometry import shapes
+from xbackend.worker.geometry.slices import cut_and_padded, cuts, widths
+
 from .operands import given, need
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Tuple
 
+    from xbackend.worker.geometry.shapes import Blocks
     from xbackend.worker.graph import Node
 
     Array = np.ndarray[Any, Any]
@@ -45,8 +49,8 @@ def constant_of_shape(node: Node, inputs: Inputs) -> List[Array]:
 
 def shape(node: Node, inputs: Inputs) -> List[Array]:
     """Shape, of some of the axes where `start` and `end` say so."""
-    start, end = node.attributes.get("start", 0), node.attributes.get("end")
-    return [np.array(need(inputs, 0).shape[start:end], np.int64)]
+    x = need(inputs, 0)
+    return [np.array(shapes.part_of(node, x.shape), np.int64)]
 
 
 def size(node: Node, inputs: Inputs) -> List[Array]:
@@ -57,22 +61,19 @@ def size(node: Node, inputs: Inputs) -> List[Array]:
 def reshape(node: Node, inputs: Inputs) -> List[Array]:
     """Reshape; a 0 keeps the extent unless `allowzero`."""
     x, wanted = need(inputs, 0), _integers(need(inputs, 1))
-    if not node.attributes.get("allowzero", 0):
-        wanted = [extent or x.shape[axis] for axis, extent in enumerate(wanted)]
-    return [x.reshape(wanted)]
+    return [x.reshape(shapes.reshaped(node, x.shape, wanted))]
 
 
 def flatten(node: Node, inputs: Inputs) -> List[Array]:
     """Flatten into two axes."""
     x = need(inputs, 0)
-    axis = int(node.attributes.get("axis", 1))
-    axis = axis + x.ndim if axis < 0 else axis
-    return [x.reshape(int(np.prod(x.shape[:axis], dtype=np.int64)), -1)]
+    return [x.reshape(shapes.flattened(x.shape, int(node.attributes.get("axis", 1))))]
 
 
 def transpose(node: Node, inputs: Inputs) -> List[Array]:
     """Transpose; all axes reversed where no order is given."""
-    return [np.transpose(need(inputs, 0), node.attributes.get("perm"))]
+    x = need(inputs, 0)
+    return [np.transpose(x, shapes.reversed_unless(node, x.ndim))]
 
 
 def squeeze(node: Node, inputs: Inputs) -> List[Array]:
@@ -84,8 +85,7 @@ def squeeze(node: Node, inputs: Inputs) -> List[Array]:
 def unsqueeze(node: Node, inputs: Inputs) -> List[Array]:
     """Unsqueeze."""
     x, axes = need(inputs, 0), _integers(need(inputs, 1))
-    rank = x.ndim + len(axes)
-    for axis in sorted(axis % rank for axis in axes):
+    for axis in shapes.added_axes(x.ndim, axes):
         x = np.expand_dims(x, axis)
     return [x]
 
@@ -100,26 +100,18 @@ def split(node: Node, inputs: Inputs) -> List[Array]:
     """Split into given lengths, or into as equal parts as there are outputs."""
     x, lengths = need(inputs, 0), given(inputs, 1)
     axis = int(node.attributes.get("axis", 0))
-    if lengths is None:
-        part = -(-x.shape[axis] // len(node.outputs))
-        ends = [part * (index + 1) for index in range(len(node.outputs) - 1)]
-    else:
-        ends = list(np.cumsum(lengths)[:-1])
-    return list(np.split(x, ends, axis=axis))
+    sizes = shapes.parts(node, x.shape[axis]) if lengths is None else _integers(lengths)
+    return list(np.split(x, np.cumsum(sizes)[:-1], axis=axis))
 
 
 def slices(node: Node, inputs: Inputs) -> List[Array]:
     """Slice, with negative steps too."""
     x, starts, ends = need(inputs, 0), need(inputs, 1), need(inputs, 2)
-    axes, steps = given(inputs, 3), given(inputs, 4)
-    order = list(range(len(starts))) if axes is None else _integers(axes)
-    strides = [1] * len(starts) if steps is None else _integers(steps)
-    cut = [slice(None)] * x.ndim
-    for axis, begin, end, step in zip(order, _integers(starts), _integers(ends), strides):
-        low = -1 if step < 0 and end < -x.shape[axis] else end
-        out = step < 0 and end < -x.shape[axis]
-        cut[axis] = slice(begin, None if out else low, step)
-    return [x[tuple(cut)]]
+    rest = (
+        None if part is None else _integers(part) for part in (given(inputs, 3), given(inputs, 4))
+    )
+    found = cuts(x.shape, _integers(starts), _integers(ends), *rest)
+    return [x[tuple(found.get(axis, slice(None)) for axis in range(x.ndim))]]
 
 
 def gather(node: Node, inputs: Inputs) -> List[Array]:
@@ -133,12 +125,8 @@ def pad(node: Node, inputs: Inputs) -> List[Array]:
     """Pad with a value, the edge, a reflection or a wrap; a negative pad cuts off."""
     x, pads = need(inputs, 0), _integers(need(inputs, 1))
     value, axes = given(inputs, 2), given(inputs, 3)
-    order = [axis % x.ndim for axis in (range(x.ndim) if axes is None else _integers(axes))]
-    widths = [(0, 0)] * x.ndim
-    for place, axis in enumerate(order):
-        widths[axis] = (pads[place], pads[place + len(order)])
-    cut = tuple(slice(max(-b, 0), n - max(-e, 0)) for (b, e), n in zip(widths, x.shape))
-    positive = [(max(b, 0), max(e, 0)) for b, e in widths]
+    pairs = widths(x.ndim, pads, None if axes is None else _integers(axes))
+    cut, positive = cut_and_padded(x.shape, pairs)
     mode = str(node.attributes.get("mode", "constant"))
     if mode != "constant":
         return [np.pad(x[cut], positive, mode=mode)]  # type: ignore[call-overload]  # a word of four
@@ -165,24 +153,19 @@ def where(node: Node, inputs: Inputs) -> List[Array]:
 
 def depth_to_space(node: Node, inputs: Inputs) -> List[Array]:
     """DepthToSpace, in either order of the channels."""
-    x, block = need(inputs, 0), int(node.attributes["blocksize"])
-    batch, channels, height, width = x.shape
-    deep = channels // block**2
-    if node.attributes.get("mode", "DCR") == "DCR":
-        parts = x.reshape(batch, block, block, deep, height, width).transpose(0, 3, 4, 1, 5, 2)
-    else:
-        parts = x.reshape(batch, deep, block, block, height, width).transpose(0, 1, 4, 2, 5, 3)
-    return [parts.reshape(batch, deep, height * block, width * block)]
+    x = need(inputs, 0)
+    return [_rearranged(x, shapes.blocks_to_plane(node, x.shape))]
 
 
 def space_to_depth(node: Node, inputs: Inputs) -> List[Array]:
     """SpaceToDepth, in either order of the channels."""
-    x, block = need(inputs, 0), int(node.attributes["blocksize"])
-    batch, channels, height, width = x.shape
-    parts = x.reshape(batch, channels, height // block, block, width // block, block)
-    depth_first = node.attributes.get("mode", "DCR") == "DCR"
-    moved = parts.transpose((0, 3, 5, 1, 2, 4) if depth_first else (0, 1, 3, 5, 2, 4))
-    return [moved.reshape(batch, channels * block**2, height // block, width // block)]
+    x = need(inputs, 0)
+    return [_rearranged(x, shapes.plane_to_blocks(node, x.shape))]
+
+
+def _rearranged(x: Array, blocks: Blocks) -> Array:
+    split, order, result = blocks
+    return x.reshape(split).transpose(order).reshape(result)
 
 
 OPERATORS: Dict[Tuple[str, str], Callable[[Any, Any], Any]] = {

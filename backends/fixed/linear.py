@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xbackend.worker.sliding_window import window_of
+from xbackend.worker.geometry.sliding_window import window_of
 
 from . import arithmetic, products
-from .operands import along, given, need, per_column, per_row, zero_or
+from .operands import MICROSOFT, along, given, need, per_column, per_row, zero_or
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Tuple
@@ -83,8 +83,6 @@ def _gemm(node: Node, inputs: Inputs) -> Array:
     total = products.matmul(left, zeros[0], right, zeros[1])
     return total if bias is None else total + bias.astype(np.int64)
 
-
-MICROSOFT = "com.microsoft"
 
 OPERATORS: Dict[Tuple[str, str], Callable[[Any, Any], Any]] = {
     ("", "QLinearConv"): qlinear_conv,

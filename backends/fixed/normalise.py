@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import elementary
-from .operands import given, need
+from .operands import given, need, rounded, rows_along
 from .reduction import extreme, mean
 from .sums import fold, total
 
@@ -121,7 +121,7 @@ def softmax(node: Node, inputs: Inputs) -> List[Array]:
     """Softmax: e**(x - greatest), divided by the sum of these."""
     rows, restore = _rows(node, need(inputs, 0))
     with np.errstate(all="ignore"):
-        powers = _rounded(elementary.exp, rows - extreme(rows, (1,), least=False))
+        powers = rounded(elementary.exp, rows - extreme(rows, (1,), least=False))
         return [restore(powers / total(powers, (1,)))]
 
 
@@ -130,8 +130,8 @@ def log_softmax(node: Node, inputs: Inputs) -> List[Array]:
     rows, restore = _rows(node, need(inputs, 0))
     with np.errstate(all="ignore"):
         difference = rows - extreme(rows, (1,), least=False)
-        sums = total(_rounded(elementary.exp, difference), (1,))
-        return [restore(difference - _rounded(elementary.log, sums))]
+        sums = total(rounded(elementary.exp, difference), (1,))
+        return [restore(difference - rounded(elementary.log, sums))]
 
 
 def hardmax(node: Node, inputs: Inputs) -> List[Array]:
@@ -141,21 +141,12 @@ def hardmax(node: Node, inputs: Inputs) -> List[Array]:
     return [restore(chosen.astype(rows.dtype))]
 
 
-def _rounded(function: Callable[[Array], Array], values: Array) -> Array:
-    return np.asarray(function(values.astype(np.float64))).astype(values.dtype)
-
-
 def _rows(node: Node, values: Array) -> Tuple[Array, Callable[[Array], Array]]:
     """Bring what is normalised together into rows, and return how to undo it."""
     if not values.ndim:
         return values.reshape(1, 1), lambda rows: rows.reshape(())
     axis = int(node.attributes.get("axis", -1)) % values.ndim
-    if node.attributes.get("coerce_2d", 0):
-        first = int(np.prod(values.shape[:axis], dtype=np.int64))
-        return values.reshape(first, -1), lambda rows: rows.reshape(values.shape)
-    moved = np.moveaxis(values, axis, -1)
-    rows = moved.reshape(-1, moved.shape[-1])
-    return rows, lambda back: np.moveaxis(back.reshape(moved.shape), -1, axis)
+    return rows_along(values, axis, whole=bool(node.attributes.get("coerce_2d", 0)))
 
 
 OPERATORS: Dict[Tuple[str, str], Callable[[Any, Any], Any]] = {

@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xbackend.worker.geometry import shapes
+
 from . import arithmetic
 
 if TYPE_CHECKING:
-    from typing import List, Optional
+    from typing import Callable, List, Optional, Tuple
 
     Array = np.ndarray[Any, Any]
     Inputs = List[Optional[Array]]
+
+MICROSOFT = "com.microsoft"
+"""The domain of ONNX Runtime's own operators."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def along(array: Array, axis: int, rank: int) -> Array:
     """Shape a scale or zero point so that it broadcasts along one axis of a tensor."""
     if array.size == 1:
         return array.reshape(())
-    return array.reshape([-1 if index == axis else 1 for index in range(rank)])
+    return array.reshape(shapes.along(axis, rank))
 
 
 def per_row(array: Array) -> Array:
@@ -84,3 +89,24 @@ def per_row(array: Array) -> Array:
 def per_column(array: Array) -> Array:
     """Shape a scale or zero point of a matrix's columns."""
     return array.reshape(()) if array.size == 1 else array
+
+
+def rows_along(
+    values: Array, axis: int, whole: bool = False
+) -> Tuple[Array, Callable[[Array], Array]]:
+    """Bring what lies along an axis into rows, and return how to undo it.
+
+    As a whole, all axes from that one on are a row together.
+    """
+    if whole:
+        rows = values.reshape(shapes.flattened(values.shape, axis))
+        return rows, lambda back: back.reshape(values.shape)
+    moved = np.moveaxis(values, axis, -1)
+    rows = moved.reshape(-1, moved.shape[-1])
+    return rows, lambda back: np.moveaxis(back.reshape(moved.shape), -1, axis)
+
+
+def rounded(function: Callable[[Array], Array], values: Array) -> Array:
+    """Evaluate a function of float64, and round what it gives to the format once."""
+    with np.errstate(all="ignore"):
+        return np.asarray(function(values.astype(np.float64))).astype(values.dtype)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xbackend.worker.sliding_window import Window, kernel_positions, window_of
+from xbackend.worker.geometry.sliding_window import Window, kernel_positions, window_of
 
 from . import arithmetic
 from .elementwise import greater
-from .operands import need, scale_of
+from .operands import MICROSOFT, need, scale_of
+from .reduction import worst
 from .sums import fold
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def max_pool(node: Node, inputs: Inputs) -> List[Array]:
     """MaxPool over any number of spatial axes."""
     x = need(inputs, 0)
     window = window_of(node, x.shape[2:], node.attributes["kernel_shape"])
-    lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    lowest = worst(x.dtype, least=False)
     padded = window.pad(x, lowest)
     best = np.full(x.shape[:2] + window.extents, lowest, x.dtype)
     for _, index in kernel_positions(window):
@@ -52,17 +53,15 @@ def average_pool(node: Node, inputs: Inputs) -> List[Array]:
     """
     x = need(inputs, 0)
     window = window_of(node, x.shape[2:], node.attributes["kernel_shape"])
-    widths = [(0, 0), (0, 0), *zip(window.begins, window.ends)]
-    counted = np.ones((1, 1, *x.shape[2:]), np.int64)
-    if node.attributes.get("count_include_pad", 0):
-        counted = np.pad(counted, widths, mode="constant", constant_values=1)
-        whole = Window(**{**vars(window), "begins": (0,) * len(window.kernel)})
-    else:
-        whole = window
-    counts = _ordered_sum(window, whole.pad(counted, 0))
+    counts = _seen(window, bool(node.attributes.get("count_include_pad", 0)), x.dtype)
     with np.errstate(all="ignore"):
         total = _ordered_sum(window, window.pad(x, 0.0))
-        return [np.asarray(total / counts.astype(x.dtype))]
+        return [np.asarray(total / counts)]
+
+
+def _seen(window: Window, with_pads: bool, dtype: np.dtype[Any]) -> Array:
+    """Return how many elements each place of a window sees."""
+    return np.array(window.counts(with_pads)).astype(dtype).reshape(window.extents)
 
 
 def _ordered_sum(window: Window, padded: Array) -> Array:
@@ -95,15 +94,15 @@ def qlinear_average_pool(node: Node, inputs: Inputs) -> List[Array]:
     window = window_of(node, x.shape[2:], node.attributes["kernel_shape"])
     if window.kernel == x.shape[2:] and not any(window.begins + window.ends):
         return [_global_average(x, source, target)]
-    mean = _window_sum(window, source.dequantize(x)) / _counts(node, window, x.shape[2:])
+    mean = _window_sum(window, source.dequantize(x)) / _counts(node, window)
     scaled = mean / target.scale + target.zero_point.astype(np.float32)
     return [arithmetic.narrow(scaled, target.dtype)]
 
 
-def _counts(node: Node, window: Window, spatial: Tuple[int, ...]) -> Array:
+def _counts(node: Node, window: Window) -> Array:
     if node.attributes.get("count_include_pad", 0):
         return np.asarray(np.prod(window.kernel, dtype=np.int64), np.float32)
-    return _window_sum(window, np.ones((1, 1, *spatial), np.float32))
+    return _seen(window, False, np.dtype(np.float32))
 
 
 def _window_sum(window: Window, values: Array) -> Array:
@@ -114,8 +113,6 @@ def _window_sum(window: Window, values: Array) -> Array:
         total = total + padded[index]
     return total
 
-
-MICROSOFT = "com.microsoft"
 
 OPERATORS: Dict[Tuple[str, str], Callable[[Any, Any], Any]] = {
     ("", "AveragePool"): average_pool,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xbackend.worker.sliding_window import Window, kernel_positions
+from xbackend.worker.geometry.sliding_window import Window, kernel_positions
 
 if TYPE_CHECKING:
     from typing import Iterator, Tuple

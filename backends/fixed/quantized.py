@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import arithmetic, tables
-from .operands import along, given, need, scale_of, zero_or
+from .operands import MICROSOFT, along, given, need, rows_along, scale_of, zero_or
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Tuple
@@ -159,7 +159,7 @@ def qlinear_softmax(node: Node, inputs: Inputs) -> List[Array]:
     target = scale_of(inputs, 3, values.dtype.name)
     opset = int(node.attributes.get("opset", 13))
     axis = int(node.attributes.get("axis", 1 if opset < 13 else -1)) % values.ndim
-    rows, restore = _rows(values, axis, coerce=opset < 13)
+    rows, restore = rows_along(values, axis, whole=opset < 13)
     table = tables.softmax_exponentials(float(need(inputs, 1).reshape(())), rows.shape[1])
     ordinals = rows.astype(np.int64)
     powers = table[255 - ordinals.max(axis=1, keepdims=True) + ordinals]
@@ -176,16 +176,6 @@ def _shares(powers: Array, factor: Array) -> Array:
     return np.where(np.isfinite(scaled), scaled / total, powers / total * factor)
 
 
-def _rows(values: Array, axis: int, coerce: bool) -> Tuple[Array, Callable[[Array], Array]]:
-    """Bring what a softmax sums over into rows, and return how to undo it."""
-    if coerce:
-        count = int(np.prod(values.shape[axis:], dtype=np.int64))
-        return values.reshape(-1, count), lambda rows: rows.reshape(values.shape)
-    moved = np.swapaxes(values, axis, -1)
-    rows = moved.reshape(-1, moved.shape[-1])
-    return rows, lambda back: np.swapaxes(back.reshape(moved.shape), axis, -1)
-
-
 def _running_sum(rows: Array) -> Array:
     """Sum float32 rows from left to right, rounding after each term."""
     total = np.zeros((rows.shape[0], 1), np.float32)
@@ -193,8 +183,6 @@ def _running_sum(rows: Array) -> Array:
         total = total + rows[:, column : column + 1]
     return total
 
-
-MICROSOFT = "com.microsoft"
 
 OPERATORS: Dict[Tuple[str, str], Callable[[Any, Any], Any]] = {
     ("", "QuantizeLinear"): quantize_linear,

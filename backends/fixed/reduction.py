@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xbackend.worker.geometry import shapes
+
 from . import elementary
 from .elementwise import divide
-from .operands import given, need
+from .operands import given, need, rounded
 from .sums import total
 
 if TYPE_CHECKING:
@@ -35,12 +37,13 @@ def extreme(values: Array, axes: Sequence[int], least: bool) -> Array:
     rows = np.moveaxis(values, places, range(len(places)))
     rows = rows.reshape(-1, *rows.shape[len(places) :])
     if not len(rows):
-        return np.full(shape, _worst(values.dtype, least), values.dtype)
+        return np.full(shape, worst(values.dtype, least), values.dtype)
     index = rows.argmin(0) if least else rows.argmax(0)
     return np.take_along_axis(rows, np.asarray(index)[None], 0).reshape(shape)
 
 
-def _worst(dtype: np.dtype[Any], least: bool) -> Any:
+def worst(dtype: np.dtype[Any], least: bool) -> Any:
+    """Return what no element is greater than, or less than: what is found among none."""
     if dtype.kind == "b":
         return least
     limits = np.iinfo(dtype) if dtype.kind in "iu" else None
@@ -49,26 +52,21 @@ def _worst(dtype: np.dtype[Any], least: bool) -> Any:
     return limits.max if least else limits.min
 
 
-def _rounded(function: Callable[[Array], Array], values: Array) -> Array:
-    with np.errstate(all="ignore"):
-        return np.asarray(function(values.astype(np.float64))).astype(values.dtype)
-
-
 def log_sum_exp(values: Array, axes: Sequence[int]) -> Array:
     """Return the greatest element plus the logarithm of the sum of e**(x - greatest)."""
     greatest = extreme(values, axes, least=False)
     shift = np.where(np.isinf(greatest), np.zeros((), values.dtype), greatest)
     with np.errstate(all="ignore"):
-        powers = _rounded(elementary.exp, np.asarray(values - shift))
-        return np.asarray(shift + _rounded(elementary.log, total(powers, axes)))
+        powers = rounded(elementary.exp, np.asarray(values - shift))
+        return np.asarray(shift + rounded(elementary.log, total(powers, axes)))
 
 
 def _l2(values: Array, axes: Sequence[int]) -> Array:
-    return _rounded(np.sqrt, total(values * values, axes))
+    return rounded(np.sqrt, total(values * values, axes))
 
 
 def _log_sum(values: Array, axes: Sequence[int]) -> Array:
-    return _rounded(elementary.log, total(values, axes))
+    return rounded(elementary.log, total(values, axes))
 
 
 def reducing(reduction: Reduction) -> Callable[[Node, Inputs], List[Array]]:
@@ -76,11 +74,10 @@ def reducing(reduction: Reduction) -> Callable[[Node, Inputs], List[Array]]:
 
     def operator(node: Node, inputs: Inputs) -> List[Array]:
         x, named = need(inputs, 0), given(inputs, 1)
-        empty = named is None or not named.size
-        if empty and node.attributes.get("noop_with_empty_axes", 0):
+        over = shapes.reduced(node, x.ndim, None if named is None else named.ravel().tolist())
+        if over is None:
             return [x]
-        given_axes = range(x.ndim) if named is None or empty else named.ravel().tolist()
-        axes = tuple(sorted({int(axis) % x.ndim for axis in given_axes}))
+        axes = tuple(sorted(set(over)))
         if not axes:
             return [np.asarray(reduction(x[None], (0,))[0])]
         with np.errstate(all="ignore"):
@@ -90,16 +87,20 @@ def reducing(reduction: Reduction) -> Callable[[Node, Inputs], List[Array]]:
     return operator
 
 
-def arg_min(node: Node, inputs: Inputs) -> List[Array]:
-    """ArgMin, the first or the last of equals."""
-    x = need(inputs, 0)
-    axis = int(node.attributes.get("axis", 0))
-    if node.attributes.get("select_last_index", 0):
-        index = x.shape[axis] - 1 - np.flip(x, axis).argmin(axis)
-    else:
-        index = x.argmin(axis)
-    keep = node.attributes.get("keepdims", 1)
-    return [np.expand_dims(index, axis) if keep else np.asarray(index)]
+def _arg(function: Callable[..., Any]) -> Callable[[Node, Inputs], List[Array]]:
+    """Make an operator of `np.argmax` or `np.argmin`; the first or the last of equals counts."""
+
+    def operator(node: Node, inputs: Inputs) -> List[Array]:
+        x = need(inputs, 0)
+        axis = int(node.attributes.get("axis", 0))
+        if node.attributes.get("select_last_index", 0):
+            index = x.shape[axis] - 1 - function(np.flip(x, axis), axis)
+        else:
+            index = function(x, axis)
+        keep = node.attributes.get("keepdims", 1)
+        return [np.expand_dims(index, axis) if keep else np.asarray(index)]
+
+    return operator
 
 
 def cumulative_sum(node: Node, inputs: Inputs) -> List[Array]:
@@ -123,7 +124,8 @@ def global_average_pool(node: Node, inputs: Inputs) -> List[Array]:
 
 
 OPERATORS: Dict[Tuple[str, str], Callable[[Any, Any], Any]] = {
-    ("", "ArgMin"): arg_min,
+    ("", "ArgMax"): _arg(np.argmax),
+    ("", "ArgMin"): _arg(np.argmin),
     ("", "CumSum"): cumulative_sum,
     ("", "GlobalAveragePool"): global_average_pool,
     ("", "ReduceL1"): reducing(lambda x, axes: total(np.abs(x), axes)),

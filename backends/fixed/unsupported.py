@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xbackend.worker.contract import Unsupported
+from xbackend.worker.geometry.resize import MODES
+from xbackend.worker.graph import missing
 from xbackend.worker.tensor import Tensor
 
 from .formats import DTYPES
@@ -16,14 +18,18 @@ if TYPE_CHECKING:
     from xbackend.worker.graph import Graph, Node
 
 
+KNOWN = frozenset(f"{domain}.{name}" if domain else name for domain, name in OPERATORS)
+"""Full names of all operators that there are."""
+
+
 def check_supported(graph: Graph, precision: str) -> None:
     """Raise Unsupported for a graph with operators or formats that there are not.
 
     In int8 that is a product of floats too, which is no judge of what multiplies integers.
     """
-    missing = {_label(n) for n in graph.nodes if (n.domain, n.operator) not in OPERATORS}
-    if missing:
-        raise Unsupported(f"fixed has no {', '.join(sorted(missing))}.")
+    lacking = missing(graph.nodes, KNOWN)
+    if lacking:
+        raise Unsupported(f"fixed has no {', '.join(lacking)}.")
     products = {n.operator for n in graph.nodes if (n.domain, n.operator) in FLOAT_PRODUCTS}
     if precision == "int8" and products:
         raise Unsupported(_sentence(graph, sorted(products)))
@@ -66,11 +72,11 @@ def _detail(node: Node) -> str:
     attributes = node.attributes
     if attributes.get("channels_last", 0):
         return "channels come last"
-    if node.operator == "BatchNormalization" and len([n for n in node.outputs if n]) > 1:
+    if node.operator == "BatchNormalization" and any(node.outputs[1:]):
         return "it is in training"
-    if node.operator == "Resize" and attributes["mode"] not in ("nearest", "linear", "cubic"):
+    if node.operator == "Resize" and attributes["mode"] not in MODES:
         return f"its mode is {attributes['mode']}"
-    if node.operator == "MaxPool" and len([name for name in node.outputs if name]) > 1:
+    if node.operator == "MaxPool" and node.gives(1):
         return "it has an output of indices"
     if node.operator == "QLinearAveragePool" and set(attributes.get("dilations", [1])) != {1}:
         return "its window has gaps"
@@ -86,10 +92,6 @@ def _training(node: Node, graph: Graph) -> str:
         return ""
     mode = graph.constants.get(node.inputs[2])
     return "" if mode is not None and not mode.array.any() else "it drops elements at random"
-
-
-def _label(node: Node) -> str:
-    return f"{node.domain}.{node.operator}" if node.domain else node.operator
 
 
 def _name(node: Node) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from xbackend.worker.artifact import GRAPHS
 from xbackend.worker.contract import BackendSpec, Setting
 
 SPEC = BackendSpec(
@@ -10,13 +11,7 @@ SPEC = BackendSpec(
     adapter="xbackend.backends.ort.adapter:Adapter",
     modules=("onnxruntime",),
     distributions=("onnxruntime-gpu", "onnxruntime", "onnxruntime-openvino"),
-    formats={
-        "float32": "graph",
-        "float64": "graph-float64",
-        "float16": "graph-float16",
-        "bfloat16": "graph-bfloat16",
-        "int8": "graph-int8",
-    },
+    formats={**GRAPHS, "int8": "graph-int8"},
     settings=(
         Setting(
             "provider",

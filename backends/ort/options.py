@@ -12,22 +12,12 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from xbackend.worker.contract import Unsupported
 
-from .providers import CPU, CUDA, chain, missing, provider_name
+from . import SPEC
+from .providers import chain, missing, provider_name
+from .words import CPU, CUDA, EXECUTION, LEVELS
 
 if TYPE_CHECKING:
     from xbackend.worker.contract import Settings
-
-LEVELS = {
-    "all": "ORT_ENABLE_ALL",
-    "layout": "ORT_ENABLE_LAYOUT",
-    "extended": "ORT_ENABLE_EXTENDED",
-    "basic": "ORT_ENABLE_BASIC",
-    "disabled": "ORT_DISABLE_ALL",
-}
-"""Values of `ort.optimization`, and ONNX Runtime's names of the levels."""
-
-EXECUTION = {"sequential": "ORT_SEQUENTIAL", "parallel": "ORT_PARALLEL"}
-"""Values of `ort.execution`, and ONNX Runtime's names of them."""
 
 ERRORS_ONLY = 3
 """ONNX Runtime's log level from which it writes to standard error."""
@@ -127,6 +117,7 @@ def _entry(options: Any, key: str) -> str | None:
 def read_options(settings: Settings) -> Options:
     """Translate settings into ONNX Runtime's words. Raises Unsupported for unknown values."""
     provider = provider_name(str(settings["provider"]))
+    SPEC.check(settings)
     threads = int(settings["threads"])
     if threads < 1:
         raise Unsupported(f"ONNX Runtime needs one thread or more, not {threads}.")
@@ -134,21 +125,13 @@ def read_options(settings: Settings) -> Options:
         threads=threads,
         precision=str(settings["precision"]),
         provider=provider,
-        level=chosen(settings, "optimization", LEVELS),
-        execution=chosen(settings, "execution", EXECUTION),
+        level=LEVELS[str(settings["optimization"])],
+        execution=EXECUTION[str(settings["execution"])],
         deterministic=bool(settings["deterministic"]),
         entries=config_entries(settings),
         provider_options=provider_options(provider, settings),
         disabled_optimizers=optimizers(str(settings["disabled_optimizers"])),
     )
-
-
-def chosen(settings: Settings, key: str, choices: Dict[str, str]) -> str:
-    """Return what a setting's value stands for."""
-    value = str(settings[key])
-    if value not in choices:
-        raise Unsupported(f"ort.{key} is one of {', '.join(choices)}, not '{value}'.")
-    return choices[value]
 
 
 def config_entries(settings: Settings) -> Dict[str, str]:
@@ -167,11 +150,6 @@ def config_entries(settings: Settings) -> Dict[str, str]:
 def provider_options(provider: str, settings: Settings) -> Dict[str, str]:
     """Return the options of CUDA. Raises Unsupported for one that another provider cannot heed."""
     search = str(settings["conv_algo_search"]).upper()
-    if search not in ("EXHAUSTIVE", "HEURISTIC", "DEFAULT"):
-        raise Unsupported(
-            "ort.conv_algo_search is one of exhaustive, heuristic, default, "
-            f"not '{settings['conv_algo_search']}'."
-        )
     if provider == CUDA:
         tf32 = "1" if settings["tf32"] else "0"
         return {"cudnn_conv_algo_search": search, "use_tf32": tf32}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, List
 
-from .providers import CPU, CUDA, TENSORRT, gpu, short
+from .providers import gpu
+from .words import CPU, CUDA, TENSORRT, short
 
 if TYPE_CHECKING:
     from pathlib import Path

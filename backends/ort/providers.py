@@ -10,10 +10,7 @@ import onnxruntime
 
 from xbackend.worker.contract import Unsupported
 
-SUFFIX = "ExecutionProvider"
-CPU = "CPUExecutionProvider"
-CUDA = "CUDAExecutionProvider"
-TENSORRT = "TensorrtExecutionProvider"
+from .words import CPU, CUDA, TENSORRT, short
 
 
 def provider_name(word: str) -> str:
@@ -29,15 +26,6 @@ def provider_name(word: str) -> str:
             f"only {', '.join(sorted(offered))}."
         )
     return name
-
-
-def short(name: str) -> str:
-    """Return the word for a provider.
-
-    >>> short("CUDAExecutionProvider")
-    'cuda'
-    """
-    return name.lower().replace(SUFFIX.lower(), "")
 
 
 def chain(provider: str, options: Dict[str, str]) -> List[Tuple[str, Dict[str, str]]]:

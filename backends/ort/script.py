@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, List
 
+from .words import CPU, CUDA, LEVELS, SUFFIX, TENSORRT, short
+
 if TYPE_CHECKING:
     from xbackend.worker.contract import Settings
     from xbackend.worker.graph import Graph
 
-LEVELS = {
-    "all": "ORT_ENABLE_ALL",
-    "layout": "ORT_ENABLE_LAYOUT",
-    "extended": "ORT_ENABLE_EXTENDED",
-    "basic": "ORT_ENABLE_BASIC",
-    "disabled": "ORT_DISABLE_ALL",
-}
-PROVIDERS = {"cpu": "CPU", "cuda": "CUDA", "tensorrt": "Tensorrt"}
+PROVIDERS = {short(name): name for name in (CPU, CUDA, TENSORRT)}
 
 
 def script(graph: Graph, settings: Settings) -> str:
@@ -23,7 +18,7 @@ def script(graph: Graph, settings: Settings) -> str:
     if any(value.dtype == "bfloat16" for value in (*graph.inputs, *graph.outputs)):
         return ""
     provider = str(settings["provider"])
-    name = f"{PROVIDERS.get(provider, provider)}ExecutionProvider"
+    name = PROVIDERS.get(provider, f"{provider}{SUFFIX}")
     lines = [
         "import onnxruntime as ort",
         "",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from xbackend.worker.artifact import GRAPHS
 from xbackend.worker.contract import BackendSpec, Setting, UnfaithfulOperators, graph_setting
+from xbackend.worker.onednn import SETS
 
 SOURCE_FORMAT = "source-tf"
 """The artifact that holds a Keras file or a SavedModel."""
@@ -52,12 +54,7 @@ SPEC = BackendSpec(
     adapter="xbackend.backends.tf.adapter:Adapter",
     modules=("tensorflow",),
     distributions=("tensorflow",),
-    formats={
-        "float32": "graph",
-        "float64": "graph-float64",
-        "float16": "graph-float16",
-        "bfloat16": "graph-bfloat16",
-    },
+    formats=GRAPHS,
     sources={"keras": SOURCE_FORMAT, "h5": SOURCE_FORMAT, "savedmodel": SOURCE_FORMAT},
     source_title="TensorFlow model",
     settings=(
@@ -81,7 +78,7 @@ SPEC = BackendSpec(
             "auto",
             "most instructions that oneDNN uses (ONEDNN_MAX_CPU_ISA), also in products that are "
             "TensorFlow's own; auto asks the CPU",
-            ("auto", "sse41", "avx", "avx2", "avx512_core"),
+            ("auto", *SETS),
         ),
         Setting("deterministic_ops", False, "only deterministic kernels, or an error"),
         Setting("tf32", True, "round float32 to TensorFloat-32 in products on GPUs that have it"),

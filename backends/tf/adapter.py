@@ -7,7 +7,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Tuple
 
-from xbackend.worker.contract import Backend, Unsupported
+from xbackend.worker.contract import Backend
 from xbackend.worker.graph import read_graph
 
 from . import SOURCE_FORMAT, SPEC
@@ -41,7 +41,7 @@ class Adapter(Backend):
     def prepare(self, artifact: Artifact, settings: Settings) -> Session:
         """Start TensorFlow, read the graph or the source; refuse what it lacks operators for."""
         chosen = {**SPEC.defaults(), "threads": 1, **settings}
-        _refuse_unknown(chosen)
+        SPEC.check(chosen)
         placement = start(chosen)
         if artifact.format == SOURCE_FORMAT:
             from .source import prepare_source
@@ -68,7 +68,7 @@ class Adapter(Backend):
         from .executor import Executor, scope_name
 
         executor = Executor(graph)
-        names = [value.name for value in graph.inputs]
+        names = graph.input_names
 
         def compute(*tensors: Any) -> Any:
             return list(executor.outputs(dict(zip(names, tensors))).values())
@@ -83,14 +83,6 @@ class Adapter(Backend):
             for place, (value, label) in enumerate(zip(graph.inputs, labels))
         ]
         return tf.function(compute, autograph=False).get_concrete_function(*signature)
-
-
-def _refuse_unknown(settings: Settings) -> None:
-    for setting in SPEC.settings:
-        value = settings[setting.key]
-        if setting.choices and value not in setting.choices:
-            choices = ", ".join(str(choice) for choice in setting.choices)
-            raise Unsupported(f"tf.{setting.key} cannot be '{value}': use one of {choices}.")
 
 
 def build_versions(tf: Any) -> Dict[str, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence, Tuple
 import tensorflow as tf
 
 from xbackend.worker.contract import Unsupported
+from xbackend.worker.graph import last_readers
 
 from .operators import OPERATORS
 from .operators.unsupported import check_supported
@@ -38,7 +39,7 @@ class Executor:
         check_supported(graph, OPERATORS)
         self.graph = graph
         self.constants = {name: constant(bits) for name, bits in graph.constants.items()}
-        self._last_readers = _last_readers(graph)
+        self._last_readers = last_readers(graph)
 
     def walk(self, inputs: Mapping[str, Tensor]) -> Iterator[Tuple[str, Value]]:
         """Compute node by node and yield every value by name; each is let go after its last reader.
@@ -46,37 +47,25 @@ class Executor:
         Inputs that are outputs too, and constants that are, come before the first node.
         """
         held = {**self.constants, **{name: Value(tensor) for name, tensor in inputs.items()}}
-        for output in self.graph.outputs:
-            if output.name in held:
-                yield output.name, held[output.name]
-        for index, node in enumerate(self.graph.nodes):
+        for output in self.graph.output_names:
+            if output in held:
+                yield output, held[output]
+        for node, released in zip(self.graph.nodes, self._last_readers):
             for name, value in _compute(node, held):
                 held[name] = value
                 yield name, value
-            for name in self._last_readers.get(index, ()):
+            for name in released:
                 del held[name]
 
     def outputs(self, inputs: Mapping[str, Tensor]) -> Dict[str, Tensor]:
         """Return the outputs by name, in ONNX layout."""
-        return self.chosen(inputs, [output.name for output in self.graph.outputs])
+        return self.chosen(inputs, self.graph.output_names)
 
     def chosen(self, inputs: Mapping[str, Tensor], names: Sequence[str]) -> Dict[str, Tensor]:
         """Return values by name, in this order and in ONNX layout, from one inference."""
         wanted = set(names)
         found = {name: first(value) for name, value in self.walk(inputs) if name in wanted}
         return {name: found[name] for name in names}
-
-
-def _last_readers(graph: Graph) -> Dict[int, List[str]]:
-    """Tell for each node which computed values nobody reads after it."""
-    reader = {name: index for index, node in enumerate(graph.nodes) for name in node.outputs}
-    for index, node in enumerate(graph.nodes):
-        reader.update((name, index) for name in node.inputs if name in reader)
-    readers: Dict[int, List[str]] = {}
-    for name, index in reader.items():
-        if name:
-            readers.setdefault(index, []).append(name)
-    return readers
 
 
 def _compute(node: Node, held: Mapping[str, Value]) -> Iterator[Tuple[str, Value]]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import os
 import sys
-import tempfile
 from typing import Dict
 
 from xbackend.worker.contract import Unsupported
-from xbackend.worker.onednn import is_within_isa_limit, isa_from_log
+from xbackend.worker.onednn import VARIABLE, is_within_isa_limit, isa_told_by, restore
 
-VARIABLE = "ONEDNN_MAX_CPU_ISA"
 VERBOSE = "ONEDNN_VERBOSE"
 
 
@@ -45,30 +42,22 @@ def _said() -> str:
     Where it was told to, it goes on to print a line for each operation, and cannot be told to
     stop: what Python prints then goes on to where it went, and what libraries print to nowhere.
     """
+    return isa_told_by(_operate, _restore_output)
+
+
+def _operate() -> None:
     import tensorflow as tf
 
-    sys.stdout.flush()
-    kept = os.dup(1)
-    with tempfile.TemporaryFile() as stream:
-        os.dup2(stream.fileno(), 1)
-        try:
-            with tf.device("/CPU:0"):
-                picture, kernel = tf.ones([1, 8, 8, 16]), tf.ones([3, 3, 16, 16])
-                tf.nn.conv2d(picture, kernel, 1, "VALID").numpy()
-                tf.matmul(tf.ones([64, 64]), tf.ones([64, 64])).numpy()
-        finally:
-            ctypes.CDLL(None).fflush(None)
-            _restore_output(kept)
-        stream.seek(0)
-        text = stream.read().decode(errors="replace")
-    return isa_from_log(text)
+    with tf.device("/CPU:0"):
+        picture, kernel = tf.ones([1, 8, 8, 16]), tf.ones([3, 3, 16, 16])
+        tf.nn.conv2d(picture, kernel, 1, "VALID").numpy()
+        tf.matmul(tf.ones([64, 64]), tf.ones([64, 64])).numpy()
 
 
 def _restore_output(kept: int) -> None:
     """Let Python print where it did; libraries too, unless oneDNN has much to say."""
     if os.environ.get(VERBOSE) != "1":
-        os.dup2(kept, 1)
-        os.close(kept)
+        restore(kept)
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)

@@ -24,6 +24,7 @@ v.update({{name: tf.constant(array) for name, array in inputs.items()}})
 outputs = {{name: v[name].numpy() for name in {names}}}"""
 SIMPLE = {
     "Exp": "tf.exp({})",
+    "MatMul": "tf.matmul({}, {})",
     "Relu": "tf.nn.relu({})",
     "Sigmoid": "tf.sigmoid({})",
     "Sqrt": "tf.sqrt({})",
@@ -36,7 +37,7 @@ def script(graph: Graph, settings: Settings) -> str:
     lines = node_statements(graph, settings, SIMPLE, WRITERS)
     if not lines:
         return ""
-    names = [value.name for value in graph.outputs]
+    names = list(graph.output_names)
     lists = {"threads": settings["threads"], "lines": "\n".join(lines), "names": names}
     return START.format(environment=_environment(settings), **lists)
 
@@ -73,10 +74,6 @@ def _gemm(node: Node, values: List[str]) -> str:
     return f"{made} + {values[2]}" if len(values) > 2 else made
 
 
-def _matmul(node: Node, values: List[str]) -> str:
-    return f"tf.matmul({', '.join(values)})"
-
-
 def _softmax(node: Node, values: List[str]) -> str:
     if node.attributes.get("coerce_2d"):
         return ""
@@ -86,6 +83,5 @@ def _softmax(node: Node, values: List[str]) -> str:
 WRITERS: Dict[str, Callable[[Node, List[str]], str]] = {
     "Conv": _conv,
     "Gemm": _gemm,
-    "MatMul": _matmul,
     "Softmax": _softmax,
 }

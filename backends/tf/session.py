@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -48,8 +48,7 @@ class TensorflowSession(Session):
         raise NotImplementedError
 
     def _inputs(self, inputs: Mapping[str, Bits]) -> Dict[str, Tensor]:
-        names = [value.name for value in self.executor.graph.inputs]
-        return {name: constant(inputs[name]).tensor for name in names}
+        return {name: constant(inputs[name]).tensor for name in self.executor.graph.input_names}
 
 
 class EagerSession(TensorflowSession):
@@ -61,7 +60,7 @@ class EagerSession(TensorflowSession):
 
     def run(self, inputs: Mapping[str, Bits]) -> Dict[str, Bits]:
         """Compute every node and keep what is still to be read."""
-        wanted = [output.name for output in self.executor.graph.outputs]
+        wanted = self.executor.graph.output_names
         found = dict(self._walk(inputs, set(wanted)))
         return {name: found[name] for name in wanted}
 
@@ -105,7 +104,7 @@ class FunctionSession(TensorflowSession):
     def __init__(self, executor: Executor, placement: Placement, xla: bool) -> None:
         super().__init__(executor, placement)
         self.xla = xla
-        self._function = self._made([output.name for output in executor.graph.outputs])
+        self._function = self._made(executor.graph.output_names)
         self._tapping: Dict[Tuple[str, ...], Function] = {}
         self._operations: Dict[str, int] = {}
 
@@ -117,7 +116,7 @@ class FunctionSession(TensorflowSession):
         self, inputs: Mapping[str, Bits], wanted: Collection[str]
     ) -> Iterator[Tuple[str, Bits]]:
         """Run a second function, whose results are the outputs and all wanted values."""
-        outputs = [output.name for output in self.executor.graph.outputs]
+        outputs = self.executor.graph.output_names
         names = [name for name in self.taps if name in wanted or name in outputs]
         names += [name for name in outputs if name not in names]
         function = self._tapping.setdefault(tuple(names), self._made(names))
@@ -128,7 +127,7 @@ class FunctionSession(TensorflowSession):
         """Count the operations of the graph after TensorFlow's own rewriting, by device."""
         return dict(self._operations)
 
-    def _made(self, names: List[str]) -> Function:
+    def _made(self, names: Sequence[str]) -> Function:
         """Make a function of the inputs; XLA compiles all of it or fails."""
 
         def compute(inputs: Dict[str, Tensor]) -> Dict[str, Tensor]:

@@ -38,7 +38,7 @@ class Adapter(Backend):
     def prepare(self, artifact: Artifact, settings: Settings) -> FlatSession:
         """Load a flat graph; Unsupported where this runtime lacks one of its operations."""
         chosen = {**SPEC.defaults(), **settings}
-        _refuse_unknown(chosen)
+        SPEC.check(chosen)
         kernels = Kernels(str(chosen["delegate"]), int(chosen.get("threads", 1)))
         if kernels.delegate == "reference" and kernels.threads > 1:
             raise Unsupported(
@@ -49,13 +49,3 @@ class Adapter(Backend):
         self._runtime = runtime.word
         path = artifact.folder / str(artifact.manifest.get("model", "model.tflite"))
         return FlatSession(runtime, kernels, str(path), read_map(artifact.folder))
-
-
-def _refuse_unknown(settings: Settings) -> None:
-    for setting in SPEC.settings:
-        value = settings[setting.key]
-        if value not in setting.choices:
-            known = ", ".join(str(choice) for choice in setting.choices)
-            raise Unsupported(
-                f"There is no {SPEC.word}.{setting.key}={value}. Choose one of: {known}."
-            )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from xbackend.worker.artifact import GRAPHS
 from xbackend.worker.contract import BackendSpec, Setting, graph_setting
+from xbackend.worker.onednn import SETS, VARIABLE
 
 SOURCE_FORMAT = "source-torch"
 """The artifact that holds an exported program, or names a module."""
@@ -13,12 +15,7 @@ SPEC = BackendSpec(
     adapter="xbackend.backends.torch.adapter:Adapter",
     modules=("torch",),
     distributions=("torch", "triton", "nvidia-cudnn-cu13", "nvidia-cudnn-cu12"),
-    formats={
-        "float32": "graph",
-        "float64": "graph-float64",
-        "float16": "graph-float16",
-        "bfloat16": "graph-bfloat16",
-    },
+    formats=GRAPHS,
     sources={"pt2": SOURCE_FORMAT, "callable": SOURCE_FORMAT},
     source_title="PyTorch module",
     settings=(
@@ -48,8 +45,8 @@ SPEC = BackendSpec(
             "onednn_isa",
             "auto",
             "most instructions that oneDNN uses; auto asks the CPU",
-            ("auto", "sse41", "avx", "avx2", "avx512_core"),
-            variable="ONEDNN_MAX_CPU_ISA",
+            ("auto", *SETS),
+            variable=VARIABLE,
         ),
         Setting(
             "mkl_cbwr",

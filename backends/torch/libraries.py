@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any, Dict
 
 import torch
 
 from xbackend.worker.contract import Settings, Unsupported
-from xbackend.worker.onednn import is_within_isa_limit, isa_from_log
+from xbackend.worker.onednn import VARIABLE, is_within_isa_limit, isa_told_by
 
 BRANCHES = {"OFF": 1, "AUTO": 2, "COMPATIBLE": 3, "AVX2": 10, "AVX512": 12}
 """MKL's numbers of its branches (mkl_service.h)."""
@@ -68,28 +65,20 @@ def instructions() -> str:
 
     Nothing else tells: it says so on the process's standard output.
     """
-    with tempfile.TemporaryFile() as stream:
-        sys.stdout.flush()
-        kept = os.dup(1)
-        os.dup2(stream.fileno(), 1)
-        try:
-            with torch.inference_mode(), torch.backends.mkldnn.verbose(1):
-                ones = [torch.ones(1, 16, 8, 8), torch.ones(16, 16, 3, 3)]
-                torch.mkldnn_convolution(*ones, None, [1, 1], [1, 1], [1, 1], 1)
-        finally:
-            ctypes.CDLL(None).fflush(None)
-            os.dup2(kept, 1)
-            os.close(kept)
-        stream.seek(0)
-        said = stream.read().decode(errors="replace")
-    return isa_from_log(said) or "nothing known"
+    return isa_told_by(_operate) or "nothing known"
+
+
+def _operate() -> None:
+    with torch.inference_mode(), torch.backends.mkldnn.verbose(1):
+        ones = [torch.ones(1, 16, 8, 8), torch.ones(16, 16, 3, 3)]
+        torch.mkldnn_convolution(*ones, None, [1, 1], [1, 1], [1, 1], 1)
 
 
 def _refused(key: str, asked: str, actual: str) -> Unsupported:
     variable = {
         "cpu_capability": "ATEN_CPU_CAPABILITY",
         "mkl_cbwr": "MKL_CBWR",
-        "onednn_isa": "ONEDNN_MAX_CPU_ISA",
+        "onednn_isa": VARIABLE,
     }[key]
     return Unsupported(
         f"torch.{key}={asked} was not taken by torch {torch.__version__}, which uses {actual}: "

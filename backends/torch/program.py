@@ -9,7 +9,7 @@ import torch
 
 from xbackend.worker import tensor as bits
 from xbackend.worker.contract import Unsupported
-from xbackend.worker.graph import Graph, Node
+from xbackend.worker.graph import Graph, Node, last_uses, missing
 
 from .exchange import DTYPES, to_torch
 from .operators import TABLE
@@ -62,6 +62,11 @@ class Step:
     release: Tuple[str, ...]
     """Values that no later step reads."""
 
+    @property
+    def reads(self) -> List[str]:
+        """Names of the values that it takes from others."""
+        return [argument.name for argument in self.arguments if not argument.bound]
+
     def outputs(self, values: Mapping[str, torch.Tensor]) -> List[Tuple[str, torch.Tensor]]:
         """Compute the node and return its outputs by name."""
         inputs = [argument.fetch(values, self.device) for argument in self.arguments]
@@ -92,12 +97,11 @@ def prepare_program(graph: Graph, device: torch.device) -> Program:
     constants = {**graph.constants, **_constant_nodes(graph)}
     nodes = [node for node in graph.nodes if not _is_constant(node)]
     _refuse_missing(nodes, constants, graph)
-    outputs = tuple(value.name for value in graph.outputs)
     steps = _steps(nodes, constants, device, graph.opset)
-    shown = {*outputs, *graph.values} & constants.keys()
+    shown = {*graph.output_names, *graph.values} & constants.keys()
     return Program(
-        inputs=tuple(value.name for value in graph.inputs),
-        outputs=outputs,
+        inputs=graph.input_names,
+        outputs=graph.output_names,
         steps=_with_releases(steps),
         constants={name: to_torch(constants[name]) for name in shown},
         device=device,
@@ -143,7 +147,7 @@ def _without_idle_masks(graph: Graph) -> Graph:
     if graph.opset >= MASK_OPSET:
         return graph
     read = {name for node in graph.nodes for name in node.inputs}
-    read |= {value.name for value in graph.outputs}
+    read |= set(graph.output_names)
     return replace(graph, nodes=tuple(_without_idle_mask(node, read) for node in graph.nodes))
 
 
@@ -165,23 +169,19 @@ def _refuse_missing(
     nodes: Collection[Node], constants: Mapping[str, bits.Tensor], graph: Graph
 ) -> None:
     """Name every operator, form and number format that is missing, in one sentence."""
-    missing = {_full_name(node) for node in nodes if _full_name(node) not in TABLE}
-    known = [node for node in nodes if _full_name(node) in TABLE]
+    lacking = set(missing(nodes, TABLE))
+    known = [node for node in nodes if node.full_name in TABLE]
     complaints = (
         (node, TABLE[node.operator].unsupported_reason(node, constants)) for node in known
     )
-    missing |= {f"{node.operator} {what}" for node, what in complaints if what}
+    lacking |= {f"{node.operator} {what}" for node, what in complaints if what}
     formats = {value.dtype for value in graph.inputs} | {t.dtype for t in constants.values()}
-    missing |= {f"tensors of {name}" for name in formats - DTYPES.keys()}
-    if missing:
+    lacking |= {f"tensors of {name}" for name in formats - DTYPES.keys()}
+    if lacking:
         raise Unsupported(
-            f"Backend 'torch' lacks what this model has: {', '.join(sorted(missing))}. "
+            f"Backend 'torch' lacks what this model has: {', '.join(sorted(lacking))}. "
             "Choose other backends with --backends."
         )
-
-
-def _full_name(node: Node) -> str:
-    return f"{node.domain}.{node.operator}" if node.domain else node.operator
 
 
 def _steps(
@@ -281,11 +281,5 @@ def _argument(
 
 def _with_releases(steps: Collection[Step]) -> Tuple[Step, ...]:
     """Note at each step which values it is the last to read."""
-    seen: Set[str] = set()
-    result: List[Step] = []
-    for step in reversed(list(steps)):
-        reads = {argument.name for argument in step.arguments if not argument.bound}
-        last = (reads | {name for name in step.node.outputs if name}) - seen
-        result.append(replace(step, release=tuple(sorted(last))))
-        seen |= reads
-    return tuple(reversed(result))
+    uses = last_uses((step.reads, step.node.outputs) for step in steps)
+    return tuple(replace(step, release=names) for step, names in zip(steps, uses))

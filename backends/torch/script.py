@@ -25,6 +25,7 @@ outputs = {{name: v[name].numpy() for name in {names}}}"""
 SIMPLE = {
     "Exp": "torch.exp({})",
     "GlobalAveragePool": "F.adaptive_avg_pool2d({}, 1)",
+    "MatMul": "torch.matmul({}, {})",
     "Relu": "torch.relu({})",
     "Sigmoid": "torch.sigmoid({})",
     "Sqrt": "torch.sqrt({})",
@@ -37,7 +38,7 @@ def script(graph: Graph, settings: Settings) -> str:
     lines = node_statements(graph, settings, SIMPLE, WRITERS)
     if not lines:
         return ""
-    names = [value.name for value in graph.outputs]
+    names = list(graph.output_names)
     return START.format(threads=settings["threads"], lines="\n".join(lines), names=names)
 
 
@@ -65,10 +66,6 @@ def _gemm(node: Node, values: List[str]) -> str:
     return f"torch.addmm({values[2]}, {left}, {values[1]})"
 
 
-def _matmul(node: Node, values: List[str]) -> str:
-    return f"torch.matmul({', '.join(values)})"
-
-
 def _softmax(node: Node, values: List[str]) -> str:
     if node.attributes.get("coerce_2d"):
         return ""
@@ -83,7 +80,6 @@ def _transpose(node: Node, values: List[str]) -> str:
 WRITERS: Dict[str, Callable[[Node, List[str]], str]] = {
     "Conv": _conv,
     "Gemm": _gemm,
-    "MatMul": _matmul,
     "Softmax": _softmax,
     "Transpose": _transpose,
 }

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 from xbackend.attribution.correlation import flag_tables
-from xbackend.commands.intake import import_runs
 from xbackend.comparison.comparison import Comparison, compare
 from xbackend.comparison.dendrogram import output_tree
 from xbackend.comparison.machines import machine_table
+from xbackend.exchange.importing import import_runs
 from xbackend.numerics.metrics import identical_metrics
 from xbackend.plugins import registry
 from xbackend.store.query import Query, select

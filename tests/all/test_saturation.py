@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from xbackend.commands.main import main
-from xbackend.commands.overflows import exposed_layers
+from xbackend.diagnosis.saturation_run import exposed_layers
 from xbackend.store.store import Store
 
 needs_qemu = pytest.mark.skipif(

@@ -102,6 +102,16 @@ def test_a_transposed_convolution_grows_to_the_wanted_shape(framework: Any, buil
     assert actual.tolist() == [[[1.5, 10.5, 0.5, 2.5, 20.5, 0.5, 3.5, 30.5, 0.5]]]
 
 
+def test_a_shape_that_is_asked_for_counts_beside_valid_too(build: Any, framework: Any) -> None:
+    """Ones spread by two give 1 1 2 1 2 1 1, of which one is cut at each end."""
+    inputs, weights = {"x": np.ones((1, 1, 3), np.float32)}, {"w": np.ones((1, 1, 3), np.float32)}
+    model = build.node(
+        "ConvTranspose", inputs, weights, auto_pad="VALID", strides=[2], output_shape=[5]
+    )
+    (result,) = framework.outputs(model, inputs)
+    assert result.tolist() == [[[1, 2, 1, 2, 1]]]
+
+
 PADS = {"none": [0, 0, 0, 0], "equal": [1, 1, 1, 1], "unequal": [0, 1, 1, 0]}
 
 

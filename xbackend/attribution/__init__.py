@@ -1,4 +1,4 @@
 """Which property, switch or part of a platform makes a class.
 
-Others use `ablation`, `correlation`.
+Others use `ablation`, `correlation`, `switching`.
 """

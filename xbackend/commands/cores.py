@@ -1,122 +1,42 @@
-"""What `xbackend cores` does: classes over platforms and numbers of threads, as table and plot."""
+"""Shows the classes over platforms and numbers of threads."""
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections.abc import Sequence
-from pathlib import Path
+from argparse import Namespace
 
-from xbackend.comparison.threads import ThreadCell, ThreadRow, ThreadTable, thread_tables
-from xbackend.errors import UsageError
-from xbackend.plugins import registry
-from xbackend.store.cohort import number_format
-from xbackend.store.query import Query, select
-from xbackend.store.store import open_store
+from xbackend.commands.output import plot_writer
+from xbackend.commands.parser import Subparsers, add_command, add_store
 
-SUFFIXES = (".png", ".svg", ".pdf")
-"""Of files that a plot can be written to."""
-OVERSUBSCRIBED_MARK = "*"
-"""Behind the class of runs with more threads than cores."""
-UNSAFE_MARK = "?"
-"""Behind a class that rests on what an emulator may compute unlike a real processor."""
+CORES_EXAMPLES = """examples:
+  xbackend run --platform cores:1 --platform native --threads 1,2,4,8,16
+  xbackend cores                                      platforms by threads, classes in the cells
+  xbackend cores --output figure.svg                  and a plot: .png, .svg or .pdf
+  xbackend cores --where backend=tf --tap dense --json
+"""
 
 
-def cores(options: argparse.Namespace) -> int:
+def add(commands: Subparsers) -> None:
+    """Add the command."""
+    text = "show the classes over platforms and numbers of threads"
+    parser = add_command(commands, "cores", cores, text, CORES_EXAMPLES)
+    add = parser.add_argument
+    add("--model", metavar="NAME", help="only runs of this model")
+    add("--where", metavar="KEY=VALUE", action="append", help="only runs with this value")
+    add("--tap", metavar="NAME", help="class this tensor, not the outputs")
+    add("--output", metavar="FILE", help="draw a plot there; needs matplotlib")
+    add("--json", action="store_true", help="print one JSON object")
+    add_store(parser)
+
+
+def cores(options: Namespace) -> int:
     """Print the classes of a store's runs over platforms and threads, and draw them if asked."""
-    output = Path(options.output) if options.output else None
-    if output is not None and output.suffix.lower() not in SUFFIXES:
-        raise UsageError(
-            f"'--output {output}' must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}."
-        )
-    draw = None if output is None else registry.plot("cores")
-    runs = select(open_store(options.store), Query(options.model, tuple(options.where or ())))
-    tables = thread_tables(runs, options.tap)
-    if draw is not None:
-        draw(tables, output)
-    if options.json:
-        print(json.dumps({"schema_version": 1, "tables": [t.to_dict() for t in tables]}))
-        return 0
-    print("\n\n".join(map(table_text, tables)))
+    from xbackend.api.platform_causes import cores as find_classes
+
+    plot = plot_writer("cores", options.output)
+    tables = find_classes(
+        store=options.store, model=options.model, where=options.where, tap=options.tap
+    )
+    plot(tables.items)
+    print(json.dumps(tables.to_dict()) if options.json else tables)
     return 0
-
-
-def table_text(table: ThreadTable) -> str:
-    """Return a table: a row for each platform, a column for each number of threads."""
-    from tabulate import tabulate
-
-    group = table.group
-    what = "the outputs" if table.tap is None else f"'{table.tap}'"
-    counts = f"{sum(map(len, table.classes))} runs in {len(table.classes)} classes"
-    title = f"{group['model']}, {number_format(group)}: classes of {what}, {counts}"
-    crowded = _crowded(table.rows)
-    rows = [
-        [_backend(row), _platform(row, crowded), _number(row.cores)]
-        + [cell_text(row.cell(threads)) for threads in table.threads]
-        for row in table.rows
-    ]
-    headers = ["backend", "platform", "cores", *map(str, table.threads)]
-    align = ["left", "left", *["right"] * (len(table.threads) + 1)]
-    text = tabulate(rows, headers, disable_numparse=True, colalign=align)
-    return "\n".join([title, "", text, "", *sentences(table)])
-
-
-def sentences(table: ThreadTable) -> list[str]:
-    """Return what the numbers are and what they say."""
-    said = ["Columns are numbers of threads. The same number in two cells is the same bits."]
-    cells = [cell for row in table.rows for cell in row.cells]
-    if any(cell.oversubscribed for cell in cells):
-        said.append(f"{OVERSUBSCRIBED_MARK} more threads than cores")
-    if any(cell.unsafe for cell in cells):
-        said.append(
-            f"{UNSAFE_MARK} computed by an emulator, perhaps unlike a real processor: class a "
-            "layer before it with --tap; 'xbackend compare' names the operators"
-        )
-    if len(table.threads) > 1:
-        rows, varying = len(table.rows), table.rows_varying_with_threads
-        said.append(f"The number of threads changes the class in {varying} of {rows} rows.")
-    if any(len(cell.classes) > 1 for cell in cells):
-        said.append("Two numbers in one cell: repeats gave other bits, so it is not deterministic.")
-    return said
-
-
-def cell_text(cell: ThreadCell | None) -> str:
-    """Return the class in a cell, what went wrong instead, or a dash where nothing was run.
-
-    >>> cell_text(ThreadCell(4, (2,), ("run",), (), True))
-    '2*'
-    """
-    if cell is None:
-        return "–"
-    shown = ", ".join([*map(str, cell.classes), *cell.symptoms]) or "–"
-    if not cell.classes:
-        return shown
-    return shown + UNSAFE_MARK * cell.unsafe + OVERSUBSCRIBED_MARK * cell.oversubscribed
-
-
-def _backend(row: ThreadRow) -> str:
-    settings = [f"{key}={value}" for key, value in row.settings.items()]
-    return ", ".join([f"{row.backend} {row.version or ''}".rstrip(), *settings])
-
-
-def _crowded(rows: Sequence[ThreadRow]) -> bool:
-    """Tell whether two rows differ in nothing but the machine, which must then be named."""
-    return len({(_backend(row), row.platform) for row in rows}) < len(rows)
-
-
-def _platform(row: ThreadRow, crowded: bool) -> str:
-    return f"{row.platform} ({row.device})" if crowded and row.device else row.platform
-
-
-def _number(cores: int | None) -> str:
-    return "–" if cores is None else str(cores)
-
-
-def row_labels(rows: Sequence[ThreadRow]) -> list[str]:
-    """Return a short name for each row, with what all rows share left out."""
-    backends = {_backend(row) for row in rows}
-    crowded = _crowded(rows)
-    return [
-        _platform(row, crowded) if len(backends) == 1 else f"{_backend(row)}, {row.platform}"
-        for row in rows
-    ]

@@ -7,27 +7,39 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 from xbackend.worker.version import VERSION
 
-COMMANDS = {
-    "run": "run",
-    "compare": "compare",
-    "flags": "flags",
-    "cores": "cores",
-    "study": "study",
-    "mitigate": "mitigate",
-    "reduce": "reduce",
-    "convert": "convert",
-    "saturation": "saturation",
-    "import": "intake",
-    "backends": "backends",
-    "platforms": "platforms",
-    "models": "models",
-}
-"""Commands, in the order of the help, to the module that adds each."""
+GROUPS = (
+    ("every day", "Run a model in several places, and see whether the bits are the same.", {
+        "run": "run",
+        "compare": "compare",
+    }),
+    ("where and why", "Find the smallest model that differs, and what of a machine makes it.", {
+        "reduce": "reduce",
+        "flags": "flags",
+        "cores": "cores",
+    }),
+    ("what removes it", "Try what may remove a difference, and turn models into other formats.", {
+        "mitigate": "mitigate",
+        "saturation": "saturation",
+        "convert": "convert",
+    }),
+    ("stores and others' results", "Take in what was run elsewhere.", {
+        "import": "import_runs",
+    }),
+    ("what there is", "List what can be named, and repeat the paper's studies.", {
+        "backends": "backends",
+        "platforms": "platforms",
+        "models": "models",
+        "study": "study",
+    }),
+)  # fmt: skip
+"""What a person wants, what that is in a sentence, and the commands with the module of each."""
+COMMANDS = {name: module for _, _, of in GROUPS for name, module in of.items()}
+"""All commands, in the order of the help, to the module that adds each."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup wants it
             signal.signal(number, _terminate)
     try:
-        status: int = _load_handler(options.handler)(options)
+        status: int = options.handler(options)
         sys.stdout.flush()
         return status
     except XbackendError as error:
@@ -87,22 +99,34 @@ def _terminate(number: int, frame: object) -> None:
     raise SystemExit(128 + number)
 
 
-def _load_handler(path: str) -> Callable[[argparse.Namespace], int]:
-    """Return the function that carries out a command; only now is its module imported."""
-    module, _, name = path.partition(":")
-    function: Callable[[argparse.Namespace], int] = getattr(import_module(module), name)
-    return function
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     whole = argparse.ArgumentParser(
         prog="xbackend",
         description="Does a neural network compute the same bits everywhere? "
         "If not: where, how much, and why.",
+        usage="%(prog)s [-h] [--version] COMMAND ...",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     whole.add_argument("--version", action="version", version=f"xbackend {VERSION}")
-    commands = whole.add_subparsers(dest="command", metavar="COMMAND")
+    commands = whole.add_subparsers(
+        prog="xbackend", dest="command", metavar="COMMAND", help=argparse.SUPPRESS
+    )
     for module in COMMANDS.values():
-        import_module(f"xbackend.commands.arguments.{module}").add(commands)
+        import_module(f"xbackend.commands.{module}").add(commands)
+    whole.epilog = _grouped({name: str(of.description) for name, of in commands.choices.items()})
     return whole
+
+
+def _grouped(descriptions: Mapping[str, str]) -> str:
+    """Return the commands by what a person wants, a line for each."""
+    lines = []
+    for title, sentence, names in GROUPS:
+        lines += [f"{title}: {sentence}"]
+        lines += [f"  {name:<12}{_clause(descriptions[name])}" for name in names]
+        lines += [""]
+    return "\n".join([*lines, "xbackend COMMAND --help shows a command's options and examples."])
+
+
+def _clause(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:].rstrip(".")

@@ -1,120 +1,96 @@
-"""What `xbackend mitigate` does: tries what may remove the deviation, and tells what did."""
+"""Finds what removes the deviation, and what it costs."""
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
-import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from argparse import Namespace
 
-from xbackend.commands.commands import (
-    comma_separated,
-    execution_context,
-    positive_integer,
-    report_writer,
-    request_from_options,
-    write_report,
+from xbackend.commands.output import write_result
+from xbackend.commands.parser import (
+    Subparsers,
+    add_command,
+    add_execution_options,
+    execution_arguments,
+    request_arguments,
+    terminal_progress,
+    whole_number,
 )
 from xbackend.errors import UsageError
-from xbackend.plugins.registry import backend, float_backends
-from xbackend.store.store import open_store
 
-if TYPE_CHECKING:
-    from xbackend.execution.execute import ExecutionContext
-    from xbackend.execution.request import RunRequest
-    from xbackend.mitigation.search import SearchResult
-    from xbackend.mitigation.trials import Trial
-    from xbackend.plugins.mitigation import Mitigation
+MITIGATE_EXAMPLES = """examples:
+  xbackend mitigate                                   the built-in model, here, every mitigation
+  xbackend mitigate --platform native --platform qemu:Haswell --backends ort,tflite
+  xbackend mitigate cifar10-r18 --backends ort --mitigations 'optimization,round-all-*'
+  xbackend mitigate --labelled --platform native --platform qemu:Haswell
+  xbackend mitigate model.onnx --inputs x.npy --labels y.npy --format markdown --output table.md
+  xbackend mitigate --backends torch --set torch.device=cuda --mitigations determinism --repeats 5
+  xbackend mitigate --backends ort,tflite --platform native --platform qemu:Haswell --search
+  xbackend mitigate --mitigations precision --platform fleet:x86 --dendrogram figure6.svg
 
+What was run already is not run again: after an interruption the same command goes on.
+
+exit status: 0 done, 2 wrong usage, 3 the model as it is failed somewhere (the rest is kept), or a
+mitigation was not carried out though it was accepted
+"""
 FORMATS = ("table", "markdown", "csv", "json")
+WORDS_HELP = "names, families or patterns (default: the usual ones; 'list' lists all)"
 
 
-def mitigate(options: argparse.Namespace) -> int:
+def add(commands: Subparsers) -> None:
+    """Add the command."""
+    text = "find what removes the deviation, and what it costs"
+    parser = add_command(commands, "mitigate", mitigate, text, MITIGATE_EXAMPLES)
+    add = parser.add_argument
+    add("model", nargs="?", help="a file, a SavedModel, module:callable, or a built-in name")
+    add("--backends", metavar="WORDS", help="such as tf,ort (default: all that are installed)")
+    add("--platform", metavar="SPEC", action="append", help="such as cores:2 (default: native)")
+    add("--mitigations", metavar="WORDS", help=WORDS_HELP)
+    add("--inputs", metavar="FILE", help=".npy or .npz (default: the model's samples, or random)")
+    add("--labels", metavar="FILE", help=".npy with the right class of each sample of --inputs")
+    add("--labelled", action="store_true", help="use the built-in model's own labelled samples")
+    add("--emulated-samples", metavar="N", type=int, default=8, help=EMULATED_HELP)
+    add("--threads", metavar="NUMBERS", default="1", help="such as 1,2 (default: 1)")
+    add("--set", metavar="WORD.KEY=VALUE", action="append", help="see 'xbackend backends'")
+    add("--repeats", metavar="N", type=int, default=1, help="fresh processes each (default: 1)")
+    add("--reference", metavar="WHAT", default="float64", help=REFERENCE_HELP)
+    add("--search", action="store_true", help="find the cheapest set of mitigations that works")
+    add("--dendrogram", metavar="FILE", help="write trees of the classes there; .png, .svg, .pdf")
+    add("--format", metavar="FORMAT", default="table", help="table, markdown, csv or json")
+    add("--json", action="store_true", help="the same as --format json")
+    add("--output", metavar="FILE", help="write there instead of to standard output")
+    add_execution_options(parser)
+
+
+REFERENCE_HELP = "what fidelity is to: float64, float64:BACKEND or none (default: float64)"
+EMULATED_HELP = "samples on emulated platforms, the first ones; 0 for all (default: 8)"
+
+
+def mitigate(options: Namespace) -> int:
     """Print one table; exit status 3 if the model as it is failed, or a change was not honoured."""
-    from xbackend.commands.remedy_table import render
-    from xbackend.diagnosis.reference import parse_reference
-    from xbackend.execution.progress import progress
-    from xbackend.mitigation.compare_trials import compare_trials
-    from xbackend.mitigation.results import Evaluator, evaluate_trials
-    from xbackend.mitigation.trials import all_mitigations, run_float64_reference, run_mitigations
-    from xbackend.preparation.labelled_samples import read_labels
+    from xbackend.api import mitigation as api
+    from xbackend.plugins.registry import renderer
 
     kind = "json" if options.json else options.format
     if kind not in FORMATS:
         raise UsageError(f"There is no format '{kind}'. Formats: {', '.join(FORMATS)}.")
-    draw = report_writer("dendrogram", options.dendrogram) if options.dendrogram else None
-    store = open_store(options.store)
-    request = baseline_request(options)
-    inputs, labels = read_labels(
-        request.model, request.inputs, options.labels, options.labelled, store
-    )
-    request = dataclasses.replace(request, inputs=inputs)
-    backends = backends_of(request)
+    request = request_arguments(options)
     if options.mitigations == "list":
-        print(format_mitigations(all_mitigations(request, backends), backends))
+        words = {key: request[key] for key in ("model", "backends", "platforms")}
+        found = api.mitigations(**words, store=options.store)
+        print(api.mitigation_list(found, options.backends))
         return 0
-    wanted = comma_separated(options.mitigations)
-    judges = () if options.reference == "none" else parse_reference(options.reference)
-    with progress(sys.stderr) as display:
-        context = execution_context(options, store, display)
-        trials = run_mitigations(request, backends, wanted, context)
-        reference = run_float64_reference(request, judges, context)
-        sets = _search_sets(request, trials, wanted, context) if options.search else []
-        found = evaluate_trials(trials, Evaluator.of(store, reference, labels))
-    if draw is not None:
-        draw(compare_trials(trials, store))
-    write_report(options.output, render(kind, request, found, sets))
-    broken = any(trial.failed for trial in trials if not trial.mitigation)
-    return 3 if broken or any(row.dishonoured for row in found) else 0
-
-
-def _search_sets(
-    request: RunRequest, trials: Sequence[Trial], wanted: Sequence[str], context: ExecutionContext
-) -> list[SearchResult]:
-    """Search for the cheapest sets of the mitigations that are wanted."""
-    from xbackend.comparison.measurement import Measurer
-    from xbackend.mitigation.search import find_smallest_sets
-    from xbackend.mitigation.trials import all_mitigations, run_trials, select_mitigations
-
-    plain = [trial for trial in trials if not trial.mitigation]
-    backends = [trial.backend for trial in plain]
-    known = select_mitigations(wanted, all_mitigations(request, backends, plain), backends)
-
-    def run(several: Sequence[Trial]) -> list[Trial]:
-        return run_trials(request, several, context)
-
-    return find_smallest_sets(plain, known, run, Measurer(context.store))
-
-
-def baseline_request(options: argparse.Namespace) -> RunRequest:
-    """Return the request for the model as it is."""
-    if options.emulated_samples < 0:
-        raise UsageError(f"'--emulated-samples {options.emulated_samples}' must not be negative.")
-    request = request_from_options(options)
-    return dataclasses.replace(
-        request,
-        taps="outputs",
-        repeats=positive_integer("--repeats", options.repeats),
-        emulated_samples=options.emulated_samples,
-        faithful_taps_for=request.backends or tuple(float_backends()),
-    )
-
-
-def backends_of(request: RunRequest) -> list[str]:
-    """Return the words of the backends that run, checked."""
-    return [backend(word).word for word in request.backends or float_backends()]
-
-
-def format_mitigations(mitigations: list[Mitigation], backends: list[str]) -> str:
-    """Return one line for each mitigation; those of a family that differ in a number together."""
-    from tabulate import tabulate
-
-    table = [
-        [each.name, each.family, ", ".join(w for w in each.changes if w in backends), each.what]
-        for each in mitigations
-        if each.default
-    ]
-    rest = sum(not each.default for each in mitigations)
-    lines = tabulate(table, ["name", "family", "backends", "what"], disable_numparse=True)
-    return f"{lines}\nand {rest} more, with other numbers of bits, such as cut-weights-5"
+    with terminal_progress() as display:
+        report = api.mitigate(
+            **request,
+            mitigations=options.mitigations,
+            labels=options.labels,
+            labelled=options.labelled,
+            emulated_samples=options.emulated_samples,
+            repeats=whole_number("--repeats", options.repeats),
+            reference=None if options.reference == "none" else options.reference,
+            search=options.search,
+            dendrogram=options.dendrogram,
+            **execution_arguments(options),
+            progress=display,
+        )
+    write_result(options.output, renderer("mitigations")(report, format=kind))
+    return 3 if report.failed or report.dishonoured else 0

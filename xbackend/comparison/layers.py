@@ -37,6 +37,22 @@ class TapSummary:
         """`activation` or `pooling`, None for other operators."""
         return operator_kind(self.operator)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "tap": self.tap,
+            "layer": self.layer,
+            "operator": self.operator,
+            "kind": self.kind,
+            "is_output": self.is_output,
+            "eqc_count": self.eqc_count,
+            **vars(self.metrics),
+            "run_count": self.run_count,
+            "taps_not_neutral": list(self.taps_not_neutral),
+            "emulation_unsafe": list(self.emulation_unsafe),
+            **self.origin.to_dict(),
+        }
+
 
 def summarise_taps(samples: Sequence[SampleComparison]) -> tuple[TapSummary, ...]:
     """Return every tensor of a cohort, in graph order."""

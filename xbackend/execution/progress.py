@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
@@ -112,6 +112,54 @@ class LiveProgress(ProgressLines):
 
     def _print(self, text: str) -> None:
         self.status.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class ProgressEvent:
+    """Something that happened while runs were carried out."""
+
+    kind: str
+    """`note`: something is said, such as what is converted; `plan`: the number of workers to start
+    is known; `start`: a worker starts; `end`: a run has ended, or cannot be."""
+    text: str
+    """One line for a person."""
+    done: int
+    """How many workers have ended."""
+    total: int
+    """How many were to be started, as far as it is known."""
+    run: Mapping[str, Any] | None = None
+    """The record of the run that starts or has ended; read only."""
+
+
+class ProgressCallback(ProgressLines):
+    """Tells a function, or nobody, how runs go on."""
+
+    def __init__(self, callback: Callable[[ProgressEvent], None] | None) -> None:
+        self.callback = callback
+        self.total = 0
+        self.done = 0
+        self.past = {}
+
+    def log(self, message: str) -> None:
+        """Tell what is being done before workers start."""
+        self._tell("note", message)
+
+    def start(self, total: int, past: Mapping[str, float]) -> None:
+        """Tell how many more workers there are."""
+        super().start(total, past)
+        self._tell("plan", f"{total} workers to start")
+
+    def on_start(self, launch: Launch) -> None:
+        """Tell of a worker that starts."""
+        self._tell("start", f"{_label(launch.record)}: starts", launch.record)
+
+    def on_end(self, record: Record) -> None:
+        """Tell how a run ended."""
+        self._tell("end", self.line(record), record)
+
+    def _tell(self, kind: str, text: str, run: Record | None = None) -> None:
+        if self.callback is not None:
+            self.callback(ProgressEvent(kind, text, self.done, self.total, run))
 
 
 def _seconds(number: float) -> str:

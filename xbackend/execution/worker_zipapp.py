@@ -17,6 +17,8 @@ from xbackend.errors import PluginError
 from xbackend.store.store import Store
 from xbackend.worker.contract import BackendSpec
 
+PACKAGE = b'"""The half of xbackend that runs on a platform."""\n'
+"""What the package's first file holds there: the coordinator's imports what is not shipped."""
 ENTRY = "from xbackend.worker.main import main\nmain()\n"
 ZIP_TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 """One fixed time for all members: equal sources give an equal file."""
@@ -37,9 +39,9 @@ def worker_zipapp(spec: BackendSpec, store: Store) -> Path:
 def _sources(spec: BackendSpec) -> dict[str, bytes]:
     """Return name in the zipapp to source, sorted."""
     kernel = Path(__file__).parents[1]
-    files = {"__main__.py": ENTRY.encode(), "xbackend/__init__.py": _read(kernel / "__init__.py")}
-    for path in (kernel / "worker").glob("*.py"):
-        files[f"xbackend/worker/{path.name}"] = _read(path)
+    files = {"__main__.py": ENTRY.encode(), "xbackend/__init__.py": PACKAGE}
+    for path in (kernel / "worker").rglob("*.py"):
+        files[f"xbackend/{path.relative_to(kernel).as_posix()}"] = _read(path)
     package = _package(spec)
     parents = package.split(".")[:-1]
     for depth in range(1, len(parents) + 1):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -56,6 +57,8 @@ MISSING_FEATURES = {
 LISTED = re.compile(r"\s*(?:x86 )?(\S+)\s+(.*)")
 VERSION = re.compile(r"-v\d+$")
 
+HOST_KERNELS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+"""Variables that tell a library which kernels this machine has, whatever it is shown."""
 PROBE = (
     "import sys, json; sys.path.insert(0, sys.argv[1]); "
     "from xbackend.worker.fingerprint import hardware; print(json.dumps(hardware()))"
@@ -71,7 +74,9 @@ def qemu(platform: Platform, value: str) -> Platform:
         raise UsageError(f"'qemu:{value}' cannot be joined with {other}.")
     emulator = find_command("qemu-x86_64", f"qemu:{value}", "qemu-user")
     overlay = make_overlay(emulator, value, platform.cores)
-    prefix = (*platform.prefix, emulator, "-L", str(overlay), "-cpu", value)
+    inherited = [name for name in HOST_KERNELS if name in os.environ]
+    unset = ("-U", ",".join(inherited)) if inherited else ()
+    prefix = (*platform.prefix, emulator, *unset, "-L", str(overlay), "-cpu", value)
     return replace(platform, prefix=prefix, emulator=TCG)
 
 

@@ -1,4 +1,4 @@
 """The only door to the wings: what is installed, by name, and the contracts that it keeps.
 
-Others use `converter`, `importer`, `installed`, `mitigation`, `registry`.
+Others use `converter`, `importer`, `installed`, `inventory`, `mitigation`, `registry`.
 """

@@ -2,7 +2,7 @@
 
 An importer is named by an entry point of the group `xbackend.importers`, whose name is the word
 that `xbackend import` takes. It knows its format and nothing of stores: it yields values, which
-`xbackend.commands.intake` checks and keeps.
+`xbackend.exchange.importing` checks and keeps.
 """
 
 from __future__ import annotations

@@ -17,10 +17,8 @@ from pathlib import Path
 
 from xbackend.worker.objects import write_atomic
 
-GROUPS = tuple(
-    f"xbackend.{word}"
-    for word in ("backends", "converters", "importers", "mitigations", "plots", "reports")
-)
+KINDS = "backends converters importers mitigations plots renderers reports savers".split()
+GROUPS = tuple(f"xbackend.{kind}" for kind in KINDS)
 
 
 @dataclass(frozen=True)

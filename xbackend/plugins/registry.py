@@ -130,6 +130,26 @@ def report(name: str) -> Callable[..., str]:
     return render
 
 
+def renderer(name: str) -> Callable[..., str]:
+    """Return the function that lays out what a command found. Raises UsageError for no such name.
+
+    It takes the value, and keyword arguments for how it is to look.
+    """
+    if name not in installed().entry_points["xbackend.renderers"]:
+        raise UsageError(
+            f"There is no layout of '{name}' in this installation. Install xbackend again, whole."
+        )
+    render: Callable[..., str] = _load("xbackend.renderers", name)
+    return render
+
+
+def saver(name: str) -> Callable[..., Any] | None:
+    """Return what writes a model of a framework's own class to a file, None where there is none."""
+    known = name in installed().entry_points["xbackend.savers"]
+    save: Callable[..., Any] | None = _load("xbackend.savers", name) if known else None
+    return save
+
+
 def plots() -> list[str]:
     """Return the names of the plots."""
     return sorted(installed().entry_points["xbackend.plots"])

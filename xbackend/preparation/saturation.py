@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from xbackend.worker.geometry.sliding_window import kernel_positions, window_of
 from xbackend.worker.graph import Graph, Node, read_graph
-from xbackend.worker.sliding_window import kernel_positions, window_of
 
 Array = np.ndarray[Any, Any]
 Activations = Callable[[str], Iterable[Array]]

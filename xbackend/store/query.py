@@ -35,6 +35,14 @@ def select(store: Store, query: Query) -> list[Run]:
             f"The store at {store.folder} holds no runs. Make some with 'xbackend run', or name "
             "another store with --store."
         )
+    return filter_runs(runs, query)
+
+
+def filter_runs(runs: Sequence[Run], query: Query) -> list[Run]:
+    """Return those of some runs that a query asks for.
+
+    Raises UsageError where a key is unknown or nothing is left.
+    """
     wanted = _parse_where(query.where)
     check_keys([*wanted, *query.group_by], runs)
     chosen = [run for run in runs if _is_of_model(run, query.model) and _matches(run, wanted)]

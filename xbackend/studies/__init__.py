@@ -1,4 +1,4 @@
 """The paper's studies as commands: each makes models, runs them, and says what it found here.
 
-Others use `catalogue`, `configuration`, `figure`, `study`, `table`.
+Others use `catalogue`, `configuration`, `figure`, `perform`, `study`, `table`.
 """

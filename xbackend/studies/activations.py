@@ -49,7 +49,7 @@ def run_study(task: StudyContext) -> StudyResult:
             for model, passages in models.items()
             for record in _records(word, model, passages)
         ),
-        tables=tuple(_table(word, models).text() for word, models in found.items()),
+        tables=tuple(_table(word, models) for word, models in found.items()),
         verdicts=tuple(_judge(word, backends.get(word, []), found[word]) for word in found),
         plot="study",
         plot_data=tuple(_panels(found)),

@@ -68,7 +68,7 @@ def run_study(task: StudyContext) -> StudyResult:
         records=tuple(
             row for word, of in backends.items() for row in _records(word, of, found[word])
         ),
-        tables=tuple(_table(word, of, found[word]).text() for word, of in backends.items()),
+        tables=tuple(_table(word, of, found[word]) for word, of in backends.items()),
         verdicts=tuple(_judge(word, of, found[word]) for word, of in backends.items()),
         plot="study",
         plot_data=tuple(_panel(word, of, found[word]) for word, of in backends.items() if of),

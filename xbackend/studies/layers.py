@@ -33,7 +33,7 @@ def run_study(task: StudyContext) -> StudyResult:
     }
     return StudyResult(
         records=tuple(record for word, taps in found.items() for record in _records(word, taps)),
-        tables=tuple(_table(word, taps).text() for word, taps in found.items()),
+        tables=tuple(_table(word, taps) for word, taps in found.items()),
         verdicts=tuple(_judge(word, backends[word], taps) for word, taps in found.items()),
         plot="study",
         plot_data=tuple(_panel(word, taps) for word, taps in found.items() if taps),

@@ -108,7 +108,7 @@ def run_study(task: StudyContext) -> StudyResult:
     found = {word: _classify(task.context.store, of, wanted) for word, of in backends.items()}
     return StudyResult(
         records=tuple(row for word, taps in found.items() for row in _records(word, taps)),
-        tables=tuple(_table(word, taps, task.configuration).text() for word, taps in found.items()),
+        tables=tuple(_table(word, taps, task.configuration) for word, taps in found.items()),
         verdicts=tuple(_judge(word, backends[word], taps) for word, taps in found.items()),
         plot="study",
         plot_data=tuple(_panel(word, taps) for word, taps in found.items() if taps),

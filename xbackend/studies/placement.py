@@ -56,7 +56,7 @@ def run_study(task: StudyContext) -> StudyResult:
     alone = () if any(map(on_gpu, task.runs)) else (ALONE,)
     return StudyResult(
         records=tuple(record for of in backends.values() for record in _records(of)),
-        tables=tuple(_table(word, of).text() for word, of in backends.items()),
+        tables=tuple(_table(word, of) for word, of in backends.items()),
         verdicts=tuple(_judge(word, of) for word, of in backends.items()),
         plot="study",
         plot_data=tuple(panel(word, of) for word, of in drawn),

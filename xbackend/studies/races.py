@@ -30,7 +30,7 @@ def run_study(task: StudyContext) -> StudyResult:
     backends = {word: _cells(of) for word, of in by_backend(runs).items()}
     return StudyResult(
         records=tuple(row for word, cells in backends.items() for row in _records(word, cells)),
-        tables=tuple(_table(word, cells).text() for word, cells in backends.items()),
+        tables=tuple(_table(word, cells) for word, cells in backends.items()),
         verdicts=tuple(_judge(word, cells) for word, cells in backends.items()),
         plot="study",
         plot_data=tuple(_panel(word, cells) for word, cells in backends.items() if cells),

@@ -13,6 +13,7 @@ from xbackend.execution.execute import ExecutionContext, execute
 from xbackend.execution.request import RunRequest
 from xbackend.store.records import Run, read_run
 from xbackend.studies.configuration import COMMON, ConfigKey, Configuration
+from xbackend.studies.table import Table
 from xbackend.studies.verdict import Verdict, sentence
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ class StudyResult:
 
     records: tuple[Record, ...]
     """What was measured, one record for each row of a CSV file."""
-    tables: tuple[str | ThreadTable, ...]
-    """The same for a reader; text is laid out for a terminal already."""
+    tables: tuple[Table | ThreadTable, ...]
+    """The same for a reader."""
     verdicts: tuple[Verdict, ...]
     plot: str
     """The name of the plot that draws `plot_data`."""
@@ -98,6 +99,17 @@ class Study:
     def keys(self) -> tuple[ConfigKey, ...]:
         """All keys of its configuration."""
         return (*COMMON, *self.own_keys)
+
+    def to_dict(self) -> Record:
+        """Return JSON values: an entry of `xbackend study --json`."""
+        return {
+            "name": self.name,
+            "text": self.text,
+            "source": self.source,
+            "claim": self.claim,
+            "criterion": self.criterion,
+            "keys": {key.name: key.help for key in self.keys},
+        }
 
     def sentence(self, outcome: StudyResult) -> str:
         """Return whether the finding holds here."""

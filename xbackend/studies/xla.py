@@ -37,7 +37,7 @@ def run_study(task: StudyContext) -> StudyResult:
     drawn = [(word, of) for word, of in backends.items() if any(each.runs for each in of)]
     return StudyResult(
         records=tuple(record for of in backends.values() for record in records(of)),
-        tables=tuple(table(word, of).text() for word, of in backends.items()),
+        tables=tuple(table(word, of) for word, of in backends.items()),
         verdicts=tuple(_judge(word, of) for word, of in backends.items()),
         plot="study",
         plot_data=tuple(panel(word, of) for word, of in drawn),

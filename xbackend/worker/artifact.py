@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 MANIFEST = "artifact.json"
 
+GRAPHS = {
+    "float32": "graph",
+    "float64": "graph-float64",
+    "float16": "graph-float16",
+    "bfloat16": "graph-bfloat16",
+}
+"""Precision to the format that holds the ONNX graph in it, of floats."""
+
 
 @dataclass(frozen=True)
 class ValueInfo:
@@ -74,8 +82,8 @@ def read_artifact(folder: Path) -> Artifact:
         folder=folder,
         format=manifest["format"],
         digest=manifest["digest"],
-        inputs=tuple(_value(row) for row in manifest["inputs"]),
-        outputs=tuple(_value(row) for row in manifest["outputs"]),
+        inputs=tuple(value_of(row) for row in manifest["inputs"]),
+        outputs=tuple(value_of(row) for row in manifest["outputs"]),
         layers=tuple(_layer(row) for row in manifest["layers"]),
         manifest=manifest,
     )
@@ -87,6 +95,7 @@ def _layer(row: Dict[str, Any]) -> Layer:
     return Layer(row["tap"], row["layer"], row["operator"], known)
 
 
-def _value(row: Dict[str, Any]) -> ValueInfo:
+def value_of(row: Dict[str, Any]) -> ValueInfo:
+    """Read a tensor of the interface, as `artifact.json` and `graph.json` hold it."""
     shape = row["shape"]
     return ValueInfo(row["name"], row["dtype"], None if shape is None else tuple(shape))

@@ -129,6 +129,16 @@ class BackendSpec:
         """Return every setting with its default."""
         return {setting.key: setting.default for setting in self.settings}
 
+    def check(self, settings: Settings) -> None:
+        """Raise Unsupported where a setting has a value that is none of its choices."""
+        for setting in self.settings:
+            value = settings[setting.key]
+            if setting.choices and value not in setting.choices:
+                known = ", ".join(str(choice) for choice in setting.choices)
+                raise Unsupported(
+                    f"{self.word}.{setting.key} cannot be '{value}': choose one of {known}."
+                )
+
 
 class Session:
     """A model that is ready to run. Made by `Backend.prepare`, closed by leaving its `with`.

@@ -20,15 +20,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Dict, Tuple
+from typing import TYPE_CHECKING, Any, Collection, Dict, List, Tuple
 
 import numpy as np
 
-from xbackend.worker.artifact import ValueInfo
+from xbackend.worker.artifact import ValueInfo, value_of
 from xbackend.worker.tensor import Tensor, storage_dtype
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Iterable
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,15 @@ class Node:
     attributes: Dict[str, Any]
     """Integers, floats, strings, lists of them, or Tensor."""
 
+    @property
+    def full_name(self) -> str:
+        """The operator with its domain, unless that is ONNX's own."""
+        return f"{self.domain}.{self.operator}" if self.domain else self.operator
+
+    def gives(self, position: int) -> bool:
+        """Tell whether somebody may want an output."""
+        return position < len(self.outputs) and bool(self.outputs[position])
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -60,6 +70,16 @@ class Graph:
     nodes: Tuple[Node, ...]
 
     @property
+    def input_names(self) -> Tuple[str, ...]:
+        """Names of the inputs, in order."""
+        return tuple(value.name for value in self.inputs)
+
+    @property
+    def output_names(self) -> Tuple[str, ...]:
+        """Names of the outputs, in order."""
+        return tuple(value.name for value in self.outputs)
+
+    @property
     def values(self) -> Tuple[str, ...]:
         """Names of all values that nodes compute, in order."""
         return tuple(name for node in self.nodes for name in node.outputs if name)
@@ -72,10 +92,41 @@ def read_graph(folder: Path) -> Graph:
     tensors = [_tensor(row, weights) for row in document["tensors"]]
     return Graph(
         opset=document["opset"],
-        inputs=tuple(_value(row) for row in document["inputs"]),
-        outputs=tuple(_value(row) for row in document["outputs"]),
+        inputs=tuple(value_of(row) for row in document["inputs"]),
+        outputs=tuple(value_of(row) for row in document["outputs"]),
         constants={name: tensors[index] for name, index in document["constants"].items()},
         nodes=tuple(_node(row, tensors) for row in document["nodes"]),
+    )
+
+
+def missing(nodes: Collection[Node], known: Collection[str]) -> List[str]:
+    """Return the operators of which a table has none, sorted; its names are full ones."""
+    return sorted({node.full_name for node in nodes} - set(known))
+
+
+def last_uses(steps: Iterable[Tuple[Collection[str], Collection[str]]]) -> List[Tuple[str, ...]]:
+    """Return for each step the values that nobody reads after it, given what it reads and makes.
+
+    A value that nobody reads at all is let go by the step that makes it.
+
+    >>> last_uses([(["x"], ["y", "z"]), (["x", "y"], ["w"])])
+    [('z',), ('x', 'y', 'w')]
+    """
+    rows = list(steps)
+    last: Dict[str, int] = {}
+    for index, (reads, makes) in enumerate(rows):
+        last.update((name, index) for name in (*reads, *makes) if name)
+    free: List[List[str]] = [[] for _ in rows]
+    for name, index in last.items():
+        free[index].append(name)
+    return [tuple(names) for names in free]
+
+
+def last_readers(graph: Graph) -> List[Tuple[str, ...]]:
+    """Return for each node the computed values that no node after it reads."""
+    computed = set(graph.values)
+    return last_uses(
+        ([n for n in node.inputs if n in computed], node.outputs) for node in graph.nodes
     )
 
 
@@ -86,12 +137,7 @@ def _tensor(row: Dict[str, Any], weights: np.ndarray[Any, Any]) -> Tensor:
     return Tensor(row["dtype"], data.view(dtype).reshape(row["shape"]))
 
 
-def _value(row: Dict[str, Any]) -> ValueInfo:
-    shape = row["shape"]
-    return ValueInfo(row["name"], row["dtype"], None if shape is None else tuple(shape))
-
-
-def _node(row: Dict[str, Any], tensors: list[Tensor]) -> Node:
+def _node(row: Dict[str, Any], tensors: List[Tensor]) -> Node:
     attributes = {
         key: tensors[value["tensor"]] if isinstance(value, dict) else value
         for key, value in row["attributes"].items()

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import re
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Callable
+
+VARIABLE = "ONEDNN_MAX_CPU_ISA"
+"""Holds the most instructions that oneDNN uses; read once, when the library is loaded."""
 
 SETS = ("sse41", "avx", "avx2", "avx512_core")
-"""Instruction sets of oneDNN, each with all before it: values of ONEDNN_MAX_CPU_ISA."""
+"""Instruction sets of oneDNN, each with all before it: values of the variable."""
 
 NAMES = (("AVX-512", "avx512_core"), ("AVX2", "avx2"), ("AVX", "avx"), ("SSE4.1", "sse41"))
 """How oneDNN begins to name the set that it uses, and the variable's value for it."""
@@ -22,6 +32,35 @@ def isa_from_log(text: str) -> str:
     """
     found = re.search(r"info,cpu,isa:(.*)", text)
     return found[1].strip() if found else ""
+
+
+def isa_told_by(
+    operate: Callable[[], object], give_back: Callable[[int], None] | None = None
+) -> str:
+    """Return what oneDNN tells on the process's standard output while something is computed.
+
+    `give_back` is called with a copy of the output's descriptor and puts it back; left out, the
+    output goes on to where it went.
+    """
+    import tempfile  # costs as much as a small model, so only where it is needed
+
+    sys.stdout.flush()
+    kept = os.dup(1)
+    with tempfile.TemporaryFile() as stream:
+        os.dup2(stream.fileno(), 1)
+        try:
+            operate()
+        finally:
+            ctypes.CDLL(None).fflush(None)
+            (give_back or restore)(kept)
+        stream.seek(0)
+        return isa_from_log(stream.read().decode(errors="replace"))
+
+
+def restore(kept: int) -> None:
+    """Let everything print to where it did."""
+    os.dup2(kept, 1)
+    os.close(kept)
 
 
 def is_within_isa_limit(said: str, most: str) -> bool:

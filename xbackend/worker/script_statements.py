@@ -18,8 +18,8 @@ def node_statements(
 ) -> List[str]:
     """Return a statement for each node, over a dict `v` of values by name.
 
-    `simple` is a form for each operator of one input; what `writers` return is empty where a node
-    has no plain form. Nothing is returned where a node, a format or a setting has none.
+    `simple` is a form for each operator without attributes; what `writers` return is empty where a
+    node has no plain form. Nothing is returned where a node, a format or a setting has none.
     """
     plain = all(value.dtype in ("float32", "float64", "float16") for value in graph.inputs)
     if not plain or settings["device"] != "cpu" or settings["mode"] != "eager":
@@ -32,7 +32,7 @@ def _statement(node: Node, simple: Mapping[str, str], writers: Writers) -> str:
     write = writers.get(node.operator)
     values = [f"v[{name!r}]" for name in node.inputs if name]
     if node.operator in simple:
-        made = simple[node.operator].format(values[0])
+        made = simple[node.operator].format(*values)
     elif node.operator in INFIX:
         made = f" {INFIX[node.operator]} ".join(values)
     else:

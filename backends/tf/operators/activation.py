@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import TYPE_CHECKING, Any, Callable, Dict
 
 import tensorflow as tf
+
+from xbackend.worker.geometry.shapes import flattened
 
 from ..value import Value, first
 from .elementwise import broadcasting, unary
@@ -88,9 +89,8 @@ def _along_axis(function: Callable[..., Tensor]) -> Operator:
         axis = node.attributes["axis"]
         if not node.attributes.get("coerce_2d") or axis % x.rank == x.rank - 1:
             return x.like(function(x.tensor, axis=x.physical(axis)))
-        shape = x.shape
-        rows = tf.reshape(first(x), [prod(shape[: axis % x.rank]), -1])
-        return Value(tf.reshape(function(rows, axis=-1), shape))
+        rows = tf.reshape(first(x), flattened(x.shape, axis))
+        return Value(tf.reshape(function(rows, axis=-1), x.shape))
 
     return operator
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
 import tensorflow as tf
 
+from xbackend.worker.geometry.conv_transpose import Spread, spread_of
+from xbackend.worker.geometry.slices import cut_and_padded
+from xbackend.worker.geometry.sliding_window import Window, same_pads, window_of
+
 from ..value import Value, first, last
-from .window import Window, padded, pairs, same_pads, whole, window
+from .window import padded, padding, whole
 
 if TYPE_CHECKING:
     from xbackend.worker.graph import Node
@@ -18,7 +21,7 @@ Tensor = Any
 
 def conv(node: Node, x: Value, w: Value, b: Optional[Value] = None) -> Value:
     """Convolve; depthwise where every channel is a group of its own."""
-    view = window(node, x.shape[2:], w.shape[2:])
+    view = window_of(node, x.shape[2:], w.shape[2:])
     groups = node.attributes.get("group", 1)
     y = whole(_convolve(last(x), w, view, groups), x.tensor)
     if b is not None:
@@ -27,13 +30,13 @@ def conv(node: Node, x: Value, w: Value, b: Optional[Value] = None) -> Value:
 
 
 def _convolve(x: Tensor, w: Value, view: Window, groups: int) -> Tensor:
-    if view.rank == 1:
+    if len(view.kernel) == 1:
         return _convolve_line(x, w, view, groups)
-    if view.rank == 2 and _is_depthwise(x, view, groups):
+    if len(view.kernel) == 2 and _is_depthwise(x, view, groups):
         return _convolve_depthwise(x, w, view, groups)
     kernel = w.arranged(f"kernel {w.rank}", lambda: _kernel(first(w)))
-    if view.rank == 2:
-        return tf.nn.conv2d(x, kernel, view.strides, view.padding(), dilations=list(view.dilations))
+    if len(view.kernel) == 2:
+        return tf.nn.conv2d(x, kernel, view.strides, padding(view), dilations=list(view.dilations))
     return _grouped(lambda part, k: _convolve_volume(part, k, view), x, kernel, groups)
 
 
@@ -41,12 +44,13 @@ def _convolve_line(x: Tensor, w: Value, view: Window, groups: int) -> Tensor:
     """Convolve along one axis, which TensorFlow does as a picture of one row."""
     kernel = w.arranged("row", lambda: tf.expand_dims(first(w), 2))
     row = Window(
-        extents=(1, *view.extents),
+        spatial=(1, *view.spatial),
         kernel=(1, *view.kernel),
         strides=(view.strides[0], *view.strides),
         dilations=(1, *view.dilations),
-        pads=((0, 0), *view.pads),
-        surplus=(0, *view.surplus),
+        begins=(0, *view.begins),
+        ends=(0, *view.ends),
+        extents=(1, *view.extents),
     )
     return tf.squeeze(_convolve(tf.expand_dims(x, 1), Value(kernel, kept=w.kept), row, groups), [1])
 
@@ -73,20 +77,20 @@ def _convolve_depthwise(x: Tensor, w: Value, view: Window, groups: int) -> Tenso
         split = tf.reshape(first(w), [groups, shape[0] // groups, *shape[2:]])
         return tf.transpose(split, [2, 3, 0, 1])
 
-    padding = view.padding()
-    if isinstance(padding, list):
-        x, padding = padded(x, view.all_pads), "VALID"
+    how = padding(view)
+    if isinstance(how, list):
+        x, how = padded(x, view.pads), "VALID"
     kernel = w.arranged(f"depthwise {groups} {w.rank}", arrange)
     strides, dilations = [1, *view.strides, 1], list(view.dilations)
-    return tf.nn.depthwise_conv2d(x, kernel, strides, padding, dilations=dilations)
+    return tf.nn.depthwise_conv2d(x, kernel, strides, how, dilations=dilations)
 
 
 def _convolve_volume(x: Tensor, kernel: Tensor, view: Window) -> Tensor:
-    padding = view.padding()
-    if isinstance(padding, list):
-        x, padding = padded(x, view.all_pads), "VALID"
+    how = padding(view)
+    if isinstance(how, list):
+        x, how = padded(x, view.pads), "VALID"
     strides, dilations = [1, *view.strides, 1], [1, *view.dilations, 1]
-    return tf.nn.conv3d(x, kernel, strides, padding, dilations=dilations)
+    return tf.nn.conv3d(x, kernel, strides, how, dilations=dilations)
 
 
 def _grouped(
@@ -103,35 +107,29 @@ def _grouped(
     return tf.concat([function(part, k) for part, k in parts], axis=-1)
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Where a transposed convolution's output lies within all that the kernels reach."""
+def _word(spread: Spread) -> str:
+    """Return TensorFlow's word that cuts a transposed convolution so, empty where none does."""
+    ends = _ends(spread)
+    if tuple(zip(spread.begins, ends)) == same_pads(spread.extents, spread.spans, spread.strides):
+        return "SAME"
+    steps = zip(ends, spread.strides)
+    if not any(spread.begins) and all(-stride < end <= 0 for end, stride in steps):
+        return "VALID"
+    return ""
 
-    strides: Tuple[int, ...]
-    dilations: Tuple[int, ...]
-    spans: Tuple[int, ...]
-    full: Tuple[int, ...]
-    """Extents of what is reached."""
-    begins: Tuple[int, ...]
-    """How much of its beginning is cut away; negative where zeros are added."""
-    extents: Tuple[int, ...]
-    """The output's."""
 
-    def padding(self) -> str:
-        """Return TensorFlow's word that cuts so, empty where none does."""
-        ends = [f - b - e for f, b, e in zip(self.full, self.begins, self.extents)]
-        cuts = tuple(zip(self.begins, ends))
-        if cuts == same_pads(self.extents, self.spans, self.strides):
-            return "SAME"
-        added = zip(ends, self.strides)
-        if not any(self.begins) and all(-stride < end <= 0 for end, stride in added):
-            return "VALID"
-        return ""
+def _ends(spread: Spread) -> List[int]:
+    """Return what is cut at each end of what TensorFlow computes, where nothing is added."""
+    return [end - more for end, more in zip(spread.ends, spread.added)]
+
+
+def _reached(spread: Spread) -> List[int]:
+    return [extent - more for extent, more in zip(spread.full, spread.added)]
 
 
 def conv_transpose(node: Node, x: Value, w: Value, b: Optional[Value] = None) -> Value:
     """Convolve transposed: each element of the input spreads its multiple of the kernel."""
-    spread = _spread(node, x.shape[2:], w.shape[2:])
+    spread = spread_of(node, x.shape[2:], w.shape[2:], both_ways=True)
     groups = node.attributes.get("group", 1)
     if w.rank == 3:
         y = tf.squeeze(_spread_line(last(x), w, spread, groups), [1])
@@ -143,34 +141,13 @@ def conv_transpose(node: Node, x: Value, w: Value, b: Optional[Value] = None) ->
     return Value(y, channels_last=True)
 
 
-def _spread(node: Node, extents: Sequence[int], kernel: Sequence[int]) -> Spread:
-    attributes = node.attributes
-    strides, dilations = attributes["strides"], attributes["dilations"]
-    spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilations)]
-    full = [stride * (n - 1) + span for n, stride, span in zip(extents, strides, spans)]
-    added = attributes.get("output_padding") or [0] * len(kernel)
-    word = attributes.get("auto_pad", "NOTSET")
-    wanted = attributes.get("output_shape")
-    if not wanted and word.startswith("SAME"):
-        wanted = [n * stride for n, stride in zip(extents, strides)]
-    if wanted:
-        cuts = [n + more - out for n, more, out in zip(full, added, wanted[-len(kernel) :])]
-        begins = [cut // 2 if word == "SAME_UPPER" else cut - cut // 2 for cut in cuts]
-        out = list(wanted[-len(kernel) :])
-    else:
-        pads = [(0, 0)] * len(kernel) if word == "VALID" else pairs(attributes["pads"])
-        begins = [before for before, _ in pads]
-        out = [n + more - sum(pair) for n, more, pair in zip(full, added, pads)]
-    lists = (strides, dilations, spans, full, begins, out)
-    return Spread(*(tuple(values) for values in lists))
-
-
 def _spread_line(x: Tensor, w: Value, spread: Spread, groups: int) -> Tensor:
     """Spread along one axis, which TensorFlow does as a picture of one row."""
     row = Spread(
         strides=(spread.strides[0], *spread.strides),
         dilations=(1, *spread.dilations),
         spans=(1, *spread.spans),
+        added=(0, *spread.added),
         full=(1, *spread.full),
         begins=(0, *spread.begins),
         extents=(1, *spread.extents),
@@ -181,24 +158,23 @@ def _spread_line(x: Tensor, w: Value, spread: Spread, groups: int) -> Tensor:
 
 def _transpose(x: Tensor, kernel: Tensor, spread: Spread) -> Tensor:
     """Spread one group; what no word of TensorFlow cuts is cut afterwards."""
-    padding = spread.padding()
-    extents = spread.extents if padding else spread.full
+    word = _word(spread)
+    extents = spread.extents if word else _reached(spread)
     shape = [x.shape[0], *extents, kernel.shape[-2]]
     function = tf.nn.conv2d_transpose if len(extents) == 2 else tf.nn.conv3d_transpose
     y = function(
-        x, kernel, shape, list(spread.strides), padding or "VALID",
+        x, kernel, shape, list(spread.strides), word or "VALID",
         dilations=list(spread.dilations),
     )  # fmt: skip
-    return y if padding else _cut(y, spread)
+    return y if word else _cut(y, spread)
 
 
 def _cut(y: Tensor, spread: Spread) -> Tensor:
     """Cut the output out of what is reached, and add zeros where it goes beyond."""
-    ends = [b + e for b, e in zip(spread.begins, spread.extents)]
-    inside = [slice(max(b, 0), min(e, f)) for b, e, f in zip(spread.begins, ends, spread.full)]
-    beyond = [(max(-b, 0), max(e - f, 0)) for b, e, f in zip(spread.begins, ends, spread.full)]
-    cuts = (slice(None), *inside, slice(None))
-    return padded(y[cuts], tuple(beyond))
+    pads = tuple((-begin, -end) for begin, end in zip(spread.begins, _ends(spread)))
+    cut, beyond = cut_and_padded(_reached(spread), pads)
+    index = (slice(None), *cut, slice(None))
+    return padded(y[index], beyond)
 
 
 OPERATORS: Dict[str, Callable[..., Value]] = {"Conv": conv, "ConvTranspose": conv_transpose}

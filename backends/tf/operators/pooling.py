@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Tuple, Union
 
 import tensorflow as tf
 
+from xbackend.worker.geometry.sliding_window import window_of
+
 from ..value import Value, last
 from .reduce import mean_of
-from .window import Pads, Window, explicit, padded, strided, whole, window
+from .window import explicit, padded, padding, strided, whole
 
 if TYPE_CHECKING:
+    from xbackend.worker.geometry.sliding_window import Pads, Window
     from xbackend.worker.graph import Node
 
 Tensor = Any
@@ -18,19 +21,19 @@ Tensor = Any
 
 def max_pool(node: Node, x: Value) -> Union[Value, Tuple[Value, ...]]:
     """Return the maximum of each window, and its index in ONNX's order where that is asked for."""
-    view = window(node, x.shape[2:], node.attributes["kernel_shape"])
-    if len(node.outputs) > 1 and node.outputs[1]:
+    view = window_of(node, x.shape[2:], node.attributes["kernel_shape"])
+    if node.gives(1):
         return _with_indices(node, x, view)
     return Value(_maxima(last(x), view), channels_last=True)
 
 
 def _maxima(x: Tensor, view: Window) -> Tensor:
-    padding = view.padding()
+    how = padding(view)
     if max(view.dilations) > 1:
-        return _dilated(padded(x, view.all_pads, lowest(x.dtype)), view, "MAX")
-    if isinstance(padding, list):
-        x, padding = _bordered(x, view), "VALID"
-    return tf.nn.max_pool(x, view.kernel, view.strides, padding)
+        return _dilated(padded(x, view.pads, lowest(x.dtype)), view, "MAX")
+    if isinstance(how, list):
+        x, how = _bordered(x, view), "VALID"
+    return tf.nn.max_pool(x, view.kernel, view.strides, how)
 
 
 def _dilated(x: Tensor, view: Window, kind: str) -> Tensor:
@@ -45,10 +48,10 @@ def _bordered(x: Tensor, view: Window) -> Tensor:
     A mirrored border of at most half a kernel repeats what the same windows see inside. Unlike
     minus infinity it stays within the range of an integer format.
     """
-    limits = zip(view.all_pads, view.kernel, view.extents)
+    limits = zip(view.pads, view.kernel, view.spatial)
     if all(2 * max(pads) <= k and max(pads) <= n for pads, k, n in limits):
-        return tf.pad(x, explicit(view.all_pads), "SYMMETRIC")
-    return padded(x, view.all_pads, lowest(x.dtype))
+        return tf.pad(x, explicit(view.pads), "SYMMETRIC")
+    return padded(x, view.pads, lowest(x.dtype))
 
 
 def lowest(dtype: Any) -> float:
@@ -59,9 +62,10 @@ def lowest(dtype: Any) -> float:
 def _with_indices(node: Node, x: Value, view: Window) -> Tuple[Value, Value]:
     """Find each maximum's place in a bordered picture, then count it as ONNX does, without."""
     batch, channels = x.shape[:2]
-    flat = [1] * (2 - view.rank)
-    rows, columns = (*view.extents, *flat)
-    pads: Pads = (*view.all_pads, *[(0, 0)] * len(flat))
+    rank = len(view.kernel)
+    flat = [1] * (2 - rank)
+    rows, columns = (*view.spatial, *flat)
+    pads: Pads = (*view.pads, *[(0, 0)] * len(flat))
     picture = tf.reshape(last(x), [batch, rows, columns, channels])
     picture = padded(picture, pads, lowest(x.tensor.dtype))
     kernel, strides = ([1, *sizes, *flat, 1] for sizes in (view.kernel, view.strides))
@@ -73,32 +77,31 @@ def _with_indices(node: Node, x: Value, view: Window) -> Tuple[Value, Value]:
     inner = column * rows + row if by_columns else row * columns + column
     image = tf.reshape(tf.range(batch, dtype=tf.int64), [batch, 1, 1, 1])
     indices = (image * channels + channel) * (rows * columns) + inner
-    shape = [batch, *y.shape[1 : 1 + view.rank], channels]
+    shape = [batch, *y.shape[1 : 1 + rank], channels]
     return Value(tf.reshape(y, shape), True), Value(tf.reshape(indices, shape), True)
 
 
 def average_pool(node: Node, x: Value) -> Value:
     """Return the mean of each window, over what it has of the input or of the padded input."""
-    view = window(node, x.shape[2:], node.attributes["kernel_shape"])
+    view = window_of(node, x.shape[2:], node.attributes["kernel_shape"])
     counts_pads = bool(node.attributes.get("count_include_pad"))
-    padding = view.padding()
-    plain = padding == "SAME" and not counts_pads and max(view.dilations) == 1
-    if padding == "VALID" or plain:
-        return Value(_means(last(x), view, padding), channels_last=True)
-    inside = tf.ones([1, *view.extents, 1], x.tensor.dtype)
+    how = padding(view)
+    plain = how == "SAME" and not counts_pads and max(view.dilations) == 1
+    if how == "VALID" or plain:
+        return Value(_means(last(x), view, how), channels_last=True)
+    inside = tf.ones([1, *view.spatial, 1], x.tensor.dtype)
+    outside = view.pads
     if counts_pads:
-        inside = padded(inside, view.pads, 1)
-        outside: Pads = tuple((0, surplus) for surplus in view.surplus)
-    else:
-        outside = view.all_pads
+        inside = padded(inside, tuple(zip(view.begins, view.ends)), 1)
+        outside = tuple((0, end - asked) for (_, end), asked in zip(view.pads, view.ends))
     shares = _means(padded(inside, outside), view, "VALID")
-    y = _means(padded(last(x), view.all_pads), view, "VALID")
+    y = _means(padded(last(x), view.pads), view, "VALID")
     return Value(y / shares, channels_last=True)
 
 
-def _means(x: Tensor, view: Window, padding: Union[str, Any]) -> Tensor:
+def _means(x: Tensor, view: Window, how: Union[str, Any]) -> Tensor:
     if max(view.dilations) == 1:
-        return whole(tf.nn.avg_pool(x, view.kernel, view.strides, padding), x)
+        return whole(tf.nn.avg_pool(x, view.kernel, view.strides, how), x)
     return _dilated(x, view, "AVG")
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple
 
 import tensorflow as tf
 
+from xbackend.worker.geometry.shapes import along
+
 from ..value import Value, first
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def _spread(parameter: Value, node: Node, x: Value) -> Tensor:
     axis, block = node.attributes["axis"] % x.rank, node.attributes.get("block_size", 0)
     if block:
         return tf.repeat(tensor, block, axis=axis)[_up_to(axis, x)]
-    return tf.reshape(tensor, [-1 if i == axis else 1 for i in range(x.rank)])
+    return tf.reshape(tensor, along(axis, x.rank))
 
 
 def _up_to(axis: int, x: Value) -> Tuple[slice, ...]:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence
 
 import tensorflow as tf
 
+from xbackend.worker.geometry.shapes import reduced
+
 from ..value import Value, first, integers, without
 
 if TYPE_CHECKING:
@@ -27,10 +29,9 @@ def mean_of(tensor: Tensor, axes: Sequence[int], keepdims: bool) -> Tensor:
 
 def _reducing(function: Callable[[Tensor, Sequence[int], bool], Tensor]) -> Operator:
     def operator(node: Node, x: Value, axes: Optional[Value] = None) -> Value:
-        over = _axes(node, x, axes)
-        if not over and node.attributes.get("noop_with_empty_axes"):
+        over = reduced(node, x.rank, _axes(node, axes))
+        if over is None:
             return x
-        over = over or list(range(x.rank))
         if node.attributes["keepdims"]:
             return x.like(function(x.tensor, x.axes(over), True))
         x = without(x, over)
@@ -39,7 +40,7 @@ def _reducing(function: Callable[[Tensor, Sequence[int], bool], Tensor]) -> Oper
     return operator
 
 
-def _axes(node: Node, x: Value, axes: Optional[Value]) -> List[int]:
+def _axes(node: Node, axes: Optional[Value]) -> List[int]:
     return [] if axes is None else integers(axes, f"input 'axes' of {node.operator}")
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 import tensorflow as tf
 
+from xbackend.worker.geometry.shapes import parts
+from xbackend.worker.geometry.slices import cut_and_padded, cuts, repeated, widths
+
 from ..value import Value, aligned, first, integers, last, static
 
 if TYPE_CHECKING:
+    from xbackend.worker.geometry.sliding_window import Pads
     from xbackend.worker.graph import Node
 
 Tensor = Any
-
-INDEXED = {"edge": "edge", "reflect": "reflect", "wrap": "wrap"}
-"""Modes of Pad that repeat elements, by NumPy's names."""
 
 
 def concat(node: Node, *values: Value) -> Value:
@@ -28,10 +29,8 @@ def concat(node: Node, *values: Value) -> Value:
 def split(node: Node, x: Value, sizes: Optional[Value] = None) -> Tuple[Value, ...]:
     """Cut along an axis, into parts of given sizes or as equal as may be."""
     axis = node.attributes["axis"]
-    extent, count = x.shape[axis], len(node.outputs)
     if sizes is None:
-        chunk = -(-extent // count)
-        lengths = [max(0, min(chunk, extent - i * chunk)) for i in range(count)]
+        lengths = parts(node, x.shape[axis])
     else:
         lengths = integers(sizes, "input 'split' of Split")
     return tuple(x.like(part) for part in tf.split(x.tensor, lengths, x.physical(axis)))
@@ -46,27 +45,17 @@ def take_slice(
     steps: Optional[Value] = None,
 ) -> Value:
     """Take elements from start to end; ends beyond the input count as its own."""
-    begins, stops = (
+    found = cuts(
+        x.shape,
         integers(starts, "input 'starts' of Slice"),
         integers(ends, "input 'ends' of Slice"),
+        None if axes is None else integers(axes, "input 'axes' of Slice"),
+        None if steps is None else integers(steps, "input 'steps' of Slice"),
     )
-    along = list(range(len(begins)))
-    along = along if axes is None else integers(axes, "input 'axes' of Slice")
-    strides = [1] * len(begins) if steps is None else integers(steps, "input 'steps' of Slice")
-    cuts = [slice(None)] * x.rank
-    for axis, begin, stop, stride in zip(along, begins, stops, strides):
-        cuts[x.physical(axis)] = _cut(begin, stop, stride, x.shape[axis])
-    return x.like(x.tensor[tuple(cuts)])
-
-
-def _cut(begin: int, stop: int, stride: int, extent: int) -> slice:
-    """Return a slice whose bounds lie within the axis.
-
-    >>> _cut(-1, -(2**63), -1, 5)
-    slice(4, None, -1)
-    """
-    start, end, step = slice(begin, stop, stride).indices(extent)
-    return slice(start, None if end < 0 else end, step)
+    taken = [slice(None)] * x.rank
+    for axis, cut in found.items():
+        taken[x.physical(axis)] = cut
+    return x.like(x.tensor[tuple(taken)])
 
 
 def gather(node: Node, x: Value, indices: Value) -> Value:
@@ -117,33 +106,30 @@ def pad(
 ) -> Value:
     """Put elements around, or cut some away where a pad is negative."""
     amounts = integers(pads, "input 'pads' of Pad")
-    along = list(range(x.rank)) if axes is None else integers(axes, "input 'axes' of Pad")
-    each = {x.physical(a): (amounts[i], amounts[i + len(along)]) for i, a in enumerate(along)}
-    mode = node.attributes["mode"]
-    tensor = x.tensor[tuple(_kept(*each.get(axis, (0, 0))) for axis in range(x.rank))]
-    paddings = [[max(p, 0) for p in each.get(axis, (0, 0))] for axis in range(x.rank)]
+    along = None if axes is None else integers(axes, "input 'axes' of Pad")
+    moved: List[Tuple[int, int]] = [(0, 0)] * x.rank
+    for axis, pair in enumerate(widths(x.rank, amounts, along)):
+        moved[x.physical(axis)] = pair
+    cut, paddings = cut_and_padded(x.tensor.shape, tuple(moved))
+    tensor, mode = x.tensor[cut], node.attributes["mode"]
     if mode == "constant":
         return x.like(_filled(tensor, paddings, fill))
     return x.like(_repeated(tensor, paddings, mode))
 
 
-def _kept(before: int, after: int) -> slice:
-    return slice(max(-before, 0), min(after, 0) or None)
-
-
-def _filled(tensor: Tensor, paddings: Sequence[Sequence[int]], fill: Optional[Value]) -> Tensor:
+def _filled(tensor: Tensor, paddings: Pads, fill: Optional[Value]) -> Tensor:
     value = 0 if fill is None else tf.reshape(fill.tensor, [])
     return tf.pad(tensor, paddings, constant_values=tf.cast(value, tensor.dtype))
 
 
-def _repeated(tensor: Tensor, paddings: Sequence[Sequence[int]], mode: str) -> Tensor:
+def _repeated(tensor: Tensor, paddings: Pads, mode: str) -> Tensor:
     """Pad by elements of the tensor itself, one axis after the other."""
     extents = tensor.shape
     if mode == "reflect" and all(max(p) < n for p, n in zip(paddings, extents)):
         return tf.pad(tensor, paddings, "REFLECT")
     for axis, amounts in enumerate(paddings):
         if any(amounts):
-            places: Any = np.pad(np.arange(extents[axis]), amounts, mode=INDEXED[mode])  # type: ignore[call-overload]
+            places = np.array(repeated(extents[axis], *amounts, mode))
             tensor = tf.gather(tensor, places, axis=axis)
     return tensor
 

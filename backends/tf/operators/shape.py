@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
 import tensorflow as tf
 
+from xbackend.worker.geometry import shapes
+
 from ..value import Value, constant, first, integers, to_first, to_last, without
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 def transpose(node: Node, x: Value) -> Value:
     """Permute the axes; only by name where that moves the channels to where they are held."""
-    order = list(node.attributes.get("perm") or reversed(range(x.rank)))
+    order = shapes.reversed_unless(node, x.rank)
     if x.rank >= 3 and x.channels_last and order == to_last(x.rank):
         return Value(x.tensor)
     if x.rank >= 3 and not x.channels_last and order == to_first(x.rank):
@@ -26,18 +28,12 @@ def transpose(node: Node, x: Value) -> Value:
 def reshape(node: Node, x: Value, shape: Value) -> Value:
     """Give the elements another shape: 0 copies an extent, -1 takes what is left."""
     wanted = integers(shape, "input 'shape' of Reshape")
-    if not node.attributes.get("allowzero"):
-        wanted = [x.shape[i] if extent == 0 else extent for i, extent in enumerate(wanted)]
-    return Value(tf.reshape(first(x), wanted))
+    return Value(tf.reshape(first(x), shapes.reshaped(node, x.shape, wanted)))
 
 
 def flatten(node: Node, x: Value) -> Value:
     """Make a matrix of the axes before `axis` and those from it on."""
-    axis = node.attributes["axis"]
-    axis = axis + x.rank if axis < 0 else axis
-    if x.rank == 0:
-        return Value(tf.reshape(x.tensor, [1, 1]))
-    return Value(tf.reshape(first(x), [prod(x.shape[:axis]), prod(x.shape[axis:])]))
+    return Value(tf.reshape(first(x), shapes.flattened(x.shape, node.attributes["axis"])))
 
 
 def squeeze(node: Node, x: Value, axes: Optional[Value] = None) -> Value:
@@ -55,16 +51,15 @@ def squeeze(node: Node, x: Value, axes: Optional[Value] = None) -> Value:
 def unsqueeze(node: Node, x: Value, axes: Value) -> Value:
     """Add axes of one element, counted in the result."""
     added = integers(axes, "input 'axes' of Unsqueeze")
-    rank = x.rank + len(added)
-    rest = iter(x.shape)
-    places = {axis % rank for axis in added}
-    return Value(tf.reshape(first(x), [1 if i in places else next(rest) for i in range(rank)]))
+    extents = x.shape
+    for axis in shapes.added_axes(x.rank, added):
+        extents.insert(axis, 1)
+    return Value(tf.reshape(first(x), extents))
 
 
 def shape_of(node: Node, x: Value) -> Value:
     """Return the extents from `start` to `end`."""
-    start, end = node.attributes.get("start", 0), node.attributes.get("end")
-    return Value(_known(x.shape[start:end]))
+    return Value(_known(shapes.part_of(node, x.shape)))
 
 
 def size(node: Node, x: Value) -> Value:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, Dict, List, Mapping, Optional
+from typing import TYPE_CHECKING, Callable, Collection, Dict, List, Mapping, Optional
 
 from xbackend.worker.contract import Unsupported
+from xbackend.worker.geometry.slices import PAD_MODES
+from xbackend.worker.graph import missing
 
 from ..value import FORMATS
 
@@ -15,12 +17,12 @@ if TYPE_CHECKING:
     Form = Callable[[Node, Mapping[str, Tensor]], Optional[str]]
 
 
-def check_supported(graph: Graph, known: Mapping[str, object]) -> None:
+def check_supported(graph: Graph, known: Collection[str]) -> None:
     """Raise Unsupported naming every operator, or form of one, that cannot be executed."""
-    missing = {_name(node) for node in graph.nodes if not _is_known(node, known)}
-    if missing:
+    lacking = missing(graph.nodes, known)
+    if lacking:
         raise Unsupported(
-            f"The tf backend has no {', '.join(sorted(missing))}, which the model uses. "
+            f"The tf backend has no {', '.join(lacking)}, which the model uses. "
             "Run it with ort, or export the model with other operators."
         )
     forms = [form for node in graph.nodes for form in _refused(node, graph)]
@@ -29,14 +31,6 @@ def check_supported(graph: Graph, known: Mapping[str, object]) -> None:
             f"TensorFlow does not have what the model asks for: {'; '.join(sorted(set(forms)))}. "
             "Run it with ort."
         )
-
-
-def _name(node: Node) -> str:
-    return f"{node.domain}.{node.operator}" if node.domain else node.operator
-
-
-def _is_known(node: Node, known: Mapping[str, object]) -> bool:
-    return not node.domain and node.operator in known
 
 
 def _refused(node: Node, graph: Graph) -> List[str]:
@@ -55,7 +49,7 @@ def _format(node: Node, constants: Mapping[str, Tensor]) -> Optional[str]:
 
 
 def _max_pool(node: Node, constants: Mapping[str, Tensor]) -> Optional[str]:
-    if len(node.outputs) < 2 or not node.outputs[1]:
+    if not node.gives(1):
         return None
     dilated = max(node.attributes.get("dilations") or [1]) > 1
     spatial = len(node.attributes["kernel_shape"])
@@ -73,7 +67,7 @@ def _order(node: Node, constants: Mapping[str, Tensor]) -> Optional[str]:
 
 def _pad(node: Node, constants: Mapping[str, Tensor]) -> Optional[str]:
     mode = node.attributes["mode"]
-    return None if mode in ("constant", "edge", "reflect", "wrap") else f"in mode {mode}"
+    return None if mode in PAD_MODES else f"in mode {mode}"
 
 
 FORMS: Dict[str, Form] = {

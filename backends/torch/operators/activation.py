@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import TYPE_CHECKING, Callable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from xbackend.worker.geometry.shapes import flattened
 
 from .operator import Operator, ignoring_node
 
@@ -67,9 +68,8 @@ def _over_axis(function: Callable[[Tensor, int], Tensor]) -> Callable[..., Tenso
         axis = node.attributes["axis"]
         if not node.attributes.get("coerce_2d"):
             return function(value, axis)
-        axis = axis % value.dim() if value.dim() else 0
-        rows, columns = prod(value.shape[:axis]), prod(value.shape[axis:])
-        return function(value.reshape(rows, columns), 1).reshape(value.shape)
+        rows = value.reshape(flattened(value.shape, axis))
+        return function(rows, 1).reshape(value.shape)
 
     return compute
 

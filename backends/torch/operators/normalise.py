@@ -10,7 +10,7 @@ from torch import Tensor
 
 from xbackend.worker.contract import Unsupported
 
-from .operator import Operator, has_output
+from .operator import Operator
 
 if TYPE_CHECKING:
     from xbackend.worker.graph import Node
@@ -65,7 +65,7 @@ def _layer(
     result, mean, deviation = torch.native_layer_norm(value, shape, *weights, epsilon)
     if not fused:
         result = result * scale if bias is None else result * scale + bias
-    if has_output(node, 1) or has_output(node, 2):
+    if node.gives(1) or node.gives(2):
         return result, mean, deviation
     return result
 
@@ -99,7 +99,7 @@ def _dropout(
     """
     if training and ratio != 0:
         raise Unsupported(f"Backend 'torch' lacks Dropout {AT_RANDOM}. {CURE}")
-    if not has_output(node, 1):
+    if not node.gives(1):
         return value
     dtype = value.dtype if node.attributes["opset"] < 10 else torch.bool
     return value, torch.ones_like(value, dtype=dtype)

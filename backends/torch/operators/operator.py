@@ -30,11 +30,6 @@ class Operator:
     """Takes the node and the constants by name; names the form that is missing, or says nothing."""
 
 
-def has_output(node: Node, position: int) -> bool:
-    """Tell whether somebody wants an output of a node."""
-    return position < len(node.outputs) and bool(node.outputs[position])
-
-
 def ignoring_node(function: Callable[..., Any]) -> Callable[..., Any]:
     """Make a function of tensors alone into one that takes the node first."""
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any, List, Mapping, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Mapping, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .operator import Operator, has_output
-from .window import Window, exact_pads, result_extents, torch_pads, window_of
+from xbackend.worker.geometry.sliding_window import window_of
+
+from .operator import Operator
+from .padding import fitting_pads, torch_pads
+from .reduce import lowest
 
 if TYPE_CHECKING:
+    from xbackend.worker.geometry.sliding_window import Window
     from xbackend.worker.graph import Node
 
 MAXIMA = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
@@ -23,17 +27,16 @@ GLOBAL_MEANS = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptiv
 def _max_pool(node: Node, value: Tensor) -> Union[Tensor, Tuple[Tensor, Tensor]]:
     """Pool with the padding inside of the operation, unless it lacks that padding."""
     spatial = value.shape[2:]
-    window = window_of(node, node.attributes["kernel_shape"], spatial)
-    indices = has_output(node, 1)
+    ceil = _ceil_mode(node)
+    window = window_of(node, spatial, node.attributes["kernel_shape"], ceil)
+    indices = node.gives(1)
     pool = MAXIMA[len(spatial)]
     size, strides, dilations = window.kernel, window.strides, window.dilations
-    ceil = _ceil_mode(node)
     if window.symmetric and _fits(window):
         result = pool(value, size, strides, window.begins, dilations, ceil, indices)
         planes, begins = spatial, [0] * len(spatial)
     else:
-        pads = exact_pads(window, spatial, result_extents(window, spatial, ceil))
-        padded = F.pad(value, pads, value=_lowest(value.dtype))
+        padded = F.pad(value, fitting_pads(window), value=lowest(value.dtype))
         result = pool(padded, size, strides, 0, dilations, False, indices)
         planes, begins = padded.shape[2:], list(window.begins)
     if not indices:
@@ -44,10 +47,6 @@ def _max_pool(node: Node, value: Tensor) -> Union[Tensor, Tuple[Tensor, Tensor]]
 def _fits(window: Window) -> bool:
     """Tell whether PyTorch's pooling takes the padding: at most half of the window."""
     return all(2 * pad <= size for pad, size in zip(window.begins, window.kernel))
-
-
-def _lowest(dtype: Any) -> float:
-    return float("-inf") if dtype.is_floating_point else torch.iinfo(dtype).min
 
 
 def _ceil_mode(node: Node) -> bool:
@@ -81,8 +80,8 @@ def _onnx_indices(
 def _average_pool(node: Node, value: Tensor) -> Tensor:
     """Use the native mean where it has the form; else sum the windows and divide by counts."""
     spatial = value.shape[2:]
-    window = window_of(node, node.attributes["kernel_shape"], spatial)
     include, ceil = bool(node.attributes["count_include_pad"]), _ceil_mode(node)
+    window = window_of(node, spatial, node.attributes["kernel_shape"], ceil)
     pool = MEANS[len(spatial)]
     dilated = any(step != 1 for step in window.dilations)
     if window.symmetric and _fits(window) and not dilated:
@@ -90,38 +89,19 @@ def _average_pool(node: Node, value: Tensor) -> Tensor:
     if include and not ceil and not dilated:
         padded = F.pad(value, torch_pads(window.begins, window.ends))
         return pool(padded, window.kernel, window.strides)
-    counts = result_extents(window, spatial, ceil)
-    padded = F.pad(value, exact_pads(window, spatial, counts))
-    divisor = _divisor(window, spatial, counts, include)
-    return _window_sums(padded, window) / torch.tensor(divisor, dtype=value.dtype).reshape(
-        counts
-    ).to(value.device)
+    sums = _window_sums(F.pad(value, fitting_pads(window)), window)
+    counts = torch.tensor(window.counts(include), dtype=value.dtype).reshape(window.extents)
+    return sums / counts.to(value.device)
 
 
 def _window_sums(padded: Tensor, window: Window) -> Tensor:
     """Sum each window of a padded input."""
     axes = len(window.kernel)
     views = padded
-    for axis, extent in enumerate(window.extents):
+    for axis, extent in enumerate(window.spans):
         views = views.unfold(2 + axis, extent, window.strides[axis])
     taps = (Ellipsis, *(slice(None, None, step) for step in window.dilations))
     return views[taps].sum(dim=tuple(range(-axes, 0)))
-
-
-def _divisor(
-    window: Window, spatial: Sequence[int], counts: Sequence[int], include: bool
-) -> List[int]:
-    """Return how many elements each window counts, in C order."""
-    totals = [1]
-    for axis, count in enumerate(counts):
-        begin, end = window.begins[axis], window.begins[axis] + spatial[axis]
-        if include:
-            begin, end = 0, end + window.ends[axis]
-        steps = [i * window.dilations[axis] for i in range(window.kernel[axis])]
-        firsts = [i * window.strides[axis] for i in range(count)]
-        seen = [sum(begin <= first + step < end for step in steps) for first in firsts]
-        totals = [total * number for total in totals for number in seen]
-    return totals
 
 
 def _global_average_pool(node: Node, value: Tensor) -> Tensor:

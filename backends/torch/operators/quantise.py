@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Mapping, Optional
 import torch
 from torch import Tensor
 
+from xbackend.worker.geometry.shapes import along
+
 from ..exchange import DTYPES
 from .operator import Operator
 
@@ -60,7 +62,7 @@ def _spread(node: Node, parameter: Tensor, value: Tensor) -> Tensor:
         return parameter.reshape(())
     axis = node.attributes["axis"] % value.dim()
     if parameter.dim() == 1:
-        return parameter.reshape([-1 if i == axis else 1 for i in range(value.dim())])
+        return parameter.reshape(along(axis, value.dim()))
     each = node.attributes.get("block_size") or 1
     wide = parameter.to(torch.int32) if not parameter.is_floating_point() else parameter
     return wide.repeat_interleave(each, dim=axis).narrow(axis, 0, value.shape[axis])

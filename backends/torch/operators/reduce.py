@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Callable, List, Optional
 import torch
 from torch import Tensor
 
+from xbackend.worker.geometry import shapes
+
 from .operator import Operator
 
 if TYPE_CHECKING:
@@ -19,9 +21,7 @@ def _reducing(reduction: Reduction) -> Callable[..., Tensor]:
     """Make an operator of a function that takes a tensor, axes and whether to keep them."""
 
     def compute(node: Node, value: Tensor, axes: Optional[List[int]] = None) -> Tensor:
-        if not axes and node.attributes.get("noop_with_empty_axes"):
-            return value
-        dims = [axis % value.dim() for axis in axes] if axes else list(range(value.dim()))
+        dims = shapes.reduced(node, value.dim(), axes)
         if not dims:
             return value
         return reduction(value, dims, bool(node.attributes["keepdims"]))
@@ -54,7 +54,8 @@ def _extreme(function: Callable[..., Tensor], worst: Callable[[Any], Any]) -> Re
     return reduction
 
 
-def _lowest(dtype: Any) -> Any:
+def lowest(dtype: Any) -> Any:
+    """Return minus infinity, or the least that a format without it holds."""
     if dtype.is_floating_point:
         return float("-inf")
     return False if dtype == torch.bool else torch.iinfo(dtype).min
@@ -114,7 +115,7 @@ _REDUCTIONS = {
     "ReduceL2": _l2,
     "ReduceLogSum": _log_sum,
     "ReduceLogSumExp": _log_sum_exp,
-    "ReduceMax": _extreme(torch.amax, _lowest),
+    "ReduceMax": _extreme(torch.amax, lowest),
     "ReduceMean": _mean,
     "ReduceMin": _extreme(torch.amin, _highest),
     "ReduceProd": _prod,

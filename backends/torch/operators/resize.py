@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .coordinate import Axis, picks
+from xbackend.worker.geometry.resize import MODES, axes_of, keeps_ratio, taps
+from xbackend.worker.geometry.shapes import along
+
 from .operator import Operator
 
 if TYPE_CHECKING:
+    from xbackend.worker.geometry.resize import Axis
     from xbackend.worker.graph import Node
 
 LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}
@@ -27,9 +30,7 @@ def _resize(
     sizes: Optional[List[int]] = None,
 ) -> Tensor:
     """Resize; all axes that keep their extent are left alone."""
-    named = node.attributes.get("axes") or list(range(value.dim()))
-    places = [axis % value.dim() for axis in named]
-    axes = _axes(node, value, places, roi or None, scales or None, sizes or None)
+    axes = axes_of(node, value.shape, roi, scales, sizes)
     native = _native(node, value, axes, bool(scales))
     if native is not None:
         return native
@@ -38,39 +39,6 @@ def _resize(
         if not axis.trivial:
             result = _along(node, result, place, axis)
     return result
-
-
-def _axes(
-    node: Node,
-    value: Tensor,
-    places: List[int],
-    roi: Optional[List[float]],
-    scales: Optional[List[float]],
-    sizes: Optional[List[int]],
-) -> Dict[int, Axis]:
-    """Work out extent, scale and region of each axis."""
-    extents = [value.shape[place] for place in places]
-    if scales is None:
-        scales, sizes = _from_sizes(node, extents, sizes or [])
-    else:
-        sizes = [math.floor(n * scale) for n, scale in zip(extents, scales)]
-    region = roi or [0.0] * len(places) + [1.0] * len(places)
-    cropped = node.attributes["coordinate_transformation_mode"] == "tf_crop_and_resize"
-    return {
-        place: Axis(extents[i], sizes[i], scales[i], region[i], region[i + len(places)], cropped)
-        for i, place in enumerate(places)
-    }
-
-
-def _from_sizes(node: Node, extents: List[int], sizes: List[int]) -> Tuple[List[float], List[int]]:
-    """Return scales and sizes, all by the same factor where the ratio is to be kept."""
-    scales = [size / n for size, n in zip(sizes, extents)]
-    policy = node.attributes.get("keep_aspect_ratio_policy", "stretch")
-    if policy == "stretch":
-        return scales, sizes
-    factor = min(scales) if policy == "not_larger" else max(scales)
-    rounded = [math.floor(factor * n + 0.5) for n in extents]
-    return [factor] * len(extents), rounded
 
 
 def _native(
@@ -91,14 +59,10 @@ def _native(
     if by_scale and not corners:
         factors = [axis.scale for axis in known]
         return F.interpolate(value, scale_factor=factors, mode=mode, align_corners=False)
-    if not exact and (corners or _keeps_ratio(node)):
+    if not exact and (corners or keeps_ratio(node)):
         return None
     size = [axis.result for axis in known]
     return F.interpolate(value, size=size, mode=mode, align_corners=corners)
-
-
-def _keeps_ratio(node: Node) -> bool:
-    return bool(node.attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch")
 
 
 def _native_mode(node: Node, rank: int) -> Optional[str]:
@@ -116,27 +80,45 @@ def _native_mode(node: Node, rank: int) -> Optional[str]:
 
 def _along(node: Node, value: Tensor, place: int, axis: Axis) -> Tensor:
     """Resize one axis: a weighted sum of picked elements for each place of the result."""
-    indices, weights, outside = picks(node.attributes, axis)
-    device = value.device
+    origins = axis.origins(node.attributes["coordinate_transformation_mode"])
+    indices, weights = _rows(node, axis, origins)
+    shape, device = along(place, value.dim()), value.device
     index = torch.tensor(indices, dtype=torch.int64, device=device)
     if node.attributes["mode"] == "nearest":
         result = torch.index_select(value, place, index[0])
     else:
-        shape = [-1 if i == place else 1 for i in range(value.dim())]
         factors = torch.tensor(weights, dtype=value.dtype, device=device)
         result = torch.index_select(value, place, index[0]) * factors[0].reshape(shape)
         for pick, factor in zip(index[1:], factors[1:]):
             result = result + torch.index_select(value, place, pick) * factor.reshape(shape)
+    outside = [axis.is_outside(origin) for origin in origins]
     if any(outside):
-        shape = [-1 if i == place else 1 for i in range(value.dim())]
         mask = torch.tensor(outside, device=device).reshape(shape)
         result = torch.where(mask, node.attributes["extrapolation_value"], result)
     return result
 
 
+def _rows(
+    node: Node, axis: Axis, origins: Sequence[float]
+) -> Tuple[List[List[int]], List[List[float]]]:
+    """Return places and weights, one row for each tap; a row has a column for each origin."""
+    columns = [taps(node.attributes, axis, origin, _places, sum) for origin in origins]
+    width = max(len(column) for column in columns)
+    padded = [[*column, *[(column[0][0], 0.0)] * (width - len(column))] for column in columns]
+    rows = list(zip(*padded))
+    indices = [[axis.clamp(place) for place, _ in row] for row in rows]
+    return indices, [[weight for _, weight in row] for row in rows]
+
+
+def _places(origin: float, reach: float) -> Sequence[int]:
+    """Return as many places before as after, and so on the near side perhaps one of weight 0."""
+    first = math.ceil(origin) - 1 + math.floor(-reach) + 1
+    return range(first, first + 2 * math.ceil(reach))
+
+
 def _lacks(node: Node, constants: Mapping[str, Any]) -> str:
     mode = node.attributes["mode"]
-    return "" if mode in ("nearest", "linear", "cubic") else f"with mode='{mode}'"
+    return "" if mode in MODES else f"with mode='{mode}'"
 
 
 TABLE = {"Resize": Operator(_resize, python=(1, 2, 3), unsupported_reason=_lacks)}

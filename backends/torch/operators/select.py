@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xbackend.worker.geometry.slices import PAD_MODES, cuts, repeated, widths
+
 from .operator import Operator
-from .window import torch_pads
+from .padding import torch_pads
 
 if TYPE_CHECKING:
     from xbackend.worker.graph import Node
-
-PAD_MODES = ("constant", "reflect", "edge", "wrap")
 
 
 def _gather(node: Node, value: Tensor, indices: Tensor) -> Tensor:
@@ -40,15 +40,8 @@ def _slice(
     steps: Optional[List[int]] = None,
 ) -> Tensor:
     """Cut a range out of each named axis, with Python's own rules for slices."""
-    axes = list(range(len(starts))) if axes is None else axes
-    steps = [1] * len(starts) if steps is None else steps
-    for start, end, axis, step in zip(starts, ends, axes, steps):
-        extent = value.shape[axis]
-        if step < 0 and end < -extent:
-            places = range(*slice(start, None, step).indices(extent))
-        else:
-            places = range(*slice(start, end, step).indices(extent))
-        value = _along(value, axis, places)
+    for axis, cut in cuts(value.shape, starts, ends, axes, steps).items():
+        value = _along(value, axis, range(*cut.indices(value.shape[axis])))
     return value
 
 
@@ -70,35 +63,18 @@ def _pad(
     axes: Optional[List[int]] = None,
 ) -> Tensor:
     """Pad with a number, or with elements of the tensor itself."""
-    axes = list(range(value.dim())) if axes is None else [axis % value.dim() for axis in axes]
-    begins, ends = [0] * value.dim(), [0] * value.dim()
-    for place, axis in enumerate(axes):
-        begins[axis], ends[axis] = pads[place], pads[place + len(axes)]
+    pads_of = widths(value.dim(), pads, axes)
     mode = node.attributes["mode"]
     if mode == "constant":
         fill = 0 if fill is None else fill[0] if isinstance(fill, list) else fill
+        begins, ends = zip(*pads_of)
         return F.pad(value, torch_pads(begins, ends), value=fill)
-    for axis, (begin, end) in enumerate(zip(begins, ends)):
+    for axis, (begin, end) in enumerate(pads_of):
         if begin or end:
-            places = _pad_places(value.shape[axis], begin, end, mode)
+            places = repeated(value.shape[axis], begin, end, mode)
             index = torch.tensor(places, dtype=torch.int64, device=value.device)
             value = torch.index_select(value, axis, index)
     return value
-
-
-def _pad_places(extent: int, begin: int, end: int, mode: str) -> List[int]:
-    """Return which element stands at each place of a padded axis.
-
-    >>> _pad_places(3, 2, 1, "reflect")
-    [2, 1, 0, 1, 2, 1]
-    """
-    places = range(-begin, extent + end)
-    if mode == "edge":
-        return [min(max(place, 0), extent - 1) for place in places]
-    if mode == "wrap":
-        return [place % extent for place in places]
-    period = max(2 * (extent - 1), 1)
-    return [min(place % period, period - place % period) if extent > 1 else 0 for place in places]
 
 
 def _lacks_mode(node: Node, constants: Mapping[str, Any]) -> str:

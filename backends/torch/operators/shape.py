@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import TYPE_CHECKING, List, Optional
 
 import torch
 from torch import Tensor
+
+from xbackend.worker.geometry import shapes
 
 from .operator import Operator, ignoring_node
 
@@ -16,15 +17,11 @@ if TYPE_CHECKING:
 
 def _reshape(node: Node, value: Tensor, shape: List[int]) -> Tensor:
     """Reshape; 0 keeps an extent unless `allowzero` is set."""
-    if not node.attributes.get("allowzero"):
-        shape = [value.shape[i] if extent == 0 else extent for i, extent in enumerate(shape)]
-    return value.reshape(shape)
+    return value.reshape(shapes.reshaped(node, value.shape, shape))
 
 
 def _flatten(node: Node, value: Tensor) -> Tensor:
-    axis = node.attributes["axis"]
-    axis = axis + value.dim() if axis < 0 else axis
-    return value.reshape(prod(value.shape[:axis]), prod(value.shape[axis:]))
+    return value.reshape(shapes.flattened(value.shape, node.attributes["axis"]))
 
 
 def _squeeze(node: Node, value: Tensor, axes: Optional[List[int]] = None) -> Tensor:
@@ -39,14 +36,13 @@ def _squeeze(node: Node, value: Tensor, axes: Optional[List[int]] = None) -> Ten
 
 
 def _unsqueeze(node: Node, value: Tensor, axes: List[int]) -> Tensor:
-    rank = value.dim() + len(axes)
-    for axis in sorted(axis % rank for axis in axes):
+    for axis in shapes.added_axes(value.dim(), axes):
         value = value.unsqueeze(axis)
     return value
 
 
 def _transpose(node: Node, value: Tensor) -> Tensor:
-    return value.permute(node.attributes.get("perm") or list(reversed(range(value.dim()))))
+    return value.permute(shapes.reversed_unless(node, value.dim()))
 
 
 def _expand(node: Node, value: Tensor, shape: List[int]) -> Tensor:
@@ -64,17 +60,12 @@ def _concat(node: Node, *values: Tensor) -> Tensor:
 def _split(node: Node, value: Tensor, sizes: Optional[List[int]] = None) -> List[Tensor]:
     """Split into the given sizes, or into equal parts of which the last may be smaller."""
     axis = node.attributes["axis"]
-    if sizes is None:
-        parts = node.attributes.get("num_outputs") or len(node.outputs)
-        extent = value.shape[axis]
-        step = -(-extent // parts)
-        sizes = [max(min(step, extent - i * step), 0) for i in range(parts)]
+    sizes = shapes.parts(node, value.shape[axis]) if sizes is None else sizes
     return list(torch.split(value, sizes, dim=axis))
 
 
 def _shape(node: Node, value: Tensor) -> Tensor:
-    start, end = node.attributes.get("start", 0), node.attributes.get("end")
-    return torch.tensor(list(value.shape)[start:end], dtype=torch.int64)
+    return torch.tensor(shapes.part_of(node, value.shape), dtype=torch.int64)
 
 
 def _size(node: Node, value: Tensor) -> Tensor:
@@ -96,9 +87,7 @@ def _depth_to_space(node: Node, value: Tensor) -> Tensor:
     block = node.attributes["blocksize"]
     if node.attributes["mode"] == "CRD":
         return torch.pixel_shuffle(value, block)
-    n, c, h, w = value.shape
-    blocks = value.reshape(n, block, block, c // block**2, h, w).permute(0, 3, 4, 1, 5, 2)
-    return blocks.reshape(n, c // block**2, h * block, w * block)
+    return _rearranged(value, shapes.blocks_to_plane(node, value.shape))
 
 
 def _space_to_depth(node: Node, value: Tensor) -> Tensor:
@@ -106,9 +95,12 @@ def _space_to_depth(node: Node, value: Tensor) -> Tensor:
     block = node.attributes["blocksize"]
     if node.attributes.get("mode") == "CRD":
         return torch.pixel_unshuffle(value, block)
-    n, c, h, w = value.shape
-    blocks = value.reshape(n, c, h // block, block, w // block, block).permute(0, 3, 5, 1, 2, 4)
-    return blocks.reshape(n, c * block**2, h // block, w // block)
+    return _rearranged(value, shapes.plane_to_blocks(node, value.shape))
+
+
+def _rearranged(value: Tensor, blocks: shapes.Blocks) -> Tensor:
+    split, order, result = blocks
+    return value.reshape(split).permute(order).reshape(result)
 
 
 def _same(value: Tensor) -> Tensor:

@@ -11,10 +11,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from xbackend.commands import cores
 from xbackend.commands.main import main
 from xbackend.comparison.threads import ThreadTable, thread_tables
 from xbackend.errors import UsageError
+from xbackend.reports import cores
 from xbackend.store.query import Query, select
 from xbackend.testing.store_builder import StoreBuilder
 

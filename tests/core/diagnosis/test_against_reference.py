@@ -93,7 +93,7 @@ def test_runs_with_the_same_bits_in_every_tensor_are_one_row(
     for _ in range(2):
         _write(bench, (1, 1, 1))
     _write(bench, (0, 0, 0), backend="torch", precision="float64")
-    (section,) = compare_with_reference(bench.compare(), context).accuracy
+    (section,) = compare_with_reference(bench.compare(), context).reference_comparisons
     assert [row.ids for row in section.rows] == [("run-0", "run-1")]
 
 
@@ -132,7 +132,7 @@ def test_integers_are_not_judged_and_said_so(
     _write(bench, (1, 1, 1))
     bench.run({"y": [1.0]}, precision="int8")
     _write(bench, (0, 0, 0), backend="torch", precision="float64")
-    assert len(compare_with_reference(bench.compare(), context).accuracy) == 1
+    assert len(compare_with_reference(bench.compare(), context).reference_comparisons) == 1
     assert "in int8 compute another function" in said.getvalue()
 
 

@@ -244,6 +244,7 @@ def test_the_worker_is_one_file_with_sources_and_without_a_clock(fake, store):
         names = archive.namelist()
         years = {info.date_time[0] for info in archive.infolist()}
     assert {"__main__.py", "fake_backend/adapter.py", "xbackend/worker/main.py"} <= set(names)
+    assert "xbackend/worker/geometry/sliding_window.py" in names
     assert not [n for n in names if "cli" in n or "store" in n or "converters" in n]
     assert years == {1980}
 

@@ -45,12 +45,23 @@ def test_no_file_is_longer_than_400_lines(texts: dict[str, str]) -> None:
     assert long == {}
 
 
+def documented_length(path: str, node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Count the lines of a function; in the API without the docstring.
+
+    There it is the manual: a line for each argument, errors, an example.
+    """
+    first = node.body[0]
+    manual = path.startswith("xbackend/api/") and ast.get_docstring(node) is not None
+    spared = (first.end_lineno or first.lineno) - first.lineno + 1 if manual else 0
+    return length(node) - spared
+
+
 def test_no_function_is_longer_than_50_lines(trees: dict[str, ast.Module]) -> None:
     long = {
-        f"{path}:{node.name}": length(node)
+        f"{path}:{node.name}": documented_length(path, node)
         for path, tree in trees.items()
         for node in functions(tree)
-        if length(node) > LONGEST_FUNCTION
+        if documented_length(path, node) > LONGEST_FUNCTION
     }
     assert long == {}
 

@@ -30,6 +30,8 @@ def commands(monkeypatch, tmp_path):
     monkeypatch.setattr(local.os, "sched_getaffinity", lambda pid: {3, 1, 2})
     monkeypatch.setattr(emulated, "probe", lambda emulator, cpu: HASWELL)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in emulated.HOST_KERNELS:
+        monkeypatch.delenv(name, raising=False)
 
 
 def _bare(found):
@@ -58,6 +60,12 @@ def test_qemu_keeps_flags_that_are_switched_on_and_off():
     found = parse_platform("qemu:SandyBridge,+fma,-avx")
     assert _bare(found)[:3] == ["/usr/bin/qemu-x86_64", "-cpu", "SandyBridge,+fma,-avx"]
     assert found.emulator == "TCGTCGTCGTCG"
+
+
+def test_an_emulated_processor_does_not_inherit_which_kernels_the_host_has(monkeypatch):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "SkylakeX")
+    command = parse_platform("qemu:Nehalem").command(WORKER)
+    assert command[1:3] == ["-U", "OPENBLAS_CORETYPE"]
 
 
 def test_parts_are_joined_with_plus(tmp_path):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from xbackend.commands.arguments.convert import CONVERT_EXAMPLES
+from xbackend.commands.convert import CONVERT_EXAMPLES
 from xbackend.commands.main import main
 from xbackend.errors import UsageError
 from xbackend.plugins import registry

@@ -13,11 +13,11 @@ import onnx
 import pytest
 from onnx import helper
 
-from xbackend.commands import reducing
 from xbackend.commands.main import main
 from xbackend.comparison.findings import INHERITED, NONE, OWN, UNKNOWN, Isolation, LayerVerdict
 from xbackend.errors import XbackendError
 from xbackend.numerics.metrics import Metrics
+from xbackend.reduction import run_pair
 from xbackend.reduction.reduction import first_divergent_layer
 from xbackend.testing.store_builder import StoreBuilder
 from xbackend.worker.tensor import from_numpy
@@ -92,7 +92,7 @@ def test_what_cannot_be_reduced_is_refused_in_one_sentence(
 ) -> None:
     bench.run({"y": [1.0]})
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(reducing, "execute", lambda order, means: [*means.store.runs()])
+    monkeypatch.setattr(run_pair, "execute", lambda order, means: [*means.store.runs()])
     assert main(["reduce", *arguments, "--store", str(bench.store.folder)]) == 2
     assert words in capsys.readouterr().err
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from xbackend.worker.onednn import is_within_isa_limit, isa_from_log
+from xbackend.worker.onednn import is_within_isa_limit, isa_from_log, isa_told_by, restore
 
 SAID = (
     ("Intel SSE4.1", "sse41"),
@@ -30,3 +32,28 @@ def test_the_instructions_are_read_out_of_a_log() -> None:
     log = "onednn_verbose,v1,info,oneDNN v3.10.2\nonednn_verbose,v1,info,cpu,isa:Intel AVX2 \nx\n"
     assert isa_from_log(log) == "Intel AVX2"
     assert isa_from_log("onednn_verbose,info,gpu") == ""
+
+
+LINE = b"onednn_verbose,info,cpu,isa:Intel AVX2\n"
+
+
+def test_what_a_library_prints_meanwhile_is_isa_told_by_and_what_follows_is_printed(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert isa_told_by(lambda: os.write(1, LINE)) == "Intel AVX2"
+    print("after", flush=True)
+    assert capfd.readouterr().out == "after\n"
+
+
+def test_the_output_is_given_back_where_computing_fails(capfd: pytest.CaptureFixture[str]) -> None:
+    given: list[int] = []
+
+    def give_back(kept: int) -> None:
+        given.append(kept)
+        restore(kept)
+
+    with pytest.raises(ZeroDivisionError):
+        isa_told_by(lambda: 1 // 0, give_back)
+    print("after", flush=True)
+    assert len(given) == 1
+    assert capfd.readouterr().out == "after\n"

@@ -1,0 +1,71 @@
+"""Lays out which properties of the platforms go with the classes: the paper's kind of table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from xbackend.attribution.correlation import FlagTable
+from xbackend.platforms.emulation_doubt import join_names
+from xbackend.store.cohort import number_format
+
+Record = dict[str, Any]
+
+
+def render(tables: Sequence[FlagTable]) -> str:
+    """Return the tables, one below the other."""
+    return "\n".join(map(table_text, tables))
+
+
+def table_text(table: FlagTable) -> str:
+    """Return a table of the paper's kind: a row for each cluster, a column for each class."""
+    from tabulate import tabulate
+
+    group = table.group
+    version = f"{group['backend']} {group['backend_version']}"
+    title = f"{group['model']}, {number_format(group)}, {version}"
+    lines = [f"{title}: {len(table.runs)} runs in {len(table.classes)} classes", ""]
+    if table.emulated:
+        lines[1:] = [judged_by_layers_note(table.emulated), ""]
+    where = {run.id: _place(run.row) for run in table.runs}
+    for number, ids in enumerate(table.classes, 1):
+        names = list(dict.fromkeys(where[name] for name in ids))
+        lines.append(f"  class {number}: {', '.join(names)}")
+    numbers = range(1, len(table.classes) + 1)
+    rows = [
+        [
+            _shorten(cluster.names),
+            *(_mark(number, cluster.present, cluster.absent) for number in numbers),
+            "yes" if cluster.splits else "",
+            f"{cluster.ami:.2f}",
+        ]
+        for cluster in table.clusters
+    ]
+    if len(table.classes) == 1 or not rows:
+        return "\n".join([*lines, "", "There is nothing for a property to tell apart.", ""])
+    headers = ["always together", *map(str, numbers), "splits", "AMI"]
+    return "\n".join([*lines, "", tabulate(rows, headers, disable_numparse=True), ""])
+
+
+def judged_by_layers_note(operators: Sequence[str]) -> str:
+    """Return a sentence on what is judged instead of outputs that an emulator made."""
+    return (
+        f"Judged by the layers that do not rest on emulated {join_names(operators)}, as the "
+        "outputs do, whose bits are perhaps those of no real processor."
+    )
+
+
+def _place(row: Record) -> str:
+    threads = row["settings"].get("threads", 1)
+    return str(row["platform"]) if threads == 1 else f"{row['platform']} {threads} threads"
+
+
+def _mark(number: int, present: Sequence[int], absent: Sequence[int]) -> str:
+    """Return whether the runs of a class have a property: `x` all, `~` some, nothing none."""
+    if number in present:
+        return "~" if number in absent else "x"
+    return ""
+
+
+def _shorten(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")

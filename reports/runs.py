@@ -1,0 +1,46 @@
+"""Lays out runs that have ended: what ran where, how it ended, which bits came out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Record = Mapping[str, Any]
+
+
+def render(records: Sequence[Record], folder: Path) -> str:
+    """Return one line for each run, and where they are kept.
+
+    The bits are the first eight digits of the SHA-256 of each sample's first output.
+    """
+    rows = [
+        (
+            record["backend"],
+            record["precision"],
+            record["platform"],
+            f"{record['settings']['threads']} thread{'s'[: record['settings']['threads'] > 1]}",
+            record["status"],
+            _outcome(record),
+        )
+        for record in records
+    ]
+    widths = [max(len(str(row[column])) for row in rows) for column in range(5)] if rows else []
+    lines = [
+        "  ".join(
+            [*(str(cell).ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]
+        )
+        for row in rows
+    ]
+    done = sum(record["status"] == "ok" for record in records)
+    lines.append(f"{done} of {len(records)} runs are in {folder}; next: xbackend compare")
+    return "\n".join(lines)
+
+
+def _outcome(record: Record) -> str:
+    if record["status"] != "ok":
+        return str(record["error"]["message"])
+    shown = [row["outputs"][0]["digest"][:8] for row in record["results"][:3] if row["outputs"]]
+    more = len(record["results"]) - 3
+    note = f"  ({record['error']['message']})" if record["error"] else ""
+    return " ".join(shown) + (f" and {more} more" if more > 0 else "") + note

@@ -1,0 +1,279 @@
+"""Compares runs, and tells for each layer whether its error is inherited or its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xbackend.api.arguments import (
+    PathLike,
+    Progress,
+    StoreLike,
+    Where,
+    Words,
+    execution_context,
+    store_of,
+    where_texts,
+    words,
+)
+from xbackend.api.results import Listing, data_frame
+from xbackend.api.runs import Runs
+from xbackend.comparison import comparison as kernel
+from xbackend.comparison.comparison import Classes, TapComparison
+from xbackend.comparison.findings import Isolation, ReferenceComparison
+from xbackend.comparison.layers import TapSummary
+from xbackend.comparison.summary import Summary, summaries
+from xbackend.diagnosis.isolation_pairs import isolate_all
+from xbackend.diagnosis.reference import BACKENDS, parse_reference
+from xbackend.diagnosis.reference_comparison import compare_with_reference
+from xbackend.errors import UsageError
+from xbackend.plugins import registry
+from xbackend.store.query import Query, filter_runs, select
+from xbackend.store.records import Run
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Section:
+    """What can be compared at all: the runs of one model, one precision, one set of inputs."""
+
+    summary: Summary
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.summary.cohort.model
+
+    @property
+    def precision(self) -> str:
+        """The precision of all its runs."""
+        return str(self.summary.cohort.group["precision"])
+
+    @property
+    def classes(self) -> Classes:
+        """The equivalence classes (EQCs): ids of runs with the same bits in all outputs."""
+        return self.summary.eqcs
+
+    @property
+    def first_divergence(self) -> TapComparison | None:
+        """The first tensor in graph order that differs on any sample; None where none does."""
+        return self.summary.first_divergence
+
+    @property
+    def layers(self) -> Listing[TapSummary]:
+        """Every recorded tensor in graph order, outputs among them, over all samples."""
+        return Listing(self.summary.taps, "layers", "layers")
+
+    @property
+    def label_flips(self) -> tuple[str, ...]:
+        """Ids of the runs of which a label is not the first run's, on any sample."""
+        return self.summary.flipped
+
+    @property
+    def remaining_precision(self) -> int | None:
+        """Leading mantissa bits that all runs share in every element of every output."""
+        return self.summary.metrics.remaining_precision
+
+    def to_dict(self) -> Record:
+        """Return JSON values: an entry of `sections` in the JSON report."""
+        return self.summary.to_dict()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs compared bit by bit; `print` shows the report for a terminal, a notebook its tables."""
+
+    result: kernel.Comparison
+    """All that reports lay out."""
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """Every run that was selected, failed and skipped ones among them."""
+        return self.result.runs
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """One for each model, precision and set of inputs, whose runs can be compared."""
+        return tuple(map(Section, summaries(self.result)))
+
+    @property
+    def section(self) -> Section:
+        """The only section. Raises UsageError where there are several or none."""
+        found = self.sections
+        if len(found) == 1:
+            return found[0]
+        known = "; ".join(f"{each.model} in {each.precision}" for each in found) or "nothing"
+        raise UsageError(
+            f"The comparison has {len(found)} sections ({known}). Take one of `sections`, or "
+            "narrow with model= and where=."
+        )
+
+    @property
+    def classes(self) -> Classes:
+        """The equivalence classes of the only section, see `Section.classes`."""
+        return self.section.classes
+
+    @property
+    def first_divergence(self) -> TapComparison | None:
+        """The first tensor that differs in the only section."""
+        return self.section.first_divergence
+
+    @property
+    def layers(self) -> Listing[TapSummary]:
+        """The tensors of the only section, in graph order."""
+        return self.section.layers
+
+    @property
+    def label_flips(self) -> tuple[str, ...]:
+        """Ids of the only section's runs of which a label is not the first run's."""
+        return self.section.label_flips
+
+    @property
+    def isolations(self) -> tuple[Isolation, ...]:
+        """What `isolate` found: which layers have an error of their own."""
+        return self.result.isolations
+
+    @property
+    def reference_comparisons(self) -> tuple[ReferenceComparison, ...]:
+        """Who is nearer to the model in float64, where `reference` was asked for."""
+        return self.result.reference_comparisons
+
+    def missed_thresholds(
+        self, *, fail_under: int | None = None, max_eqcs: int | None = None
+    ) -> list[str]:
+        """Return a sentence for each output with fewer common mantissa bits or more classes."""
+        return kernel.threshold_failures(self.result, fail_under, max_eqcs)
+
+    def render(self, format: str = "table") -> str:
+        """Return a report: table, json, markdown, csv, html or another that is installed."""
+        return registry.report(format)(self.result)
+
+    def plot(self, name: str, path: PathLike) -> None:
+        """Draw layers, activations, cumulative or dendrogram into a .png, .svg or .pdf file.
+
+        Raises UsageError for an unknown plot, and without matplotlib.
+        """
+        registry.plot(name)(self.result, Path(path))
+
+    def to_json(self) -> str:
+        """Return what `xbackend compare --format json` prints."""
+        return self.render("json")
+
+    def to_pandas(self) -> Any:
+        """Return a pandas DataFrame, a row for each tensor of each sample of each section.
+
+        Raises UsageError where pandas is not installed.
+        """
+        rows = [tap.to_dict() for sample in self.result.samples for tap in sample.taps]
+        return data_frame([{**row.pop("group"), **row} for row in rows])
+
+    def __str__(self) -> str:
+        """Return the report for a terminal."""
+        return self.render("table")
+
+    def _repr_html_(self) -> str:
+        """Return the tables of the HTML report, for a notebook."""
+        return registry.renderer("notebook")(self.result)
+
+
+def compare(
+    runs: Runs | None = None,
+    *,
+    store: StoreLike = None,
+    model: str | None = None,
+    where: Where = None,
+    group_by: Words = None,
+    reference: str | None = None,
+    timeout: float = 600.0,
+    jobs: int | None = None,
+    progress: Progress = None,
+) -> Comparison:
+    """Compare runs bit by bit: those that are given, or those of a store.
+
+    Nothing is run, unless a `reference` is asked for that the store does not have.
+
+    Args:
+        runs: What `run` returned; default: every run of the store.
+        store: A folder; default: $XBACKEND_STORE or .xbackend.
+        model: Only runs of this model, by name.
+        where: Only runs with these values: `{"backend": "ort", "settings.threads": [1, 2]}`.
+        group_by: Keys in which runs must agree to be compared, such as `["platform"]`.
+        reference: `float64`, or `float64:tf` for a backend: judge runs and layers by it.
+        timeout: Seconds for each worker that computes the reference.
+        jobs: Workers at once; default: one for each core.
+        progress: A function that is told of each step by a `ProgressEvent`.
+
+    Returns:
+        A comparison, whose `classes`, `first_divergence`, `layers` and `label_flips` are those of
+        its only section; see `sections` where several models or precisions are compared.
+
+    Raises:
+        UsageError: Where there is no store, or none of its runs is asked for.
+        StoreError: Where a record or tensor is damaged.
+
+    Example:
+        >>> import xbackend as xb
+        >>> runs = xb.run(backends="fixed", threads=[1, 2])
+        >>> c = xb.compare(runs)
+        >>> [len(ids) for ids in c.classes], c.first_divergence, c.label_flips
+        ([2], None, ())
+        >>> c.layers[0].tap, c.layers[0].operator, c.layers[0].eqc_count
+        ('image/Transpose', 'Transpose', 1)
+        >>> c.render("csv").splitlines()[0].split(",")[:4]
+        ['model', 'group', 'inputs_digest', 'input']
+    """
+    query = Query(model, where_texts(where), words(group_by))
+    there = store_of(store) if runs is None else runs.store
+    chosen = select(there, query) if runs is None else filter_runs(tuple(runs), query)
+    found = kernel.compare_runs(there, chosen, query.group_by)
+    if reference is not None:
+        context = execution_context(there, jobs, timeout, progress)
+        found = compare_with_reference(found, context, parse_reference(reference))
+    return Comparison(found)
+
+
+def isolate(
+    comparison: Comparison,
+    pair: Words = None,
+    *,
+    reference: str | None = None,
+    timeout: float = 600.0,
+    jobs: int | None = None,
+    progress: Progress = None,
+) -> Comparison:
+    """Tell for each layer whether its error is its own or inherited from the layers before.
+
+    Each layer is run again on the inputs that the reference recorded.
+
+    Args:
+        comparison: What `compare` returned; its runs must have recorded their layers.
+        pair: Two runs, by parts of their ids, the second against the first: `("ort", "torch")`.
+            Default: a run of each class against one of class 1.
+        reference: `float64`: against the model in double precision instead.
+        timeout: Seconds for each worker.
+        jobs: Workers at once; default: one for each core.
+        progress: A function that is told of each step by a `ProgressEvent`.
+
+    Returns:
+        The same comparison with `isolations`.
+
+    Raises:
+        UsageError: Where no two runs can be chosen.
+        XbackendError: Where nothing can be isolated.
+
+    Example:
+        >>> import xbackend as xb
+        >>> runs = xb.run(backends="fixed", precisions="float32", threads=[1, 2])
+        >>> c = xb.isolate(xb.compare(runs), [run.id for run in runs])
+        >>> [len(found.own) for found in c.isolations]
+        [0]
+    """
+    context = execution_context(comparison.result.store, jobs, timeout, progress)
+    backends = BACKENDS if reference is None else parse_reference(reference)
+    found = isolate_all(
+        comparison.result, ",".join(words(pair)), context, reference is not None, backends
+    )
+    return dataclasses.replace(comparison, result=found)

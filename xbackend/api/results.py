@@ -1,0 +1,82 @@
+"""Values that several functions return: listings, with what turns them into tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar, overload
+
+from xbackend.errors import UsageError
+from xbackend.plugins import registry
+
+Record = dict[str, Any]
+
+
+class Row(Protocol):
+    """What can be written as JSON values."""
+
+    def to_dict(self) -> Record:
+        """Return JSON values."""
+        ...
+
+
+T = TypeVar("T", bound=Row)
+
+
+class Listing(Sequence[T], Generic[T]):
+    """Several values of one kind: a sequence that shows itself as the command's table."""
+
+    def __init__(self, items: Sequence[T], renderer: str, key: str) -> None:
+        self.items = tuple(items)
+        self.renderer = renderer
+        self.key = key
+
+    @overload
+    def __getitem__(self, place: int) -> T: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[T, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> T | tuple[T, ...]:
+        """Return one value, or several."""
+        return self.items[place]
+
+    def __len__(self) -> int:
+        """Return how many values there are."""
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[T]:
+        """Go through the values."""
+        return iter(self.items)
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether the values are the same."""
+        return isinstance(other, Listing) and self.items == other.items
+
+    def __hash__(self) -> int:
+        """Return a hash of the values."""
+        return hash(self.items)
+
+    def __repr__(self) -> str:
+        """Return the values as Python writes them."""
+        return repr(self.items)
+
+    def __str__(self) -> str:
+        """Return the table for a terminal."""
+        return registry.renderer(self.renderer)(self.items)
+
+    def to_dict(self) -> Record:
+        """Return JSON values: what the command prints with `--json`."""
+        return {"schema_version": 1, self.key: [each.to_dict() for each in self.items]}
+
+    def to_pandas(self) -> Any:
+        """Return a pandas DataFrame, a row for each value. Raises UsageError without pandas."""
+        return data_frame([each.to_dict() for each in self.items])
+
+
+def data_frame(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Return a pandas DataFrame of rows. Raises UsageError where pandas is not installed."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise UsageError("A DataFrame needs pandas. Install it with: pip install pandas") from error
+    return pandas.DataFrame([dict(row) for row in rows])

@@ -1,0 +1,193 @@
+"""Runs a model on backends and platforms."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from xbackend.api.arguments import (
+    Inputs,
+    Numbers,
+    Progress,
+    Settings,
+    StoreLike,
+    Words,
+    execution_context,
+    input_file,
+    positive_integer,
+    positive_integers,
+    settings_texts,
+    specs,
+    store_of,
+    words,
+)
+from xbackend.api.results import data_frame
+from xbackend.comparison.comparison import compare_runs
+from xbackend.execution.execute import execute
+from xbackend.execution.request import RunRequest
+from xbackend.plugins import registry
+from xbackend.preparation.model_objects import model_source
+from xbackend.store.records import Run, read_run
+from xbackend.store.store import Store
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Runs(Sequence[Run]):
+    """Runs of one call, in the order in which they were planned; `print` shows a line for each."""
+
+    records: tuple[Record, ...]
+    """The records as the store keeps them: settings, hardware, digests of all tensors."""
+    store: Store
+    """Where they and their tensors are."""
+
+    def __getitem__(self, place: Any) -> Any:
+        """Return a run, or several."""
+        several = isinstance(place, slice)
+        return (
+            tuple(map(read_run, self.records[place])) if several else read_run(self.records[place])
+        )
+
+    def __len__(self) -> int:
+        """Return how many runs there are, failed and skipped ones among them."""
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[Run]:
+        """Go through the runs."""
+        return map(read_run, self.records)
+
+    def __str__(self) -> str:
+        """Return a line for each run, how it ended and its bits, then what is known of the export."""
+        lines = str(registry.renderer("runs")(self.records, self.store.folder))
+        if not any(record["settings"].get("graph") == "source" for record in self.records):
+            return lines
+        told = registry.report("export")(compare_runs(self.store, list(self)))
+        return f"{lines}\n{told}" if told else lines
+
+    @property
+    def failed(self) -> tuple[Run, ...]:
+        """Those that failed; a run that was skipped did not."""
+        return tuple(run for run in self if run.row["status"] == "failed")
+
+    @property
+    def skipped(self) -> tuple[Run, ...]:
+        """Those that could not be, with the reason in `row["error"]["message"]`."""
+        return tuple(run for run in self if run.row["status"] == "skipped")
+
+    def outputs(self, place: int) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
+        """Return a run's outputs: sample's name to output's name to array.
+
+        A bfloat16 array is of uint16, its bits. Raises StoreError for a damaged tensor.
+        """
+        return {
+            str(result["input"]): {
+                str(row["name"]): self.store.read_tensor(row).array for row in result["outputs"]
+            }
+            for result in self.records[place]["results"]
+        }
+
+    def to_json(self) -> str:
+        """Return what `xbackend run --json` prints."""
+        return json.dumps(self.records)
+
+    def to_pandas(self) -> Any:
+        """Return a pandas DataFrame, a row for each run. Raises UsageError without pandas."""
+        return data_frame([run.row for run in self])
+
+
+def run(
+    model: object = None,
+    *,
+    backends: Words = None,
+    platforms: Words = None,
+    inputs: Inputs = None,
+    precisions: Words = None,
+    threads: Numbers = 1,
+    taps: Words = "layers",
+    settings: Settings = None,
+    options: Settings = None,
+    repeats: int = 1,
+    fresh: bool = False,
+    allow_nonfinite: bool = False,
+    example_inputs: Any = None,
+    timeout: float = 600.0,
+    jobs: int | None = None,
+    store: StoreLike = None,
+    progress: Progress = None,
+) -> Runs:
+    """Run a model, once for each backend, precision, platform, number of threads and repeat.
+
+    Each run is a process of its own. What the store has already is not run again.
+
+    Args:
+        model: A file (.onnx, .keras, .h5, .pt2, .tflite), a SavedModel's folder, `module:callable`,
+            a built-in name (default: cifar10-small), an `onnx.ModelProto`, a `torch.nn.Module`
+            with `example_inputs`, or a Keras model. Objects are kept in the store as files.
+        backends: Such as `["ort", "torch"]`; default: all that are installed.
+        platforms: Such as `["native", "qemu:Haswell"]`; default: native.
+        inputs: A .npy or .npz file, an array, or a dictionary of arrays, one for each input of the
+            model; axis 0 counts samples. Default: the model's own samples, or random ones.
+        precisions: Such as `["float32", "int8"]`; default: each backend's own.
+        threads: One number or several.
+        taps: `outputs` (one inference), `layers` (every ONNX value), or patterns of their names.
+        settings: `{"ort.optimization": "basic"}`; see `backends()`.
+        options: How converters work: `{"onnx_to_int8.weight": "uint8"}`.
+        repeats: Fresh processes for each.
+        fresh: Repeat runs that the store has already.
+        allow_nonfinite: Accept NaN and infinities in the inputs.
+        example_inputs: What a `torch.nn.Module` is exported with: a tensor or a tuple of them.
+        timeout: Seconds for each worker.
+        jobs: Workers at once; default: one for each core.
+        store: A folder; default: $XBACKEND_STORE or .xbackend.
+        progress: A function that is told of each step by a `ProgressEvent`.
+
+    Returns:
+        The runs; one that failed or was skipped is among them, with stage and reason.
+
+    Raises:
+        UsageError: For what cannot be asked for; `ModelError` and `InputError` are kinds of it.
+        XbackendError: Where nothing can be done, in one sentence with the cure.
+
+    Example:
+        >>> import numpy as np
+        >>> import xbackend as xb
+        >>> runs = xb.run("cifar10-small", backends="fixed", taps="outputs")
+        >>> [(each.row["backend"], each.row["precision"], each.row["status"]) for each in runs]
+        [('fixed', 'int8', 'ok')]
+        >>> arrays = runs.outputs(0)
+        >>> [array.shape for outputs in arrays.values() for array in outputs.values()]
+        [(1, 10), (1, 10), (1, 10)]
+        >>> noise = np.zeros((2, 32, 32, 3), np.float32)
+        >>> len(xb.run(backends="fixed", inputs=noise, threads=[1, 2], taps="outputs"))
+        2
+    """
+    there = store_of(store)
+    with input_file(inputs) as path:
+        request = RunRequest(
+            model=source_of(model, there, example_inputs),
+            backends=words(backends),
+            platforms=specs(platforms),
+            inputs=path,
+            precisions=words(precisions),
+            threads=positive_integers("threads=", threads),
+            taps=taps if isinstance(taps, str) else ",".join(taps or ()),
+            settings=settings_texts(settings),
+            options=settings_texts(options),
+            repeats=positive_integer("repeats=", repeats),
+            fresh=fresh,
+            sources=True,
+            allow_nonfinite=allow_nonfinite,
+        )
+        records = execute(request, execution_context(there, jobs, timeout, progress))
+    return Runs(tuple(records), there)
+
+
+def source_of(model: object, store: Store, example_inputs: Any = None) -> str:
+    """Return what names a model, the default one for None."""
+    return RunRequest.model if model is None else model_source(model, store, example_inputs)

@@ -1,0 +1,101 @@
+"""Compares the runs of a store, bit by bit."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+
+from xbackend.commands.output import comparison_writer
+from xbackend.commands.parser import (
+    Subparsers,
+    add_command,
+    add_execution_options,
+    execution_arguments,
+    terminal_progress,
+)
+
+COMPARE_EXAMPLES = """examples:
+  xbackend compare                                    every run of the store, as tables
+  xbackend compare --format json --output result.json
+  xbackend compare --where backend=ort --where settings.threads=1 --group-by platform
+  xbackend compare --max-eqcs 1                       exit 1 unless all runs give the same bits
+  xbackend compare --format machines                  a row for each machine, classes in cells
+  xbackend compare --format cumulative --output figure1.svg
+  xbackend compare --format dendrogram --model net --output figure6.png
+  xbackend compare --format layers                    where classes are born and collapse
+  xbackend compare --format layers --output figure5.svg
+  xbackend compare --format activations               deviations before and after each
+  xbackend compare --fail-under 16                    exit 1 if fewer mantissa bits agree
+  xbackend compare --reference float64                who is nearer to the truth
+  xbackend compare --reference float64:tf --where backend=ort
+  xbackend compare --isolate --where backend=ort      inherited or own: each class against class 1
+  xbackend compare --isolate 0000-ort,0001-torch      two runs, by parts of their ids
+  xbackend compare --isolate --reference float64      own and inherited error against the truth
+
+exit status: 0 done, 1 a threshold was missed, 2 wrong usage
+"""
+FORMATS_HELP = (
+    "table, json, markdown, csv, html, machines, layers, activations, activations-csv, cumulative "
+    "or dendrogram"
+)
+OUTPUT_HELP = (
+    "write there; with .svg, .png or .pdf draw layers, activations, cumulative or dendrogram"
+)
+
+REFERENCE_HELP = (
+    "judge each run and layer by the model in double precision, computed now if the store has no "
+    "such run: float64, or float64:tf for a backend (default: torch, else tf)"
+)
+ISOLATE_HELP = (
+    "tell for each layer whether it inherits its error or has one of its own, computed now: of run "
+    "B against run A, or of a run of each class against one of class 1"
+)
+
+
+def add(commands: Subparsers) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "compare",
+        compare,
+        "compare the runs of a store, bit by bit",
+        COMPARE_EXAMPLES,
+    )
+    add = parser.add_argument
+    add("--model", metavar="NAME", help="only runs of this model")
+    add("--where", metavar="KEY=VALUE", action="append", help="only runs with this value")
+    add("--group-by", metavar="KEYS", help="compare only runs that agree in these keys")
+    add("--format", metavar="FORMAT", default="table", help=FORMATS_HELP)
+    add("--output", metavar="FILE", help=OUTPUT_HELP)
+    add("--fail-under", metavar="BITS", type=int, help="exit 1 if fewer mantissa bits agree")
+    add("--max-eqcs", metavar="N", type=int, help="exit 1 if an output has more classes")
+    add("--reference", metavar="float64", help=REFERENCE_HELP)
+    add("--isolate", metavar="A,B", nargs="?", const="", help=ISOLATE_HELP)
+    add_execution_options(parser)
+
+
+def compare(options: Namespace) -> int:
+    """Compare the runs of a store; exit status 1 if a threshold is missed."""
+    from xbackend.api import comparison as api
+
+    write = comparison_writer(options.format, options.output)
+    execution = execution_arguments(options)
+    with terminal_progress() as display:
+        found = api.compare(
+            model=options.model,
+            where=options.where,
+            group_by=options.group_by,
+            reference=options.reference,
+            **execution,
+            progress=display,
+        )
+        if options.isolate is not None:
+            how = {"timeout": execution["timeout"], "jobs": execution["jobs"]}
+            found = api.isolate(
+                found, options.isolate, reference=options.reference, **how, progress=display
+            )
+    write(found.result)
+    missed = found.missed_thresholds(fail_under=options.fail_under, max_eqcs=options.max_eqcs)
+    for sentence in missed:
+        print(f"xbackend: {sentence}", file=sys.stderr)
+    return 1 if missed else 0

@@ -1,0 +1,48 @@
+"""Where a command's result goes: standard output, a file, or a file that is drawn."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from xbackend.errors import UsageError
+
+
+def write_result(output: str | None, text: str) -> None:
+    """Write a text to a file, or to standard output. Raises UsageError."""
+    from xbackend.api.report_files import write_text
+
+    if output is None:
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    else:
+        write_text(output, text)
+
+
+def comparison_writer(name: str, output: str | None) -> Callable[[Any], None]:
+    """Return what writes a report of a comparison. Raises UsageError for one that cannot be."""
+    from xbackend.api.report_files import report_writer
+    from xbackend.plugins import registry
+
+    if output is not None:
+        return report_writer(name, output)
+    render = registry.report(name)
+    return lambda result: write_result(None, render(result))
+
+
+def plot_writer(name: str, output: str | None) -> Callable[[Any], None]:
+    """Return what draws into a file, or does nothing without one.
+
+    Raises UsageError, before anything is computed, for a file that cannot be drawn.
+    """
+    if output is None:
+        return lambda found: None
+    from xbackend.api.report_files import PLOT_SUFFIXES, is_plot
+    from xbackend.plugins import registry
+
+    if not is_plot(output):
+        known = f"{', '.join(PLOT_SUFFIXES[:-1])} or {PLOT_SUFFIXES[-1]}"
+        raise UsageError(f"'--output {output}' must end in {known}.")
+    draw, path = registry.plot(name), Path(output)
+    return lambda found: draw(found, path)

@@ -1,0 +1,77 @@
+"""Runs a model on backends and platforms."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from xbackend.commands.parser import (
+    Subparsers,
+    add_command,
+    add_execution_options,
+    execution_arguments,
+    request_arguments,
+    terminal_progress,
+    whole_number,
+)
+
+RUN_EXAMPLES = """examples:
+  xbackend run                                        the built-in model, every installed backend
+  xbackend run model.onnx --backends ort,torch --inputs x.npy --threads 1,2 --repeats 3
+  xbackend run model.keras --precision float32,int8   a model of TensorFlow, in integers too
+  xbackend run model.tflite --set tflite.delegate=none
+  xbackend run --precision int8 --option onnx_to_int8.weight=uint8 --backends ort,fixed
+  xbackend run --platform native --platform python:/opt/old/bin/python --backends tf
+  xbackend run package.module:make_model --backends torch,ort
+
+exit status: 0 done, 2 wrong usage, 3 a run failed (the others are kept)
+"""
+OPTION_HELP = (
+    "how a converter works, such as onnx_to_int8.weight=uint8; see 'xbackend convert --help'"
+)
+TAPS_HELP = "outputs (one inference), layers (every ONNX value), or patterns such as 'conv*,fc1'"
+
+
+def add(commands: Subparsers) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "run",
+        run,
+        "run a model on backends and platforms",
+        RUN_EXAMPLES,
+    )
+    add = parser.add_argument
+    add("model", nargs="?", help="a file, a SavedModel, module:callable, or a built-in name")
+    add("--backends", metavar="WORDS", help="such as tf,ort (default: all that are installed)")
+    add("--platform", metavar="SPEC", action="append", help="such as cores:2 (default: native)")
+    add("--inputs", metavar="FILE", help=".npy or .npz (default: the model's samples, or random)")
+    add("--precision", metavar="WORDS", help="such as float32,int8 (default: each backend's own)")
+    add("--threads", metavar="NUMBERS", default="1", help="such as 1,2 (default: 1)")
+    add("--taps", metavar="WHAT", default="layers", help=TAPS_HELP + " (default: layers)")
+    add("--set", metavar="WORD.KEY=VALUE", action="append", help="see 'xbackend backends'")
+    add("--option", metavar="CONVERTER.KEY=VALUE", action="append", help=OPTION_HELP)
+    add("--repeats", metavar="N", type=int, default=1, help="fresh processes each (default: 1)")
+    add("--fresh", action="store_true", help="repeat runs that the store has already")
+    add("--allow-nonfinite", action="store_true", help="accept NaN and infinities in the inputs")
+    add("--json", action="store_true", help="print the runs' records as JSON")
+    add_execution_options(parser)
+
+
+def run(options: Namespace) -> int:
+    """Run a model; exit status 3 if a run failed."""
+    from xbackend.api.runs import run as run_model
+
+    with terminal_progress() as display:
+        runs = run_model(
+            **request_arguments(options),
+            precisions=options.precision,
+            taps=options.taps,
+            options=options.option,
+            repeats=whole_number("--repeats", options.repeats),
+            fresh=options.fresh,
+            allow_nonfinite=options.allow_nonfinite,
+            **execution_arguments(options),
+            progress=display,
+        )
+    print(runs.to_json() if options.json else runs)
+    return 3 if runs.failed else 0

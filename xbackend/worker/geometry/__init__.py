@@ -1,0 +1,4 @@
+"""What ONNX's attributes say of shapes and places, whichever framework then computes.
+
+Others use `conv_transpose`, `resize`, `shapes`, `slices`, `sliding_window`.
+"""
