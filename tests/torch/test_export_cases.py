@@ -26,111 +26,8 @@ from xbackend.worker.tensor import from_numpy
 
 Array = np.ndarray[Any, Any]
 
-MODELS = '''
-"""Modules whose exports are right or wrong, each with example inputs."""
-import torch
-
-F = torch.nn.functional
-
-
-class Function(torch.nn.Module):
-    def __init__(self, function, *examples):
-        super().__init__()
-        self.function, self.example_inputs = function, examples
-
-    def forward(self, x):
-        return self.function(x)
-
-
-class Branch(torch.nn.Module):
-    example_inputs = (torch.zeros(1, 4),)
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.fc = torch.nn.Linear(4, 3)
-
-    def forward(self, x):
-        if x.sum() > 0:
-            return self.fc(x)
-        return self.fc(-x)
-
-
-class Net(torch.nn.Module):
-    example_inputs = (torch.zeros(1, 3, 8, 8),)
-
-    def __init__(self, epsilon=1e-3):
-        super().__init__()
-        torch.manual_seed(1)
-        self.conv = torch.nn.Conv2d(3, 8, 3)
-        self.batch = torch.nn.BatchNorm2d(8)
-        self.groups = torch.nn.GroupNorm(2, 8)
-        self.layer = torch.nn.LayerNorm(6, eps=epsilon)
-        self.fc = torch.nn.Linear(6, 4)
-        self.plain = torch.nn.Linear(4, 4, bias=False)
-        self.drop = torch.nn.Dropout(0.5)
-        self.last = torch.nn.Linear(8 * 6 * 4, 5)
-
-    def forward(self, x):
-        x = torch.relu(self.batch(self.conv(x)))
-        x = self.drop(self.plain(self.fc(self.layer(self.groups(x)))))
-        x = F.scaled_dot_product_attention(x, x, x)
-        return self.last(F.gelu(torch.flatten(x, 1), approximate="tanh"))
-
-
-def eighth():
-    return Function(lambda x: torch.floor_divide(x, 0.1), torch.zeros(1, 8))
-
-
-def thirds():
-    return Function(lambda x: torch.floor_divide(x, 3), torch.zeros(1, 8, dtype=torch.int32))
-
-
-def topk():
-    return Function(lambda x: tuple(torch.topk(x, 3)), torch.zeros(1, 6))
-
-
-def argmax():
-    return Function(lambda x: torch.argmax(x, 1), torch.zeros(1, 6))
-
-
-def ceil_mode():
-    pool = lambda x: F.avg_pool2d(x, 3, 2, ceil_mode=True, count_include_pad=False)
-    return Function(pool, torch.zeros(1, 2, 8, 8))
-
-
-def antialias():
-    small = lambda x: F.interpolate(x, size=(5, 5), mode="bilinear", antialias=True)
-    return Function(small, torch.zeros(1, 2, 8, 8))
-
-
-def tanh():
-    return Function(lambda x: F.gelu(x, approximate="tanh"), torch.zeros(1, 64))
-
-
-def erf():
-    return Function(lambda x: F.gelu(x), torch.zeros(1, 64))
-
-
-def attention():
-    return Function(lambda x: F.scaled_dot_product_attention(x, x, x), torch.zeros(1, 2, 4, 8))
-
-
-def branch():
-    return Branch()
-
-
-def net():
-    return Net().eval()
-
-
-def training():
-    return Net().train()
-
-
-def restless():
-    return Function(torch.nn.Linear(4, 3), torch.zeros(1, 4)), None
-'''
+MODELS = Path(__file__).with_name("exported_modules.py")
+"""The user's own file, which lies in the current folder as `my_models.py`."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +69,7 @@ class Outcome:
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Write the user's module into the current folder, and import it for its numbers."""
     path = tmp_path / "my_models.py"
-    path.write_text(MODELS, encoding="utf-8")
+    path.write_text(MODELS.read_text(encoding="utf-8"), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     spec = importlib.util.spec_from_file_location("my_models_here", path)
     assert spec is not None

@@ -63,7 +63,7 @@ class Runs(Sequence[Run]):
         return map(read_run, self.records)
 
     def __str__(self) -> str:
-        """Return a line for each run, how it ended and its bits, then what is known of the export."""
+        """Return a line for each run, how it ended and its bits, then what the export changed."""
         lines = str(registry.renderer("runs")(self.records, self.store.folder))
         if not any(record["settings"].get("graph") == "source" for record in self.records):
             return lines
