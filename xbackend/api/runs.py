@@ -24,7 +24,6 @@ from xbackend.api.arguments import (
     words,
 )
 from xbackend.api.results import data_frame
-from xbackend.comparison.comparison import compare_runs
 from xbackend.execution.execute import execute
 from xbackend.execution.request import RunRequest
 from xbackend.plugins import registry
@@ -67,6 +66,8 @@ class Runs(Sequence[Run]):
         lines = str(registry.renderer("runs")(self.records, self.store.folder))
         if not any(record["settings"].get("graph") == "source" for record in self.records):
             return lines
+        from xbackend.comparison.comparison import compare_runs  # NumPy, seldom needed
+
         told = registry.report("export")(compare_runs(self.store, list(self)))
         return f"{lines}\n{told}" if told else lines
 
