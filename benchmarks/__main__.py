@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from .classes import compare_classes, compare_digests
-from .commands import compare_five, compare_help, compare_one
+from .commands import compare_five, compare_help, compare_import, compare_one
 from .distances import compare_many, compare_pairs
 from .fleet import compare_fleet
 from .layers import compare_layers
@@ -18,6 +18,7 @@ from .timing import Ratio, table
 
 BENCHMARKS = {
     "help": compare_help,
+    "import": compare_import,
     "one": compare_one,
     "five": compare_five,
     "fleet": compare_fleet,

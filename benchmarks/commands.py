@@ -25,7 +25,7 @@ MODEL = "cifar10-small"
 WORDS = ("tf", "ort", "torch", "tflite", "fixed")
 BARE = Path(__file__).parent / "bare"
 AT_ONCE = 2
-HELP, ONE, FIVE = 3.0, 2.0, 1.25
+HELP, IMPORT, ONE, FIVE = 3.0, 1.2, 2.0, 1.25
 STARTS_PER_ROUND = 5
 """Starting takes milliseconds, so a round is several starts."""
 
@@ -119,6 +119,21 @@ def compare_help(rounds: int) -> list[Ratio]:
     ours, theirs = ([each / STARTS_PER_ROUND for each in seconds[name]] for name in seconds)
     peer = "python -c 'import argparse, json'"
     return [ratio("`xbackend --help`", peer, ours, theirs, HELP)]
+
+
+def compare_import(rounds: int) -> list[Ratio]:
+    """Measure how long importing the package takes, of which a user may need one function."""
+    peer = "python -c 'import argparse, json'"
+    programs = {"ours": "import xbackend", "bare": "import argparse, json"}
+    seconds = time_interleaved(
+        {
+            name: partial(_repeatedly, partial(run, [sys.executable, "-c", program]))
+            for name, program in programs.items()
+        },
+        rounds,
+    )
+    ours, theirs = ([each / STARTS_PER_ROUND for each in seconds[name]] for name in programs)
+    return [ratio("`python -c 'import xbackend'`", peer, ours, theirs, IMPORT)]
 
 
 def compare_one(rounds: int) -> list[Ratio]:

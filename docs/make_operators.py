@@ -1,4 +1,4 @@
-"""Makes docs/operators.md: runs the public ONNX tests in each backend and counts what passed.
+"""Makes docs/reference/operators.md: runs the public ONNX tests in each backend, counts passes.
 
     python docs/make_operators.py [FOLDER]
 
@@ -23,7 +23,7 @@ from xbackend.testing.record_suite import Row, row_of
 from xbackend.testing.suite_cases import node_cases
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "operators.md"
+PAGE = ROOT / "docs" / "reference" / "operators.md"
 WORDS = ("ort", "tf", "torch", "fixed")
 
 INTRODUCTION = """\

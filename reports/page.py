@@ -10,8 +10,9 @@ from xbackend.comparison.findings import Isolation
 from xbackend.comparison.summary import Summary, summaries
 
 from .accuracy import accuracy_sentences, accuracy_tables, find_reference_comparison
+from .cohort_text import notes, verdict
 from .export import export_sentences
-from .formatting import UNSUCCESSFUL, heading, notes, verdict
+from .formatting import UNSUCCESSFUL, heading
 from .isolation import isolation_heading, isolation_sentences, isolation_table
 from .tables import (
     STAR,

@@ -14,9 +14,11 @@ from xbackend.comparison.summary import Summary, summaries
 from xbackend.store.records import Run
 
 from .accuracy import accuracy_sentences, accuracy_tables, find_reference_comparison
+from .cohort_text import notes, verdict
 from .export import export_sentences
-from .formatting import UNSUCCESSFUL, heading, notes, shorten, verdict
+from .formatting import UNSUCCESSFUL, heading, shorten
 from .isolation import isolation_heading, isolation_sentences, isolation_table
+from .sentences import pair_sentence
 from .tables import (
     MOST_LAYERS,
     STAR,
@@ -48,24 +50,23 @@ def render(comparison: Comparison) -> str:
         parts.append(_unsuccessful(comparison.unsuccessful, width))
     if comparison.samples:
         parts.append(wrap(LEGEND, width))
+    parts += _pairs(comparison, width)
     parts += [_isolation(found, width) for found in comparison.isolations]
     return "\n\n".join(parts) + "\n"
 
 
 def _section(summary: Summary, comparison: Comparison, width: int) -> str:
-    parts = [underlined(heading(summary), width), _agreement(summary, width)]
+    parts = [underlined(heading(summary), width), wrap(verdict(summary), width)]
+    parts.append(_agreement(summary, width))
     parts += [wrap(text, width) for text in hidden_rows_note(summary)]
     if shows_layers(summary):
         parts.append(_layers(summary, width))
     parts += [wrap(text, width) for text in emulation_notes(summary)]
-    exports = export_sentences(comparison, summary)
-    parts.append("\n".join(wrap(text, width) for text in [*_sentences(summary), *exports]))
+    said = [*export_sentences(comparison, summary), *(f"Note: {note}" for note in notes(summary))]
+    if said:
+        parts.append("\n".join(wrap(text, width) for text in said))
     parts += _accuracy(summary, comparison, width)
     return "\n\n".join(parts)
-
-
-def _sentences(summary: Summary) -> list[str]:
-    return [verdict(summary), *(f"Note: {note}" for note in notes(summary))]
 
 
 def _accuracy(summary: Summary, comparison: Comparison, width: int) -> list[str]:
@@ -88,6 +89,15 @@ def _isolation(found: Isolation, width: int) -> str:
     more = f"… and {hidden} more that deviate: 'xbackend compare --format csv' lists all."
     parts += [wrap(more, width)] if hidden else []
     return "\n\n".join([*parts, *(wrap(text, width) for text in isolation_sentences(found))])
+
+
+def _pairs(comparison: Comparison, width: int) -> list[str]:
+    """Return a sentence for each pair of classes that was measured, the first of many."""
+    lines = [wrap(pair_sentence(each), width) for each in comparison.pairs[:MOST_LAYERS]]
+    more = len(comparison.pairs) - MOST_LAYERS
+    if more > 0:
+        lines.append(f"… and {more} more pairs: 'xbackend compare --metrics all --format json'.")
+    return ["\n".join(lines)] if lines else []
 
 
 def _agreement(summary: Summary, width: int) -> str:

@@ -1,4 +1,4 @@
-"""docs/operators.md says what the suite and the expected failures say, without running them."""
+"""The page on operators says what the suite and the expected failures do, without running them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def maker(root: Path) -> ModuleType:
 @pytest.fixture(scope="module")
 def page(root: Path) -> str:
     """The page, if the installed onnx has the suite that it was made from."""
-    text = (root / "docs" / "operators.md").read_text(encoding="utf-8")
+    text = (root / "docs" / "reference" / "operators.md").read_text(encoding="utf-8")
     made_with = re.search(r"onnx (\d+\.\d+\.\d+)\)", text)
     assert made_with is not None
     if made_with[1] != onnx.__version__:

@@ -97,7 +97,7 @@ def test_ruff_allows_the_coordinator_later_syntax(ruff: str, root: Path) -> None
 
 
 def test_the_python_of_the_docs_is_written_as_the_projects_is(ruff: str, root: Path) -> None:
-    page = (root / "docs" / "add_a_backend.md").read_text(encoding="utf-8")
+    page = (root / "docs" / "guides" / "add-a-backend.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 4
     for block in blocks:

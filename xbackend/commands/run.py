@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
+from collections.abc import Sequence
+from typing import Any
 
 from xbackend.commands.parser import (
     Subparsers,
@@ -23,7 +26,7 @@ RUN_EXAMPLES = """examples:
   xbackend run --platform native --platform python:/opt/old/bin/python --backends tf
   xbackend run package.module:make_model --backends torch,ort
 
-exit status: 0 done, 2 wrong usage, 3 a run failed (the others are kept)
+exit status: 0 done, 2 wrong usage, 3 a run failed (the others are kept), or none gave an output
 """
 OPTION_HELP = (
     "how a converter works, such as onnx_to_int8.weight=uint8; see 'xbackend convert --help'"
@@ -53,12 +56,13 @@ def add(commands: Subparsers) -> None:
     add("--repeats", metavar="N", type=int, default=1, help="fresh processes each (default: 1)")
     add("--fresh", action="store_true", help="repeat runs that the store has already")
     add("--allow-nonfinite", action="store_true", help="accept NaN and infinities in the inputs")
+    add("--strict", action="store_true", help="exit 3 if what is asked for by name is skipped")
     add("--json", action="store_true", help="print the runs' records as JSON")
     add_execution_options(parser)
 
 
 def run(options: Namespace) -> int:
-    """Run a model; exit status 3 if a run failed."""
+    """Run a model; exit status 3 if a run failed, or none gave an output."""
     from xbackend.api.runs import run as run_model
 
     with terminal_progress() as display:
@@ -74,4 +78,18 @@ def run(options: Namespace) -> int:
             progress=display,
         )
     print(runs.to_json() if options.json else runs)
-    return 3 if runs.failed else 0
+    skipped = _skipped_by_name(options, runs.records) if options.strict else []
+    for sentence in skipped:
+        print(f"xbackend: {sentence}", file=sys.stderr)
+    nothing = not any(record["status"] == "ok" for record in runs.records)
+    return 3 if runs.failed or nothing or skipped else 0
+
+
+def _skipped_by_name(options: Namespace, records: Sequence[dict[str, Any]]) -> list[str]:
+    from xbackend.execution.request import skipped_by_name
+
+    backends, precisions = (
+        {word.strip() for word in (text or "").split(",")}
+        for text in (options.backends, options.precision)
+    )
+    return skipped_by_name(records, backends, precisions, options.platform or ())

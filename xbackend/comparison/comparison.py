@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -15,16 +15,18 @@ from xbackend.comparison.equivalence import (
     Digests,
     RunIdClasses,
     SampleDigests,
-    combine_labels,
+    combine_known_labels,
     members,
 )
-from xbackend.comparison.findings import Isolation, ReferenceComparison
+from xbackend.comparison.findings import Isolation, ReferenceComparison, TensorPair
 from xbackend.comparison.measurement import Measurer
 from xbackend.comparison.operator_kinds import operator_kind
-from xbackend.errors import UsageError
+from xbackend.errors import StoreError, UsageError
 from xbackend.numerics.metrics import Metrics
 from xbackend.platforms.emulation_doubt import EmulationDoubt, assess_emulation
 from xbackend.store.cohort import Cohort, cohorts, sample_names
+from xbackend.store.files import read_places
+from xbackend.store.packed_results import digests_of
 from xbackend.store.query import Query, select
 from xbackend.store.records import Run
 from xbackend.store.store import Store
@@ -34,6 +36,10 @@ Classes = tuple[tuple[str, ...], ...]
 """Ids of runs whose bits are the same, ordered by first appearance."""
 
 SCHEMA_VERSION = 1
+NOTHING_COMPARED = (
+    "Nothing was compared, so no threshold is met: no two runs computed the same output of the "
+    "same sample."
+)
 
 
 @dataclass(frozen=True)
@@ -179,6 +185,10 @@ class Comparison:
     """The sections that were held against a float64 reference, if that was asked for."""
     isolations: tuple[Isolation, ...] = ()
     """Runs of which each layer's own error was told from what it inherits, likewise."""
+    left_out: tuple[StoreError, ...] = ()
+    """What is wrong with records of the store that could not be read."""
+    pairs: tuple[TensorPair, ...] = ()
+    """All metrics of pairs of classes, if these were asked for."""
 
     @property
     def sections(self) -> dict[str, tuple[SampleComparison, ...]]:
@@ -192,6 +202,13 @@ class Comparison:
     def unsuccessful(self) -> tuple[Run, ...]:
         """Runs that gave nothing to compare: failed and skipped ones."""
         return tuple(run for run in self.runs if not run.ok)
+
+    def unread(self) -> tuple[int, int]:
+        """Return how many of the tensors were not read against their digests, and of how many."""
+        digests = {digest for run in self.runs for digest in digests_of(run.results)}
+        read = read_places()
+        unread = [d for d in digests if str(self.store.object_path(d).absolute()) not in read]
+        return len(unread), len(digests)
 
     def to_dict(self) -> Record:
         """Return the object that `xbackend compare --format json` prints."""
@@ -211,9 +228,12 @@ def compare(
 ) -> Comparison:
     """Compare the runs of a store; for the arguments see `xbackend.store.query.Query`.
 
-    Raises UsageError for an empty store or an unknown key, StoreError for a damaged one.
+    Raises UsageError for an empty store or an unknown key, StoreError for one of which no record
+    is sound; single records that are not are told in `left_out`.
     """
-    return compare_runs(store, select(store, Query(model, tuple(where), tuple(group_by))), group_by)
+    damaged: list[StoreError] = []
+    runs = select(store, Query(model, tuple(where), tuple(group_by)), damaged)
+    return replace(compare_runs(store, runs, group_by), left_out=tuple(damaged))
 
 
 def compare_runs(store: Store, runs: Sequence[Run], group_by: Sequence[str] = ()) -> Comparison:
@@ -230,7 +250,7 @@ def threshold_failures(
     """Return a sentence for each output that misses a threshold, empty if none does.
 
     Outputs with the same bits in all runs never miss. Several classes without a common mantissa
-    bit, integers among them, count as 0 bits. If no run gave an output at all, that is a miss too.
+    bit, integers among them, count as 0 bits. If nothing was compared, that is a miss too.
     """
     if fail_under is None and max_eqcs is None:
         return []
@@ -248,7 +268,15 @@ def threshold_failures(
         for tap in outputs
         if max_eqcs is not None and tap.eqc_count > max_eqcs
     ]
-    return sentences if comparison.samples else ["No run gave an output, so no threshold is met."]
+    if not comparison.samples:
+        return ["No run gave an output, so no threshold is met."]
+    return sentences if _is_compared(comparison) else [NOTHING_COMPARED]
+
+
+def _is_compared(comparison: Comparison) -> bool:
+    """Tell whether any output of a sample was computed by two runs."""
+    outputs = (output for sample in comparison.samples for output in sample.outputs)
+    return any(sum(map(len, output.eqcs)) > 1 for output in outputs)
 
 
 def _name_output(tap: TapComparison) -> str:
@@ -347,10 +375,10 @@ def _output_labels(sample: SampleDigests) -> Array:
     """Return the classes of all outputs together; -1 for runs that did not compute the sample."""
     computed = sample.computed
     labels = np.full(len(computed), -1)
-    labels[computed] = combine_labels(
+    labels[computed] = combine_known_labels(
         [
             np.zeros(int(computed.sum()), int),
-            *(sample.labels(n)[computed] + 1 for n in sample.outputs),
+            *(sample.labels(n)[computed] for n in sample.outputs),
         ]
     )
     return labels

@@ -7,12 +7,41 @@ from dataclasses import dataclass
 
 from xbackend.numerics.float64_error import ErrorMetrics
 from xbackend.numerics.metrics import Metrics
+from xbackend.numerics.pair_metrics import PairMetrics
 from xbackend.plugins import registry
 from xbackend.store.cohort import Cohort
 from xbackend.store.records import Record, Run
 
 OWN, INHERITED, BOTH, NONE, UNKNOWN = "own", "inherited", "own + inherited", "none", "not isolable"
 """Verdicts on a layer."""
+
+
+@dataclass(frozen=True)
+class TensorPair:
+    """Two classes of one tensor of one sample, with everything that can be measured of them."""
+
+    cohort: str
+    """The cohort's key."""
+    input: str
+    tap: str
+    classes: tuple[int, int]
+    """Numbers, from 1."""
+    runs: tuple[str, str]
+    """Ids of the first run of each."""
+    metrics: PairMetrics | None
+    """None where dtypes or shapes differ."""
+
+    def to_dict(self) -> Record:
+        """Return the entry of `pairs` in the JSON report, but for the model and group."""
+        metrics = {} if self.metrics is None else self.metrics.to_dict()
+        return {
+            "input": self.input,
+            "tap": self.tap,
+            "classes": list(self.classes),
+            "runs": list(self.runs),
+            "comparable": self.metrics is not None,
+            **metrics,
+        }
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def parse_platform(text: str) -> Platform:
     ()
     """
     platform = Platform(spec=text)
-    for part in _split(text):
+    for part in split_platform(text):
         kind, _, value = part.partition(":")
         if kind not in PARTS:
             raise UsageError(
@@ -80,7 +80,7 @@ def processor_of(text: str) -> str:
     >>> processor_of("cores:1+qemu:SandyBridge,+fma+python:/opt/old/bin/python")
     'SandyBridge,+fma'
     """
-    found = (part.partition(":") for part in _split(text))
+    found = (part.partition(":") for part in split_platform(text))
     return next((value for kind, _, value in found if kind == "qemu"), "")
 
 
@@ -90,13 +90,13 @@ def with_processor(text: str, processor: str) -> str:
     >>> with_processor("qemu:Haswell+python:/opt/old/bin/python", "Haswell,-fma")
     'qemu:Haswell,-fma+python:/opt/old/bin/python'
     """
-    parts = _split(text)
+    parts = split_platform(text)
     return "+".join(
         f"qemu:{processor}" if part.partition(":")[0] == "qemu" else part for part in parts
     )
 
 
-def _split(text: str) -> list[str]:
+def split_platform(text: str) -> list[str]:
     """Split at each `+` that begins a kind, not at those that switch a processor's flag on."""
     parts = text.split("+")
     joined = [parts[0]]

@@ -120,6 +120,18 @@ def test_the_kernel_names_no_wing_and_no_wing_names_another(
     assert broken == []
 
 
+def test_no_wing_imports_the_commands_or_the_api(package: dict[str, ast.Module]) -> None:
+    above = ("xbackend.commands", "xbackend.api")
+    broken = [
+        f"{path}:{found.line}: {found.module}"
+        for path, tree in package.items()
+        if path.startswith(WINGS)
+        for found in imports_of(tree)
+        if found.module.startswith(above)
+    ]
+    assert broken == []
+
+
 def test_the_kernel_holds_no_wings_module_as_text(package: dict[str, ast.Module]) -> None:
     prefixes = tuple(f"xbackend.{wing}." for wing in WINGS)
     broken = [

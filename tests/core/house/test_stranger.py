@@ -1,4 +1,4 @@
-"""The backend of docs/add_a_backend.md, taken out of the page, works as a stranger's package."""
+"""The backend of the guide, taken out of its page, works as a stranger's package."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ XBACKEND = "import sys; from xbackend.commands.main import main; sys.exit(main()
 def stranger(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the page's files and the metadata that an installation would write."""
     folder = tmp_path_factory.mktemp("stranger")
-    page = (root / "docs" / "add_a_backend.md").read_text(encoding="utf-8")
+    page = (root / "docs" / "guides" / "add-a-backend.md").read_text(encoding="utf-8")
     for name, text in FILE.findall(page):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
@@ -80,7 +80,7 @@ def read(record: dict[str, Any], row: dict[str, Any]) -> np.ndarray[Any, Any]:
 
 
 def test_the_page_has_six_steps_and_all_files(root: Path, stranger: Path) -> None:
-    page = (root / "docs" / "add_a_backend.md").read_text(encoding="utf-8")
+    page = (root / "docs" / "guides" / "add-a-backend.md").read_text(encoding="utf-8")
     assert re.findall(r"^## (\d)\.", page, re.MULTILINE) == ["1", "2", "3", "4", "5", "6"]
     files = {str(path.relative_to(stranger)) for path in stranger.rglob("*.*") if path.is_file()}
     assert {"plain/__init__.py", "plain/adapter.py", "plain/operators.py"} < files

@@ -11,8 +11,8 @@ from xbackend.models.generated.random_numbers import uniform_unit
 from xbackend.store.records import Run
 from xbackend.store.store import Store
 from xbackend.studies.configuration import ConfigKey, Configuration
-from xbackend.studies.convolutions import Convolution, write_model
 from xbackend.studies.figure import LinePlot, Series
+from xbackend.studies.paper.convolutions import Convolution, write_model
 from xbackend.studies.study import Record, Study, StudyContext, StudyResult, by_backend
 from xbackend.studies.table import Table
 from xbackend.studies.trust import (
