@@ -21,14 +21,16 @@ from .formatting import format_number, pluralize, printable
 
 FEW_NAMES = 3
 
+NOTHING = "No export is judged: no run of a model's source stands beside one of its exported graph."
+
 PICKING = frozenset({"ArgMax", "ArgMin", "TopK"})
 """Operators that name elements, of which several may be equal."""
 
 
 def render(comparison: Comparison) -> str:
-    """Write the sentences about all exports of a comparison, nothing where no source was run."""
+    """Write the sentences about all exports of a comparison."""
     found = (text for each in export_judgements(comparison) for text in judgement_sentences(each))
-    return "\n".join(dict.fromkeys(found))
+    return "\n".join(dict.fromkeys(found)) or NOTHING
 
 
 def export_sentences(comparison: Comparison, summary: Summary) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -26,6 +28,12 @@ def export_notes(steps: Iterable[Mapping[str, Any]]) -> Record:
                 "train_mode": bool(notes.get("train_mode", False)),
             }
     return {}
+
+
+def code_and_state_digest(steps: Iterable[Mapping[str, Any]], otherwise: str) -> str:
+    """Return what tells the code and weights that a function gave from all others it may give."""
+    told = [[step["notes"].get(key) for key in ("code", "state")] for step in steps]
+    return hashlib.sha256(json.dumps([otherwise, *told]).encode()).hexdigest()
 
 
 def export_sentences(name: str, notes: Mapping[str, Any]) -> list[str]:
