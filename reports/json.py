@@ -14,7 +14,7 @@ def render(comparison: Comparison) -> str:
     """Write the comparison's document, and more that sums it up. No NaN, no infinity.
 
     `sections`, and what activations do: `activations` and `activation_totals`; `accuracy`,
-    `isolations` and `pairs` are there if they were asked for.
+    `isolations`, `pairs` and `certificates` are there if they were asked for.
     """
     passages = activations(comparison)
     about = {
@@ -30,6 +30,7 @@ def render(comparison: Comparison) -> str:
         "exports": [each.to_dict() for each in export_judgements(comparison)],
         "isolations": [each.to_dict() for each in comparison.isolations],
         "pairs": [{**about[pair.cohort], **pair.to_dict()} for pair in comparison.pairs],
+        "certificates": [each.to_dict() for each in comparison.certificates],
     }
     document = {
         **comparison.to_dict(),

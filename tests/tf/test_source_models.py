@@ -14,7 +14,8 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tf2onnx")
 tf = pytest.importorskip("tensorflow")
 
-from xbackend.comparison.comparison import Comparison, compare_runs  # noqa: E402
+from xbackend.comparison.compare import compare_runs  # noqa: E402
+from xbackend.comparison.comparison import Comparison  # noqa: E402
 from xbackend.comparison.export import CLOSE, OTHER, SAME, export_judgements  # noqa: E402
 from xbackend.execution.execute import ExecutionContext, execute  # noqa: E402
 from xbackend.execution.progress import ProgressLines  # noqa: E402

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from xbackend.comparison.comparison import Comparison, compare_runs
+from xbackend.comparison.compare import compare_runs
+from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.export import CLOSE, OTHER, SAME, ExportJudgement, export_judgements
 from xbackend.execution.execute import ExecutionContext, execute
 from xbackend.execution.progress import ProgressLines

@@ -22,10 +22,12 @@ from xbackend.api.arguments import (
 from xbackend.api.results import Listing, data_frame
 from xbackend.api.runs import Runs
 from xbackend.comparison import comparison as kernel
+from xbackend.comparison.compare import compare_runs
 from xbackend.comparison.comparison import Classes, TapComparison
-from xbackend.comparison.findings import Isolation, ReferenceComparison
+from xbackend.comparison.findings import Certificate, Isolation, ReferenceComparison
 from xbackend.comparison.layers import TapSummary
 from xbackend.comparison.summary import Summary, summaries
+from xbackend.diagnosis.certificate import certify as certify_runs
 from xbackend.diagnosis.isolation_pairs import isolate_all
 from xbackend.diagnosis.reference import BACKENDS, parse_reference
 from xbackend.diagnosis.reference_comparison import compare_with_reference
@@ -142,6 +144,11 @@ class Comparison:
         return self.result.isolations
 
     @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """What `certify` found: which layers of which runs rounding does not explain."""
+        return self.result.certificates
+
+    @property
     def reference_comparisons(self) -> tuple[ReferenceComparison, ...]:
         """Who is nearer to the model in float64, where `reference` was asked for."""
         return self.result.reference_comparisons
@@ -177,6 +184,10 @@ class Comparison:
     def render(self, format: str = "table") -> str:
         """Return a report: table, json, markdown, csv, html or another that is installed."""
         return registry.report(format)(self.result)
+
+    def render_certificates(self) -> str:
+        """Return for a terminal what `certify` found, and nothing else."""
+        return registry.renderer("certificates")(self.result)
 
     def plot(self, name: str, path: PathLike) -> None:
         """Draw layers, activations, cumulative or dendrogram into a .png, .svg or .pdf file.
@@ -258,7 +269,7 @@ def compare(
     there = store_of(store) if runs is None else runs.store
     damaged: list[StoreError] = []
     chosen = select(there, query, damaged) if runs is None else filter_runs(tuple(runs), query)
-    found = kernel.compare_runs(there, chosen, query.group_by)
+    found = compare_runs(there, chosen, query.group_by)
     found = dataclasses.replace(found, left_out=tuple(damaged))
     if reference is not None:
         context = execution_context(there, jobs, timeout, progress, trust_platforms)
@@ -339,3 +350,41 @@ def explain(comparison: Comparison) -> Explanation:
         ('the same bits', 'recorded')
     """
     return explain_result(comparison.result)
+
+
+def certify(
+    comparison: Comparison,
+    *,
+    timeout: float = 600.0,
+    jobs: int | None = None,
+    progress: Progress = None,
+) -> Comparison:
+    """Tell for each layer of each run whether rounding explains its error, without a tolerance.
+
+    Each layer is held against the same node in float64 on the inputs that the run recorded. One
+    run is enough.
+
+    Args:
+        comparison: What `compare` returned; its runs must have recorded their layers.
+        timeout: Seconds for each worker.
+        jobs: Workers at once; default: one for each core.
+        progress: A function that is told of each step by a `ProgressEvent`.
+
+    Returns:
+        The same comparison with `certificates`.
+
+    Raises:
+        UsageError: Where no run recorded its layers.
+        XbackendError: Where nothing can be certified.
+
+    Example:
+        >>> import xbackend as xb
+        >>> c = xb.certify(xb.compare(xb.run(backends="fixed", precisions="float32")))
+        >>> [(len(found.layers), found.faults) for found in c.certificates]
+        [(15, ())]
+    """
+    context = execution_context(comparison.result.store, jobs, timeout, progress)
+    found = certify_runs(comparison.result, context)
+    return dataclasses.replace(
+        comparison, result=dataclasses.replace(comparison.result, certificates=found)
+    )

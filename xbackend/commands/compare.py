@@ -36,8 +36,10 @@ COMPARE_EXAMPLES = """examples:
   xbackend compare --isolate --where backend=ort      inherited or own: each class against class 1
   xbackend compare --isolate 0000-ort,0001-torch      two runs, by parts of their ids
   xbackend compare --isolate --reference float64      own and inherited error against the truth
+  xbackend compare --certify                          rounding or fault, each layer of each run
 
-exit status: 0 done, 1 a threshold was missed, 2 wrong usage, 3 records are damaged (left out)
+exit status: 0 done, 1 a threshold was missed or --certify found a fault, 2 wrong usage,
+             3 records are damaged (left out)
 """
 MAX_LEFT_OUT = 10
 """How many records that are not sound are named one by one."""
@@ -67,6 +69,11 @@ ISOLATE_HELP = (
     "B against run A, or of a run of each class against one of class 1"
 )
 
+CERTIFY_HELP = (
+    "tell for each layer of each run whether rounding explains its error or only a fault does, "
+    "computed now in float64 from its own recorded inputs; exit 1 on a fault"
+)
+
 
 def add(commands: Subparsers) -> None:
     """Add the command."""
@@ -89,6 +96,7 @@ def add(commands: Subparsers) -> None:
     add("--metrics", metavar="WHICH", default="usual", help=METRICS_HELP)
     add("--reference", metavar="float64", help=REFERENCE_HELP)
     add("--isolate", metavar="A,B", nargs="?", const="", help=ISOLATE_HELP)
+    add("--certify", action="store_true", help=CERTIFY_HELP)
     add_execution_options(parser)
     add_trust(parser)
 
@@ -114,6 +122,9 @@ def compare(options: Namespace) -> int:
             trust_platforms=options.trust_platforms,
             progress=display,
         )
+        how = {"timeout": execution["timeout"], "jobs": execution["jobs"]}
+        if options.certify:
+            found = api.certify(found, **how, progress=display)
         if options.isolate is not None:
             found = api.isolate(
                 found,
@@ -138,7 +149,8 @@ def compare(options: Namespace) -> int:
             "alone; 'xbackend store check' reads them all",
             file=sys.stderr,
         )
-    return 3 if found.left_out else int(bool(missed))
+    faults = any(each.faults for each in found.certificates)
+    return 3 if found.left_out else int(bool(missed) or faults)
 
 
 def _left_out(sentences: Sequence[str]) -> list[str]:
