@@ -66,7 +66,7 @@ class Runs(Sequence[Run]):
         lines = str(registry.renderer("runs")(self.records, self.store.folder))
         if not any(record["settings"].get("graph") == "source" for record in self.records):
             return lines
-        from xbackend.comparison.compare import compare_runs
+        from xbackend.comparison.compare import compare_runs  # NumPy, seldom needed
 
         told = registry.report("export")(compare_runs(self.store, list(self)))
         return f"{lines}\n{told}" if told else lines
