@@ -41,7 +41,7 @@ The examples are run by the tests, in an empty folder.
 """
 
 FUNCTIONS = (
-    ("Run and compare", ("run", "compare", "isolate", "explain")),
+    ("Run and compare", ("run", "compare", "isolate", "certify", "explain")),
     ("Where and why", ("reduce", "cores", "flags", "ablate")),
     ("What removes it", ("mitigate", "mitigations", "saturation", "convert")),
     ("Others' results", ("import_runs",)),
