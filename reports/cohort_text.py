@@ -17,10 +17,10 @@ MOST_NOTES = 8
 
 def verdict(summary: Summary) -> str:
     """Return what is known of a cohort in a sentence, and what of its classes is no finding."""
-    return " ".join([sentences.verdict(facts_of(summary)), *_emulation(summary)])
+    return " ".join([sentences.verdict(facts_of(summary)), *emulation_sentences(summary)])
 
 
-def _emulation(summary: Summary) -> Sequence[str]:
+def emulation_sentences(summary: Summary) -> Sequence[str]:
     """Return a sentence on the classes that are no findings, if there are any."""
     numbers, safe = [str(number) for number in summary.emulation_doubt.classes], summary.last_safe
     if not numbers:

@@ -13,11 +13,10 @@ from xbackend.facts.explanation import CohortExplanation, Explanation, Grade, Is
 from xbackend.facts.next_commands import NextCommand
 from xbackend.facts.outcome import Outcome
 from xbackend.facts.switched import Switch
-from xbackend.platforms.emulation_doubt import join_names
 from xbackend.store.records import Run
 
 from . import sentences
-from .cohort_text import notes
+from .cohort_text import emulation_sentences, notes
 from .formatting import heading, name_row, name_run, pluralize, printable
 
 NARROWEST = 40
@@ -55,10 +54,7 @@ def cohort_statements(found: CohortExplanation) -> list[str]:
     if found.facts.outcome is Outcome.DIFFERENT_BITS:
         said.append(_graded(_rounding(found), found.rounding))
         said += _parts(found)
-    if found.emulated:
-        numbers = join_names([str(number) for number in found.emulated])
-        which = f"Class {numbers} is" if len(found.emulated) == 1 else f"Classes {numbers} are"
-        said.append(_graded(f"{which} no finding: nothing else tells.", Grade.EMULATED))
+    said += [_graded(text, Grade.EMULATED) for text in emulation_sentences(found.summary)]
     for each in found.isolated:
         said += [_graded(text, each.grade) for text in _isolated(found.summary, each)]
     said += _switches(found)

@@ -13,7 +13,7 @@ def render(comparison: Comparison) -> str:
     """Write the comparison's document, and more that sums it up. No NaN, no infinity.
 
     `sections`, and what activations do: `activations` and `activation_totals`; `accuracy`,
-    `isolations`, `certificates` and `pairs` are there if they were asked for.
+    `isolations`, `pairs` and `certificates` are there if they were asked for.
     """
     passages = activations(comparison)
     about = {
@@ -27,8 +27,8 @@ def render(comparison: Comparison) -> str:
     parts = {
         "accuracy": [each.to_dict() for each in comparison.reference_comparisons],
         "isolations": [each.to_dict() for each in comparison.isolations],
-        "certificates": [each.to_dict() for each in comparison.certificates],
         "pairs": [{**about[pair.cohort], **pair.to_dict()} for pair in comparison.pairs],
+        "certificates": [each.to_dict() for each in comparison.certificates],
     }
     document = {
         **comparison.to_dict(),

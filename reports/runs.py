@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xbackend.comparison.comparison import compare_runs
+from xbackend.errors import StoreError
+from xbackend.facts.outcome import compare_outputs
 from xbackend.store.records import read_run
 from xbackend.store.store import Store
 
@@ -40,9 +41,17 @@ def render(records: Sequence[Record], folder: Path) -> str:
     ]
     done = sum(record["status"] == "ok" for record in records)
     then = "; next: xbackend compare" if done else ""
-    compared = compare_runs(Store(folder), [read_run(dict(record)) for record in records])
     there = f"{done} of {len(records)} runs are in {folder}{then}"
-    return "\n".join([*lines, render_answer(compared).rstrip("\n"), there])
+    return "\n".join([*lines, _answer(records, folder), there])
+
+
+def _answer(records: Sequence[Record], folder: Path) -> str:
+    """Return whether the runs gave the same bits; what keeps that from being known, otherwise."""
+    try:
+        runs = [read_run(dict(record)) for record in records]
+        return render_answer(compare_outputs(Store(folder), runs)).rstrip("\n")
+    except StoreError as error:
+        return f"Whether they gave the same bits is not known. {error}"
 
 
 def _outcome(record: Record) -> str:

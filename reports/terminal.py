@@ -95,6 +95,15 @@ def _isolation(found: Isolation, width: int) -> str:
     return "\n\n".join([*parts, *(wrap(text, width) for text in isolation_sentences(found))])
 
 
+def _pairs(comparison: Comparison, width: int) -> list[str]:
+    """Return a sentence for each pair of classes that was measured, the first of many."""
+    lines = [wrap(pair_sentence(each), width) for each in comparison.pairs[:MOST_LAYERS]]
+    more = len(comparison.pairs) - MOST_LAYERS
+    if more > 0:
+        lines.append(f"… and {more} more pairs: 'xbackend compare --metrics all --format json'.")
+    return ["\n".join(lines)] if lines else []
+
+
 def certificate_parts(certificates: Sequence[Certificate], width: int) -> list[str]:
     """Lay out each run's certificate, the answer for all, and what the numbers are."""
     parts = [_certificate(found, width) for found in certificates]
@@ -115,15 +124,6 @@ def _titled(title: str, table: Table, width: int) -> list[str]:
     """Return a title, and the table below it if that has rows."""
     head = wrap(title, width) + "\n" + "-" * min(len(title), width)
     return [head, fitted(table, width)] if table.rows else [head]
-
-
-def _pairs(comparison: Comparison, width: int) -> list[str]:
-    """Return a sentence for each pair of classes that was measured, the first of many."""
-    lines = [wrap(pair_sentence(each), width) for each in comparison.pairs[:MOST_LAYERS]]
-    more = len(comparison.pairs) - MOST_LAYERS
-    if more > 0:
-        lines.append(f"… and {more} more pairs: 'xbackend compare --metrics all --format json'.")
-    return ["\n".join(lines)] if lines else []
 
 
 def _agreement(summary: Summary, width: int) -> str:

@@ -22,6 +22,7 @@ from xbackend.api.arguments import (
 from xbackend.api.results import Listing, data_frame
 from xbackend.api.runs import Runs
 from xbackend.comparison import comparison as kernel
+from xbackend.comparison.compare import compare_runs
 from xbackend.comparison.comparison import Classes, TapComparison
 from xbackend.comparison.findings import Certificate, Isolation, ReferenceComparison
 from xbackend.comparison.layers import TapSummary
@@ -268,7 +269,7 @@ def compare(
     there = store_of(store) if runs is None else runs.store
     damaged: list[StoreError] = []
     chosen = select(there, query, damaged) if runs is None else filter_runs(tuple(runs), query)
-    found = kernel.compare_runs(there, chosen, query.group_by)
+    found = compare_runs(there, chosen, query.group_by)
     found = dataclasses.replace(found, left_out=tuple(damaged))
     if reference is not None:
         context = execution_context(there, jobs, timeout, progress, trust_platforms)
@@ -323,6 +324,34 @@ def isolate(
     return dataclasses.replace(comparison, result=found)
 
 
+def check_gates(rules: Sequence[str]) -> None:
+    """Raise UsageError for a rule that has no meaning, before anything is computed."""
+    for rule in rules:
+        parse_gate(rule)
+
+
+def explain(comparison: Comparison) -> Explanation:
+    """Return all that is known of a comparison, each statement with how sure it is.
+
+    Nothing is run. As text: `comparison.render("explain")`.
+
+    Args:
+        comparison: What `compare` or `isolate` returned.
+
+    Returns:
+        An explanation; of each of its `cohorts` the `facts`, what is `isolated`, what `switches`
+        show, and the `next` commands with the seconds that they usually take.
+
+    Example:
+        >>> import xbackend as xb
+        >>> runs = xb.run(backends="fixed", threads=[1, 2])
+        >>> (found,) = xb.explain(xb.compare(runs)).cohorts
+        >>> found.facts.outcome.value, found.verdict_grade.value
+        ('the same bits', 'recorded')
+    """
+    return explain_result(comparison.result)
+
+
 def certify(
     comparison: Comparison,
     *,
@@ -359,31 +388,3 @@ def certify(
     return dataclasses.replace(
         comparison, result=dataclasses.replace(comparison.result, certificates=found)
     )
-
-
-def check_gates(rules: Sequence[str]) -> None:
-    """Raise UsageError for a rule that has no meaning, before anything is computed."""
-    for rule in rules:
-        parse_gate(rule)
-
-
-def explain(comparison: Comparison) -> Explanation:
-    """Return all that is known of a comparison, each statement with how sure it is.
-
-    Nothing is run. As text: `comparison.render("explain")`.
-
-    Args:
-        comparison: What `compare` or `isolate` returned.
-
-    Returns:
-        An explanation; of each of its `cohorts` the `facts`, what is `isolated`, what `switches`
-        show, and the `next` commands with the seconds that they usually take.
-
-    Example:
-        >>> import xbackend as xb
-        >>> runs = xb.run(backends="fixed", threads=[1, 2])
-        >>> (found,) = xb.explain(xb.compare(runs)).cohorts
-        >>> found.facts.outcome.value, found.verdict_grade.value
-        ('the same bits', 'recorded')
-    """
-    return explain_result(comparison.result)

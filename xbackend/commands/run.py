@@ -93,6 +93,11 @@ def run(options: Namespace) -> int:
         print(runs.to_json() if found is None else json.dumps(_with_certificates(runs, found)))
     else:
         print(runs if found is None else f"{found.render_certificates()}\n\n{runs}")
+    return _exit_status(options, runs, found)
+
+
+def _exit_status(options: Namespace, runs: Runs, found: Comparison | None) -> int:
+    """Return 3 where a run failed, or none gave an output, or what was named was left out."""
     skipped = _skipped_by_name(options, runs.records) if options.strict else []
     for sentence in skipped:
         print(f"xbackend: {sentence}", file=sys.stderr)
@@ -100,6 +105,16 @@ def run(options: Namespace) -> int:
     if runs.failed or nothing or skipped:
         return 3
     return 1 if found is not None and any(each.faults for each in found.certificates) else 0
+
+
+def _skipped_by_name(options: Namespace, records: Sequence[dict[str, Any]]) -> list[str]:
+    from xbackend.execution.request import skipped_by_name
+
+    backends, precisions = (
+        {word.strip() for word in (text or "").split(",")}
+        for text in (options.backends, options.precision)
+    )
+    return skipped_by_name(records, backends, precisions, options.platform or ())
 
 
 def _certified(runs: Runs, options: Namespace, display: ProgressLines) -> Comparison:
@@ -115,13 +130,3 @@ def _with_certificates(runs: Runs, found: Comparison) -> list[dict[str, Any]]:
     """Return the records of runs, with their certificates where there is one."""
     by_id = {each.run.id: each.to_dict() for each in found.certificates}
     return [{**record, "certificate": by_id.get(record["id"])} for record in runs.records]
-
-
-def _skipped_by_name(options: Namespace, records: Sequence[dict[str, Any]]) -> list[str]:
-    from xbackend.execution.request import skipped_by_name
-
-    backends, precisions = (
-        {word.strip() for word in (text or "").split(",")}
-        for text in (options.backends, options.precision)
-    )
-    return skipped_by_name(records, backends, precisions, options.platform or ())

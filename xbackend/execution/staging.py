@@ -285,6 +285,7 @@ def _unpack(host: _Host, stream: _Limited, store: str, sizes: Sizes) -> None:
             write_object(store, data)
             if not left:
                 return
+    raise EOFError(f"{len(left)} of {len(sizes)} objects are not in it")
 
 
 def _last(stderr: bytes) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import chain
 from typing import Any
 
+from xbackend.comparison.compare import compare_runs
 from xbackend.comparison.comparison import Comparison, SampleComparison
+from xbackend.store.records import Run
+from xbackend.store.store import Store
 
 Record = Mapping[str, Any]
 
@@ -65,3 +69,15 @@ def count_runs(comparison: Comparison) -> RunCounts:
     failed = status.count("failed")
     compared = {name for samples in comparison.sections.values() for name in compared_runs(samples)}
     return RunCounts(ok, failed, len(status) - ok - failed, len(compared))
+
+
+def compare_outputs(store: Store, runs: Iterable[Run]) -> Comparison:
+    """Compare runs by their outputs alone, so that no layer is read however many were recorded.
+
+    Raises StoreError for a damaged output.
+    """
+    bare = [
+        dataclasses.replace(run, results=[{**each, "taps": []} for each in run.results])
+        for run in runs
+    ]
+    return compare_runs(store, bare)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from xbackend.errors import UsageError
 from xbackend.platforms import arm, emulated, local, remote
 from xbackend.platforms.platform import Platform
+from xbackend.store.escaping import MOVING, quoted
 
 KINDS: dict[str, str] = {
     "native": "this machine as it is",
@@ -63,6 +65,7 @@ def parse_platform(text: str) -> Platform:
     >>> parse_platform("native").prefix
     ()
     """
+    _refuse_unreadable(text)
     platform = Platform(spec=text)
     for part in split_platform(text):
         kind, _, value = part.partition(":")
@@ -72,6 +75,18 @@ def parse_platform(text: str) -> Platform:
             )
         platform = PARTS[kind](platform, value)
     return platform
+
+
+def _refuse_unreadable(text: str) -> None:
+    """Raise UsageError for what no command line can hold, or a terminal would act on."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        sound = False
+    else:
+        sound = MOVING.search(text) is None
+    if not sound:
+        raise UsageError(f"The platform {quoted(text)} holds characters that no platform has.")
 
 
 def processor_of(text: str) -> str:

@@ -34,9 +34,10 @@ _digests: dict[Stamp, str] = {}
 """What was read in this process: a file is not read twice while nothing about it changes."""
 
 
-def read_places() -> frozenset[str]:
-    """Return the paths of all files whose digests were taken in this process."""
-    return frozenset(stamp[0] for stamp in _digests)
+def read_digests(folder: Path) -> frozenset[str]:
+    """Return the digests that were taken in this process of files within a folder."""
+    within = f"{folder.absolute()}{os.sep}"
+    return frozenset(found for stamp, found in _digests.items() if stamp[0].startswith(within))
 
 
 def is_digest(text: object) -> bool:

@@ -130,6 +130,6 @@ def _update(database: sqlite3.Connection, reader: RunReader, names: set[str]) ->
             "SELECT template FROM runs)"
         )
         database.execute("COMMIT")
-    except sqlite3.DatabaseError:
+    except (sqlite3.Error, ValueError):
         if database.in_transaction:
             database.execute("ROLLBACK")

@@ -81,7 +81,7 @@ def open_index(path: Path) -> Iterator[IndexContents]:
             break
         except OSError:
             break
-        except (sqlite3.Error, DamagedError, OverflowError) as error:
+        except Exception as error:  # of a stranger's file SQLite's messages may be no text even
             if _is_elsewheres(error):
                 break  # no right to write, or a lock that is not given back
             _remove(path)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.comparison.comparison import compare_runs
+from xbackend.comparison.compare import compare_runs
 from xbackend.store.records import read_run
 from xbackend.store.store import Store
 from xbackend.worker.objects import write_tensor
@@ -104,6 +104,7 @@ class RandomComparison:
         flags = pick.choice([["avx2"], []])
         unsafe = [each for each in (*self.names, *self.outputs) if pick.random() < 0.05]
         return {
+            "schema_version": 1,
             "id": name, "model": {"name": "net", "digest": "d" * 64, "source": "net.onnx"},
             "inputs_digest": "i", "backend": pick.choice(["ort", "torch"]), "backend_version": "1",
             "precision": "float32", "settings": {"threads": pick.choice([1, 2])},

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from xbackend.commands.main import main
+from xbackend.reports import runs
 from xbackend.testing.store_builder import StoreBuilder
 
 
@@ -116,3 +117,21 @@ def test_strict_fails_for_what_was_asked_for_by_name(capsys: pytest.CaptureFixtu
     assert run("--precision", "int8,bfloat16", "--strict") == 3
     assert "xbackend: fixed bfloat16 on native was skipped: " in capsys.readouterr().err
     assert run("--precision", "int8", "--strict") == 0
+
+
+def test_the_answer_of_run_reads_outputs_and_no_layer(split: StoreBuilder) -> None:
+    records = [dict(record) for record in split.store.runs()]
+    layers = {row["digest"] for r in records for each in r["results"] for row in each["taps"]}
+    for digest in layers:
+        split.store.object_path(digest).unlink()
+    said = runs.render(records, split.store.folder).splitlines()[-2]
+    assert said.startswith("Other bits: 2 classes in 2 runs; at least 0 of 23 mantissa bits agree")
+
+
+def test_a_damaged_output_does_not_lose_the_lines_of_runs(split: StoreBuilder) -> None:
+    records = [dict(record) for record in split.store.runs()]
+    digest = records[0]["results"][0]["outputs"][0]["digest"]
+    split.store.object_path(digest).write_bytes(b"other")
+    *_, said, there = runs.render(records, split.store.folder).splitlines()
+    assert said.startswith("Whether they gave the same bits is not known.")
+    assert there.startswith("2 of 2 runs are in ")

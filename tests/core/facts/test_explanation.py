@@ -171,3 +171,14 @@ def test_a_variable_that_hands_a_setting_on_is_no_second_difference(
             software={"environment": {name: str(threads)}},
         )
     assert ("torch: threads 1 → 2 changes bits" in said(bench)) == shown
+
+
+def test_a_class_that_rests_on_emulation_is_graded_so(bench: StoreBuilder) -> None:
+    bench.run({"y": [1.0, 2.0]}, {"conv": [1.0]})
+    unsafe = {"emulation_unsafe": ["y"], "emulation_reasons": {"Softmax": "rcpps"}}
+    bench.run({"y": [1.5, 2.0]}, {"conv": [1.0]}, platform="qemu:Haswell", **unsafe)
+    (found,) = explain(bench.compare()).cohorts
+    assert found.verdict_grade is Grade.EMULATED
+    text = said(bench)
+    assert "mantissa bits agree; no label flips. [rests on emulation]" in text
+    assert "Class 2 rests on emulated Softmax alone and is no finding; at layer 0" in text

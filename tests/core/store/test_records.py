@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from xbackend.comparison.comparison import compare
+from xbackend.comparison.compare import compare
 from xbackend.errors import StoreError, XbackendError
 from xbackend.plugins import registry
 from xbackend.store import migration

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sqlite3
 import stat
 import time
@@ -266,3 +267,21 @@ def test_the_check_tells_of_objects_that_are_gone(filled: Store) -> None:
     filled.object_path(record["results"][0]["outputs"][0]["digest"]).unlink()
     (fault,) = check_store(filled).faults
     assert "run-1.json tells of 1 tensors whose objects are gone or damaged" in fault
+
+
+def test_an_index_under_mutation_changes_nothing_that_is_read(
+    filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xbackend.store.index.YOUNG", 0)
+    expected = [(run.row, list(run.results)) for run in read_runs(filled)]
+    path = filled.folder / FILE
+    sound = path.read_bytes()
+    chance = random.Random(3)
+    for _ in range(400):
+        data = bytearray(sound)
+        for _ in range(chance.randint(1, 6)):
+            data[chance.randrange(len(data) if chance.random() < 0.6 else 400)] ^= (
+                1 << chance.randrange(8)
+            )
+        path.write_bytes(data)
+        assert [(run.row, list(run.results)) for run in read_runs(filled)] == expected

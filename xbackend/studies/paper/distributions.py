@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.comparison.comparison import TapComparison, compare_runs
+from xbackend.comparison.compare import compare_runs
+from xbackend.comparison.comparison import TapComparison
 from xbackend.errors import UsageError
 from xbackend.preparation.model import find_model
 from xbackend.store.records import Run

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isqrt
 
-from xbackend.comparison.comparison import TapComparison, compare_runs
+from xbackend.comparison.compare import compare_runs
+from xbackend.comparison.comparison import TapComparison
 from xbackend.models.generated.random_numbers import uniform_unit
 from xbackend.store.records import Run
 from xbackend.store.store import Store
