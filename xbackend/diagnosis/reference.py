@@ -13,8 +13,8 @@ from xbackend.numerics.blocks import FileBlocks, blocks_of_file
 from xbackend.numerics.float64_error import REFERENCE, ErrorMetrics, error_metrics, worst_errors
 from xbackend.plugins import registry
 from xbackend.store.index import read_runs
-from xbackend.store.record_schema import byte_count
 from xbackend.store.records import Record, Run, read_run
+from xbackend.store.schema.record import byte_count
 from xbackend.store.store import Store
 
 BACKENDS = ("torch", "tf")

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from xbackend.diagnosis.cut_graph import TensorType
 from xbackend.errors import UsageError
 from xbackend.execution.execute import ExecutionContext
-from xbackend.execution.launcher import run_workers
 from xbackend.execution.plan import BackendConfig, Plan, Planner
 from xbackend.execution.request import RunRequest
+from xbackend.execution.workers.launcher import run_workers
 from xbackend.platforms.trust import followed_platform
 from xbackend.plugins import registry
 from xbackend.preparation.conversion import ArtifactBuilder

@@ -13,7 +13,6 @@ from typing import Any
 
 from xbackend.errors import ConversionError, ModelError, PluginError, UsageError
 from xbackend.execution.backend_settings import parse_settings
-from xbackend.execution.launcher import Launch
 from xbackend.execution.model_forms import (
     check_copy,
     form_settings,
@@ -25,7 +24,8 @@ from xbackend.execution.model_forms import (
 from xbackend.execution.request import RunRequest
 from xbackend.execution.run_key import run_key
 from xbackend.execution.source import source_inputs, source_model
-from xbackend.execution.worker_zipapp import worker_zipapp
+from xbackend.execution.workers.launcher import Launch
+from xbackend.execution.workers.zipapp import worker_zipapp
 from xbackend.platforms.emulation_taint import last_faithful_tensors
 from xbackend.platforms.parse import expand_platforms, parse_platform
 from xbackend.platforms.platform import Platform

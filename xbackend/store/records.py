@@ -11,8 +11,8 @@ from typing import Any
 from xbackend.errors import StoreError
 from xbackend.store.escaping import quoted
 from xbackend.store.packed_results import PackedResults
-from xbackend.store.record_schema import check_record, readable_values
-from xbackend.store.schema import Mismatch
+from xbackend.store.schema.kinds import Mismatch
+from xbackend.store.schema.record import check_record, readable_values
 
 Record = dict[str, Any]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from xbackend.store.escaping import readable
-from xbackend.store.schema import (
+from xbackend.store.schema.kinds import (
     NAME,
     NAME_FORM,
     SHA256,
