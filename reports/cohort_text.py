@@ -4,20 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.summary import RunGroup, Summary
+from xbackend.facts.agreement import OutputAgreement, output_agreement
+from xbackend.facts.certified import certified_facts
 from xbackend.facts.cohorts import facts_of
 from xbackend.platforms.emulation_doubt import join_names
 
 from . import sentences
 from .formatting import name_row, name_run, name_tap, pluralize, printable
+from .rounding import section_sentences
 
 MOST_NOTES = 8
 """So many runs are named one by one in the notes."""
 
 
-def verdict(summary: Summary) -> str:
-    """Return what is known of a cohort in a sentence, and what of its classes is no finding."""
-    return " ".join([sentences.verdict(facts_of(summary)), *emulation_sentences(summary)])
+def verdict(summary: Summary, comparison: Comparison) -> str:
+    """Return what is known of a cohort: rounding or fault, its classes, how far apart they are."""
+    certified = certified_facts(comparison.certificates, summary.cohort.runs)
+    return " ".join(
+        [
+            *([] if certified is None else section_sentences(certified)),
+            sentences.verdict(facts_of(summary)),
+            *agreement_sentences(summary, output_agreement(summary, comparison.store)),
+            *emulation_sentences(summary),
+        ]
+    )
+
+
+def agreement_sentences(summary: Summary, found: OutputAgreement | None) -> list[str]:
+    """Return how far outputs agree by norm, and where they are widest apart, with the values."""
+    if found is None or found.worst is None:
+        return []
+    names = {run.id: str(run.row["backend"]) for run in summary.cohort.runs}
+    several = len({output.tap for each in summary.samples for output in each.outputs}) > 1
+    tap = f"'{printable(found.tap)}', " if several else ""
+    one, other = (printable(names[each]) for each in found.runs)
+    if one == other:
+        numbers = {name: place for place, ids in enumerate(summary.eqcs, 1) for name in ids}
+        one, other = (f"class {numbers[each]}" for each in found.runs)
+    values = f"{one} {found.worst.text[0]}, {other} {found.worst.text[1]}"
+    where = f"{tap}input {printable(found.input)}, {list(found.worst.index)}"
+    apart = f"idest apart: {where}: {values}."
+    if found.bits is None:
+        return [f"W{apart}"]
+    bits = pluralize(int(found.bits), "bit")
+    return [f"By norm outputs agree to {bits}; w{apart}"]
 
 
 def emulation_sentences(summary: Summary) -> Sequence[str]:

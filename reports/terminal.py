@@ -64,7 +64,7 @@ def render(comparison: Comparison) -> str:
 
 
 def _section(summary: Summary, comparison: Comparison, width: int) -> str:
-    parts = [underlined(heading(summary), width), wrap(verdict(summary), width)]
+    parts = [underlined(heading(summary), width), wrap(verdict(summary, comparison), width)]
     parts.append(_agreement(summary, width))
     parts += [wrap(text, width) for text in hidden_rows_note(summary)]
     if shows_layers(summary):
