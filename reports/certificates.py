@@ -146,7 +146,7 @@ def _unknown(found: Certificate) -> list[str]:
     layers = found.not_judged
     sentences = []
     if layers:
-        reasons = "; ".join(dict.fromkeys(each.reason for each in layers))
+        reasons = _few_reasons(list(dict.fromkeys(each.reason for each in layers)))
         count = pluralize(len(layers), "layer")
         sentences.append(f"Not judged: {count}, {_named(layers)}: {printable(reasons)}.")
     blind = [each for each in found.layers if each.verdict == NOT_NEUTRAL]
@@ -155,6 +155,13 @@ def _unknown(found: Certificate) -> list[str]:
         verb = "proves" if len(blind) == 1 else "prove"
         sentences.append(f"{count} {verb} nothing, as the recording was {NOT_NEUTRAL}.")
     return sentences
+
+
+def _few_reasons(reasons: Sequence[str]) -> str:
+    """Return a few reasons, and how many more there are."""
+    more = len(reasons) - MOST_NAMED
+    shown = "; ".join(reasons[:MOST_NAMED])
+    return f"{shown}; and {pluralize(more, 'more reason')}" if more > 0 else shown
 
 
 def _unseen(found: Certificate) -> list[str]:

@@ -31,10 +31,10 @@ from xbackend.diagnosis.certificate import certify as certify_runs
 from xbackend.diagnosis.isolation_pairs import isolate_all
 from xbackend.diagnosis.reference import BACKENDS, parse_reference
 from xbackend.diagnosis.reference_comparison import compare_with_reference
-from xbackend.errors import StoreError, UsageError
+from xbackend.errors import StoreError, UsageError, XbackendError
 from xbackend.facts.explanation import Explanation
 from xbackend.facts.explanation import explain as explain_result
-from xbackend.facts.gates import gate_failures, needs_pairs, parse_gate
+from xbackend.facts.gates import gate_failures, needs_certificates, needs_pairs, parse_gate
 from xbackend.facts.pairs import with_pairs
 from xbackend.plugins import registry
 from xbackend.store.query import Query, filter_runs, select
@@ -167,10 +167,13 @@ class Comparison:
     def broken_gates(self, rules: Sequence[str]) -> list[str]:
         """Return a sentence for each tensor that breaks a rule: `output: bits>=16, flips=0`.
 
-        A rule for which nothing was compared is broken. Raises UsageError for one that is none.
+        A rule for which nothing was compared is broken. The rule `rounding` certifies layers, if
+        `certify` has not. Raises UsageError for one that is none.
         """
         gates = [parse_gate(rule) for rule in rules]
-        measured = with_pairs(self.result) if needs_pairs(gates) else self.result
+        lacks = needs_certificates(gates) and not self.certificates
+        result = _certified_or_not(self).result if lacks else self.result
+        measured = with_pairs(result) if needs_pairs(gates) else result
         return [str(failure) for failure in gate_failures(measured, gates)]
 
     def with_pairs(self) -> Comparison:
@@ -324,10 +327,17 @@ def isolate(
     return dataclasses.replace(comparison, result=found)
 
 
-def check_gates(rules: Sequence[str]) -> None:
-    """Raise UsageError for a rule that has no meaning, before anything is computed."""
-    for rule in rules:
-        parse_gate(rule)
+def _certified_or_not(comparison: Comparison) -> Comparison:
+    """Certify; where nothing can be, the rule `rounding` says so of each run."""
+    try:
+        return certify(comparison)
+    except XbackendError:
+        return comparison
+
+
+def check_gates(rules: Sequence[str]) -> bool:
+    """Raise UsageError for a rule that has no meaning; tell whether one needs certificates."""
+    return needs_certificates([parse_gate(rule) for rule in rules])
 
 
 def explain(comparison: Comparison) -> Explanation:
