@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.summary import RunGroup, Summary
 from xbackend.facts.agreement import OutputAgreement, output_agreement
-from xbackend.facts.certified import certified_facts
+from xbackend.facts.certified import cohort_certified
 from xbackend.facts.cohorts import facts_of
 from xbackend.platforms.emulation_doubt import join_names
 
@@ -21,7 +21,7 @@ MOST_NOTES = 8
 
 def verdict(summary: Summary, comparison: Comparison) -> str:
     """Return what is known of a cohort: rounding or fault, its classes, how far apart they are."""
-    certified = certified_facts(comparison.certificates, summary.cohort.runs)
+    certified = cohort_certified(comparison, summary.cohort)
     return " ".join(
         [
             *([] if certified is None else section_sentences(certified)),
@@ -36,14 +36,15 @@ def agreement_sentences(summary: Summary, found: OutputAgreement | None) -> list
     """Return how far outputs agree by norm, and where they are widest apart, with the values."""
     if found is None or found.worst is None:
         return []
-    names = {run.id: str(run.row["backend"]) for run in summary.cohort.runs}
     several = len({output.tap for each in summary.samples for output in each.outputs}) > 1
     tap = f"'{printable(found.tap)}', " if several else ""
+    names = {run.id: str(run.row["backend"]) for run in summary.cohort.runs}
+    numbers = {name: place for place, ids in enumerate(summary.eqcs, 1) for name in ids}
     one, other = (printable(names[each]) for each in found.runs)
+    left, right = found.worst.text
+    values = f"{one} {left}, {other} {right}"
     if one == other:
-        numbers = {name: place for place, ids in enumerate(summary.eqcs, 1) for name in ids}
-        one, other = (f"class {numbers[each]}" for each in found.runs)
-    values = f"{one} {found.worst.text[0]}, {other} {found.worst.text[1]}"
+        values = f"{left} in class {numbers[found.runs[0]]}, {right} in {numbers[found.runs[1]]}"
     where = f"{tap}input {printable(found.input)}, {list(found.worst.index)}"
     apart = f"idest apart: {where}: {values}."
     if found.bits is None:

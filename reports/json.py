@@ -10,7 +10,7 @@ from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.export import export_judgements
 from xbackend.comparison.summary import Summary, summaries
 from xbackend.facts.agreement import output_agreement
-from xbackend.facts.certified import certified_facts
+from xbackend.facts.certified import cohort_certified
 
 
 def render(comparison: Comparison) -> str:
@@ -47,7 +47,7 @@ def render(comparison: Comparison) -> str:
 
 def _section(summary: Summary, comparison: Comparison) -> dict[str, Any]:
     """Return what sums up a section; `rounding` and `agreement` are there where they are known."""
-    certified = certified_facts(comparison.certificates, summary.cohort.runs)
+    certified = cohort_certified(comparison, summary.cohort)
     agreement = output_agreement(summary, comparison.store)
     return {
         **summary.to_dict(),

@@ -15,6 +15,7 @@ from xbackend.numerics.bounds.arithmetic import largest
 from xbackend.numerics.floats import FORMATS
 from xbackend.store.records import Run
 
+from .export import wrong_export_text
 from .formatting import pluralize, printable
 
 MOST_NAMED = 3
@@ -29,9 +30,11 @@ def rounding_sentences(facts: CertifiedFacts) -> list[str]:
     others = [_other_arithmetic(each) for each in facts.other_arithmetics]
     if facts.verdict is not RoundingVerdict.FAULT:
         return [_explained(facts), *others]
+    exports = [wrong_export_text(each) for each in facts.wrong_exports[:1]]
     named = [f"Not rounding: {_fault(each)}" for each in facts.faults[:MOST_NAMED]]
     more = len(facts.faults) - MOST_NAMED
-    return [*named, f"Nor in {pluralize(more, 'more run')}."] if more > 0 else named
+    more_runs = [f"Nor in {pluralize(more, 'more run')}."] if more > 0 else []
+    return [*(f"Not rounding: {text}" for text in exports), *named, *more_runs]
 
 
 def section_sentences(facts: CertifiedFacts) -> list[str]:
@@ -57,8 +60,14 @@ def _explained(facts: CertifiedFacts) -> str:
     if facts.overflows:
         head = "Rounding and overflow" if complete else f"{head}, but overflow"
     size = f"largest {one.error:.1f} u of {one.limit:.0f}"
-    formats = " and ".join(facts.formats)
+    formats = " and ".join(map(_format_text, facts.formats))
     return f"{head}: {every} {_of_runs(facts)} stays within what {formats} can do ({size})."
+
+
+def _format_text(arithmetic: str) -> str:
+    """Put what qualifies a format in brackets, as several are joined in a sentence."""
+    name, comma, more = arithmetic.partition(", ")
+    return f"{name} ({more})" if comma else name
 
 
 def _of_runs(facts: CertifiedFacts) -> str:

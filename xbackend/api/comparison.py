@@ -32,6 +32,7 @@ from xbackend.diagnosis.isolation_pairs import isolate_all
 from xbackend.diagnosis.reference import BACKENDS, parse_reference
 from xbackend.diagnosis.reference_comparison import compare_with_reference
 from xbackend.errors import StoreError, UsageError, XbackendError
+from xbackend.facts.certified import RoundingVerdict, cohort_certified
 from xbackend.facts.explanation import Explanation
 from xbackend.facts.explanation import explain as explain_result
 from xbackend.facts.gates import gate_failures, needs_certificates, needs_pairs, parse_gate
@@ -147,6 +148,12 @@ class Comparison:
     def certificates(self) -> tuple[Certificate, ...]:
         """What `certify` found: which layers of which runs rounding does not explain."""
         return self.result.certificates
+
+    @property
+    def has_fault(self) -> bool:
+        """Whether `certify` found a layer beyond rounding, or an export of another function."""
+        found = [cohort_certified(self.result, each.summary.cohort) for each in self.sections]
+        return any(each.verdict is RoundingVerdict.FAULT for each in found if each is not None)
 
     @property
     def reference_comparisons(self) -> tuple[ReferenceComparison, ...]:

@@ -153,8 +153,7 @@ def compare(options: Namespace) -> int:
             "alone; 'xbackend store check' reads them all",
             file=sys.stderr,
         )
-    faults = any(each.faults for each in found.certificates)
-    return 3 if found.left_out else int(bool(missed) or faults)
+    return 3 if found.left_out else int(bool(missed) or found.has_fault)
 
 
 def _certified(found: Comparison, how: dict[str, Any], *, needed: bool) -> Comparison:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from xbackend.comparison.comparison import Comparison
+from xbackend.comparison.export import OTHER, ExportJudgement, export_judgements
 from xbackend.comparison.findings import (
     NOT_JUDGED,
     NOT_NEUTRAL,
@@ -15,6 +17,7 @@ from xbackend.comparison.findings import (
     LayerCertificate,
 )
 from xbackend.numerics.bounds.judge import Judgement
+from xbackend.store.cohort import Cohort
 from xbackend.store.records import Run
 
 
@@ -22,7 +25,7 @@ class RoundingVerdict(Enum):
     """What certificates say of all runs of a cohort together."""
 
     FAULT = "beyond rounding"
-    """A layer of a run at least is another function."""
+    """A layer of a run at least, or an exported model, is another function."""
     ROUNDING = "rounding only"
     """Every layer of every run was judged, and rounding explains each."""
     EXACT = "right bits"
@@ -75,6 +78,8 @@ class CertifiedFacts:
     overflows: tuple[CertifiedLayer, ...]
     """The first layer of each run that overflows where the right value is finite."""
     other_arithmetics: tuple[OtherArithmetic, ...]
+    wrong_exports: tuple[ExportJudgement, ...]
+    """Exported models that are another function than their source."""
 
     @property
     def has_gaps(self) -> bool:
@@ -95,14 +100,21 @@ class CertifiedFacts:
             "largest_error": None if largest is None else largest.error,
             "its_limit": None if largest is None else largest.limit,
             "faults": [{"run": each.run.id, "tap": each.layer.tap} for each in self.faults],
+            "wrong_exports": [each.source.id for each in self.wrong_exports],
             "overflows": [{"run": each.run.id, "tap": each.layer.tap} for each in self.overflows],
         }
 
 
 def certified_facts(
-    certificates: Sequence[Certificate], runs: Sequence[Run]
+    certificates: Sequence[Certificate],
+    runs: Sequence[Run],
+    exports: Iterable[ExportJudgement] = (),
 ) -> CertifiedFacts | None:
-    """Return what certificates say of runs; None where none of these runs has one."""
+    """Return what certificates say of runs; None where none of these runs has one.
+
+    An exported model that is another function than its source is a fault, although each layer of
+    its graph only rounds.
+    """
     ids = {run.id for run in runs}
     found = [each for each in certificates if each.run.id in ids]
     if not found:
@@ -114,9 +126,10 @@ def certified_facts(
     judgements = [one.judgement for one in rounding if one.judgement is not None]
     unjudged = tuple(run.id for run in runs if run.id not in known)
     faults = tuple(CertifiedLayer(each.run, each.faults[0]) for each in found if each.faults)
+    wrong = tuple(each for each in exports if each.verdict == OTHER)
     complete = not unjudged and len(judged) == len(every)
     return CertifiedFacts(
-        verdict=_verdict(bool(faults), bool(judged), complete, bool(rounding)),
+        verdict=_verdict(bool(faults or wrong), bool(judged), complete, bool(rounding)),
         runs=len(runs),
         unjudged_runs=unjudged,
         layers=len(every),
@@ -128,7 +141,16 @@ def certified_facts(
         faults=faults,
         overflows=tuple(_overflows(found)),
         other_arithmetics=tuple(row for each in found for row in _other_arithmetics(each)),
+        wrong_exports=wrong,
     )
+
+
+def cohort_certified(comparison: Comparison, cohort: Cohort) -> CertifiedFacts | None:
+    """Return what the certificates of a comparison say of a cohort; None where it has none."""
+    if not comparison.certificates:
+        return None
+    exports = export_judgements(comparison, cohort)
+    return certified_facts(comparison.certificates, cohort.runs, exports)
 
 
 def _verdict(fault: bool, judged: bool, complete: bool, rounds: bool) -> RoundingVerdict:

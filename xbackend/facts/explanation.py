@@ -12,7 +12,7 @@ from xbackend.comparison.summary import Summary, summaries
 from xbackend.execution.durations import read_durations
 from xbackend.facts.accuracy import AccuracyFacts, accuracy_facts
 from xbackend.facts.agreement import OutputAgreement, output_agreement
-from xbackend.facts.certified import CertifiedFacts, RoundingVerdict, certified_facts
+from xbackend.facts.certified import CertifiedFacts, RoundingVerdict, cohort_certified
 from xbackend.facts.changes import ChangeFacts, change_facts
 from xbackend.facts.cohorts import CohortFacts, facts_of
 from xbackend.facts.isolated import IsolationFacts, isolation_facts
@@ -111,7 +111,7 @@ def _explain(
 ) -> CohortExplanation:
     facts, found = facts_of(summary), switches(summary)
     isolations = _isolations_of(summary, comparison.isolations)
-    certified = certified_facts(comparison.certificates, summary.cohort.runs)
+    certified = cohort_certified(comparison, summary.cohort)
     judged = (e for e in comparison.reference_comparisons if e.cohort is summary.cohort)
     return CohortExplanation(
         summary=summary,

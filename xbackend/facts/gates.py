@@ -3,7 +3,8 @@
 A rule is a pattern of tensors' names (`output` for all outputs), a colon, and conditions parted by
 commas. A rule for which nothing was compared is broken: two runs must have had a tensor that it is
 about, and of `flips` a label. The rule `rounding` alone is about certificates: no layer of any run
-may be beyond rounding, and of each run a layer at least must have been judged.
+may be beyond rounding, and of each run a layer at least must have been judged. A run of a model's
+source is held against that of its exported graph instead, which must not be another function.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from xbackend.comparison.comparison import Comparison, TapComparison
+from xbackend.comparison.export import OTHER, export_judgements
 from xbackend.comparison.findings import LayerCertificate, TensorPair
 from xbackend.errors import UsageError
 from xbackend.numerics.floats import FORMATS
@@ -100,12 +102,16 @@ class RoundingFailure:
     """None where no run gave outputs."""
     layer: LayerCertificate | None
     """The first that is beyond rounding; None where no layer of the run was judged."""
+    is_export: bool = False
+    """Whether the model that was exported from what it ran is another function."""
 
     def __str__(self) -> str:
         if self.run is None:
             return f"Gate '{CERTIFIED}': nothing was judged, as no run gave outputs."
         row = self.run.row
         who = f"{row['backend']} {row['backend_version']} ({row['platform']}), run {self.run.id}"
+        if self.is_export:
+            return f"Gate '{CERTIFIED}' fails: the export of {who} is another function."
         if self.layer is None:
             return f"Gate '{CERTIFIED}': nothing was judged, as no layer of {who} could be."
         layer = self.layer
@@ -190,10 +196,17 @@ def _rounding_failures(comparison: Comparison) -> Iterator[RoundingFailure]:
     certificates = {each.run.id: each for each in comparison.certificates}
     if not any(run.ok for run in comparison.runs):
         yield RoundingFailure(None, None)
+    exports: dict[str, bool] = {}
+    for each in export_judgements(comparison):
+        wrong = each.verdict == OTHER
+        exports[each.source.id] = exports.get(each.source.id, False) or wrong
     for run in comparison.runs:
         certificate = certificates.get(run.id)
         if certificate is not None and certificate.faults:
             yield RoundingFailure(run, certificate.faults[0])
+        elif run.id in exports:
+            if exports[run.id]:
+                yield RoundingFailure(run, None, is_export=True)
         elif run.ok and (certificate is None or not certificate.judged):
             yield RoundingFailure(run, None)
 
