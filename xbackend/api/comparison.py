@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from xbackend.diagnosis.isolation_pairs import isolate_all
 from xbackend.diagnosis.reference import BACKENDS, parse_reference
 from xbackend.diagnosis.reference_comparison import compare_with_reference
 from xbackend.errors import StoreError, UsageError, XbackendError
-from xbackend.facts.certified import RoundingVerdict, cohort_certified
+from xbackend.facts.certified import has_fault
 from xbackend.facts.explanation import Explanation
 from xbackend.facts.explanation import explain as explain_result
 from xbackend.facts.gates import gate_failures, needs_certificates, needs_pairs, parse_gate
@@ -152,8 +153,7 @@ class Comparison:
     @property
     def has_fault(self) -> bool:
         """Whether `certify` found a layer beyond rounding, or an export of another function."""
-        found = [cohort_certified(self.result, each.summary.cohort) for each in self.sections]
-        return any(each.verdict is RoundingVerdict.FAULT for each in found if each is not None)
+        return has_fault(self.result)
 
     @property
     def reference_comparisons(self) -> tuple[ReferenceComparison, ...]:
@@ -174,14 +174,15 @@ class Comparison:
     def broken_gates(self, rules: Sequence[str]) -> list[str]:
         """Return a sentence for each tensor that breaks a rule: `output: bits>=16, flips=0`.
 
-        A rule for which nothing was compared is broken. The rule `rounding` certifies layers, if
-        `certify` has not. Raises UsageError for one that is none.
+        One for which nothing was compared is broken. Of the rule `rounding` layers are certified,
+        if they are not. Raises UsageError for what is no rule.
         """
         gates = [parse_gate(rule) for rule in rules]
-        lacks = needs_certificates(gates) and not self.certificates
-        result = _certified_or_not(self).result if lacks else self.result
-        measured = with_pairs(result) if needs_pairs(gates) else result
-        return [str(failure) for failure in gate_failures(measured, gates)]
+        result = with_pairs(self.result) if needs_pairs(gates) else self.result
+        if needs_certificates(gates) and not self.certificates:
+            with suppress(XbackendError):  # of what nobody can judge the gate says so
+                result = certify(dataclasses.replace(self, result=result)).result
+        return [str(failure) for failure in gate_failures(result, gates)]
 
     def with_pairs(self) -> Comparison:
         """Return the same with all metrics of each pair of classes: `result.pairs`.
@@ -332,14 +333,6 @@ def isolate(
         comparison.result, ",".join(words(pair)), context, reference is not None, backends
     )
     return dataclasses.replace(comparison, result=found)
-
-
-def _certified_or_not(comparison: Comparison) -> Comparison:
-    """Certify; where nothing can be, the rule `rounding` says so of each run."""
-    try:
-        return certify(comparison)
-    except XbackendError:
-        return comparison
 
 
 def check_gates(rules: Sequence[str]) -> bool:

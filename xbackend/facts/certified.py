@@ -153,6 +153,13 @@ def cohort_certified(comparison: Comparison, cohort: Cohort) -> CertifiedFacts |
     return certified_facts(comparison.certificates, cohort.runs, exports)
 
 
+def has_fault(comparison: Comparison) -> bool:
+    """Tell whether certificates show a layer beyond rounding or an export of another function."""
+    cohorts = (samples[0].cohort for samples in comparison.sections.values())
+    found = (cohort_certified(comparison, cohort) for cohort in cohorts)
+    return any(each.verdict is RoundingVerdict.FAULT for each in found if each is not None)
+
+
 def _verdict(fault: bool, judged: bool, complete: bool, rounds: bool) -> RoundingVerdict:
     if fault:
         return RoundingVerdict.FAULT
