@@ -18,7 +18,7 @@ from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.findings import Certificate, LayerCertificate
 from xbackend.comparison.summary import summaries
 from xbackend.facts.agreement import output_agreement
-from xbackend.facts.certified import certified_facts
+from xbackend.facts.certified import certified_facts, has_fault
 from xbackend.facts.explanation import Grade
 from xbackend.facts.explanation import explain as explain_comparison
 from xbackend.facts.gates import gate_failures, parse_gate
@@ -219,3 +219,32 @@ def test_the_widest_element_is_told_with_both_values(bench: StoreBuilder) -> Non
     assert cohort_text.verdict(summary, comparison).endswith(
         "By norm outputs agree to 6 bits; widest apart: input 0, [0, 1]: ort 4.0, torch 4.0625."
     )
+
+
+def test_a_wrong_export_is_no_rounding_though_each_layer_of_its_graph_is_right(
+    bench: StoreBuilder,
+) -> None:
+    for graph, value in (("source", 9.0), ("onnx", 10.0)):
+        bench.run({"y": [value, 1.0]}, settings={"threads": 1, "graph": graph})
+    comparison = bench.compare()
+    right = drawn_layer(random.Random(0), 0, "exact", 0.0)
+    found = (Certificate(comparison.runs[1], (right,), "torch 2", 1),)
+    comparison = dataclasses.replace(comparison, certificates=found)
+    (summary,) = summaries(comparison)
+    assert has_fault(comparison)
+    verdict = cohort_text.verdict(summary, comparison)
+    assert verdict.startswith("Not rounding: the exported model is another function than your ")
+    assert "No fault" not in verdict
+    (failure,) = gate_failures(comparison, [parse_gate("rounding")])
+    assert "the export of ort 1.0 (native), run run-0 is another function." in str(failure)
+
+
+def test_a_source_that_its_export_repeats_keeps_the_gate(bench: StoreBuilder) -> None:
+    for graph in ("source", "onnx"):
+        bench.run({"y": [9.0, 1.0]}, settings={"threads": 1, "graph": graph})
+    comparison = bench.compare()
+    right = drawn_layer(random.Random(0), 0, "exact", 0.0)
+    found = (Certificate(comparison.runs[1], (right,), "torch 2", 1),)
+    comparison = dataclasses.replace(comparison, certificates=found)
+    assert not has_fault(comparison)
+    assert gate_failures(comparison, [parse_gate("rounding")]) == []
