@@ -11,15 +11,13 @@ from xbackend.comparison.findings import (
     Certificate,
     LayerCertificate,
 )
-from xbackend.numerics.bounds.arithmetic import largest
-from xbackend.numerics.floats import FORMATS
+from xbackend.facts.certified import CertifiedLayer, certified_facts
 
 from .formatting import format_percent, pluralize, printable
 from .isolation import name
+from .rounding import MOST_NAMED, named, overflow_sentence, place_text, rounding_sentences
 from .tables import Table
 
-MOST_NAMED = 3
-"""Layers that a sentence names, of several."""
 TOUCHED = 0.995
 """Share of touched weights from which nothing is said of the others."""
 MEANING = (
@@ -87,84 +85,18 @@ def verdict_text(layer: LayerCertificate) -> str:
 
 def verdict_sentences(certificates: Sequence[Certificate]) -> Sequence[str]:
     """Return the answer for all runs: rounding only, or the first fault of each that has one."""
-    faulty = [each for each in certificates if each.faults]
-    if faulty:
-        return [f"Not rounding: {_fault(each, each.faults[0])}" for each in faulty]
-    unproved = [each for each in certificates if not each.judged]
-    if len(unproved) == len(certificates):
-        return ["Rounding or fault is not known: no layer of any run could be judged."]
-    return [_rounding_only(certificates), *_others(certificates)]
-
-
-def _rounding_only(certificates: Sequence[Certificate]) -> str:
-    judged = [layer for each in certificates for layer in each.judged]
-    total = sum(len(each.layers) for each in certificates)
-    formats = dict.fromkeys(
-        layer.judgement.arithmetic
-        for layer in judged
-        if layer.verdict == ROUNDING and layer.judgement is not None
-    )
-    measured = [layer.judgement for layer in judged if layer.verdict == ROUNDING]
-    worst = max(
-        (one for one in measured if one is not None), key=lambda one: one.error, default=None
-    )
-    every = "every layer" if len(judged) == total else f"each of {len(judged)} of {total} layers"
-    of = "of all runs" if len(certificates) > 1 else "of the run"
-    if worst is None:
-        return f"No fault: {every} {of} has the right bits."
-    size = f"largest {worst.error:.1f} u of {worst.limit:.0f}"
-    return f"Rounding only: {every} {of} stays within what {' and '.join(formats)} can do ({size})."
-
-
-def _others(certificates: Sequence[Certificate]) -> list[str]:
-    """Return which layers compute in another format than the run was asked for."""
-    return [
-        f"{_run(each)} was asked for {each.run.row['precision']}, but {_named(group)} "
-        f"{'computes' if len(group) == 1 else 'compute'} in {arithmetic}."
-        for each in certificates
-        for arithmetic, group in _by_arithmetic(each).items()
-    ]
-
-
-def _by_arithmetic(found: Certificate) -> dict[str, list[LayerCertificate]]:
-    groups: dict[str, list[LayerCertificate]] = {}
-    for layer in found.other_arithmetics:
-        assert layer.judgement is not None
-        groups.setdefault(layer.judgement.arithmetic, []).append(layer)
-    return groups
-
-
-def _run(found: Certificate) -> str:
-    row = found.run.row
-    return printable(f"{row['backend']} {row['backend_version']} ({row['platform']})")
-
-
-def _place(layer: LayerCertificate) -> str:
-    return f"layer {layer.layer} ({printable(layer.operator)}, tap '{printable(layer.tap)}')"
-
-
-def _fault(found: Certificate, layer: LayerCertificate) -> str:
-    one = layer.judgement
-    assert one is not None
-    text = (
-        f"{_place(layer)} of {_run(found)} is beyond any rounding in {one.beyond} of "
-        f"{one.elements} elements"
-    )
-    if one.worst is None:
-        return f"{text}."
-    worst = one.worst
-    return (
-        f"{text}, most at {list(worst.index)} of input '{printable(layer.sample)}': "
-        f"{worst.recorded:.9g} instead of {worst.exact:.9g}, where rounding can make "
-        f"{worst.allowed:.2g}."
-    )
+    facts = certified_facts(certificates, [each.run for each in certificates])
+    return [] if facts is None else rounding_sentences(facts)
 
 
 def certificate_sentences(found: Certificate) -> Sequence[str]:
     """Return the answer for one run, and all that a reader must know to trust it."""
     sentences = [*verdict_sentences([found]), *_further_faults(found)]
     sentences += _nonfinite(found)
-    sentences += [_overflow(found, layer) for layer in found.overflows[:MOST_NAMED]]
+    sentences += [
+        overflow_sentence(CertifiedLayer(found.run, layer))
+        for layer in found.overflows[:MOST_NAMED]
+    ]
     sentences += _flushed(found) + _unusual(found) + _unknown(found) + _unseen(found)
     sentences += [printable(note) for note in found.notes]
     return sentences
@@ -188,18 +120,7 @@ def _nonfinite(found: Certificate) -> list[str]:
     if first is None or first.judgement is None:
         return []
     count = f"{first.judgement.not_finite} of {first.judgement.elements} elements"
-    return [f"The first to make NaN or infinity of finite numbers is {_place(first)}: {count}."]
-
-
-def _overflow(found: Certificate, layer: LayerCertificate) -> str:
-    one = layer.judgement
-    assert one is not None
-    format_name = str(found.run.row["precision"])
-    format_name = format_name if format_name in FORMATS else "float32"
-    return (
-        f"'{printable(layer.tap)}' overflows {format_name} in {one.overflowed} of {one.elements} "
-        f"elements: {one.peak:.2g} > {largest(format_name):.5g}."
-    )
+    return [f"The first to make NaN or infinity of finite numbers is {place_text(first)}: {count}."]
 
 
 def _flushed(found: Certificate) -> list[str]:
@@ -225,7 +146,7 @@ def _unknown(found: Certificate) -> list[str]:
     layers = found.not_judged
     sentences = []
     if layers:
-        reasons = "; ".join(dict.fromkeys(each.reason for each in layers))
+        reasons = _few_reasons(list(dict.fromkeys(each.reason for each in layers)))
         count = pluralize(len(layers), "layer")
         sentences.append(f"Not judged: {count}, {_named(layers)}: {printable(reasons)}.")
     blind = [each for each in found.layers if each.verdict == NOT_NEUTRAL]
@@ -234,6 +155,13 @@ def _unknown(found: Certificate) -> list[str]:
         verb = "proves" if len(blind) == 1 else "prove"
         sentences.append(f"{count} {verb} nothing, as the recording was {NOT_NEUTRAL}.")
     return sentences
+
+
+def _few_reasons(reasons: Sequence[str]) -> str:
+    """Return a few reasons, and how many more there are."""
+    more = len(reasons) - MOST_NAMED
+    shown = "; ".join(reasons[:MOST_NAMED])
+    return f"{shown}; and {pluralize(more, 'more reason')}" if more > 0 else shown
 
 
 def _unseen(found: Certificate) -> list[str]:
@@ -258,6 +186,4 @@ def _unseen(found: Certificate) -> list[str]:
 
 
 def _named(layers: Sequence[LayerCertificate]) -> str:
-    names = ", ".join(f"'{printable(each.tap)}'" for each in layers[:MOST_NAMED])
-    more = len(layers) - MOST_NAMED
-    return f"{names} and {more} more" if more > 0 else names
+    return named([each.tap for each in layers])

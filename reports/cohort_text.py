@@ -4,20 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.summary import RunGroup, Summary
+from xbackend.facts.agreement import OutputAgreement, output_agreement
+from xbackend.facts.certified import cohort_certified
 from xbackend.facts.cohorts import facts_of
 from xbackend.platforms.emulation_doubt import join_names
 
 from . import sentences
 from .formatting import name_row, name_run, name_tap, pluralize, printable
+from .rounding import section_sentences
 
 MOST_NOTES = 8
 """So many runs are named one by one in the notes."""
 
 
-def verdict(summary: Summary) -> str:
-    """Return what is known of a cohort in a sentence, and what of its classes is no finding."""
-    return " ".join([sentences.verdict(facts_of(summary)), *emulation_sentences(summary)])
+def verdict(summary: Summary, comparison: Comparison) -> str:
+    """Return what is known of a cohort: rounding or fault, its classes, how far apart they are."""
+    certified = cohort_certified(comparison, summary.cohort)
+    return " ".join(
+        [
+            *([] if certified is None else section_sentences(certified)),
+            sentences.verdict(facts_of(summary)),
+            *agreement_sentences(summary, output_agreement(summary, comparison.store)),
+            *emulation_sentences(summary),
+        ]
+    )
+
+
+def agreement_sentences(summary: Summary, found: OutputAgreement | None) -> list[str]:
+    """Return how far outputs agree by norm, and where they are widest apart, with the values."""
+    if found is None or found.worst is None:
+        return []
+    several = len({output.tap for each in summary.samples for output in each.outputs}) > 1
+    tap = f"'{printable(found.tap)}', " if several else ""
+    names = {run.id: str(run.row["backend"]) for run in summary.cohort.runs}
+    numbers = {name: place for place, ids in enumerate(summary.eqcs, 1) for name in ids}
+    one, other = (printable(names[each]) for each in found.runs)
+    left, right = found.worst.text
+    values = f"{one} {left}, {other} {right}"
+    if one == other:
+        values = f"{left} in class {numbers[found.runs[0]]}, {right} in {numbers[found.runs[1]]}"
+    where = f"{tap}input {printable(found.input)}, {list(found.worst.index)}"
+    apart = f"idest apart: {where}: {values}."
+    if found.bits is None:
+        return [f"W{apart}"]
+    bits = pluralize(int(found.bits), "bit")
+    return [f"By norm outputs agree to {bits}; w{apart}"]
 
 
 def emulation_sentences(summary: Summary) -> Sequence[str]:

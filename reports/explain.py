@@ -16,8 +16,9 @@ from xbackend.facts.switched import Switch
 from xbackend.store.records import Run
 
 from . import sentences
-from .cohort_text import emulation_sentences, notes
+from .cohort_text import agreement_sentences, emulation_sentences, notes
 from .formatting import heading, name_row, name_run, pluralize, printable
+from .rounding import section_sentences
 
 NARROWEST = 40
 UNTRIED = (
@@ -51,8 +52,12 @@ def _lines(found: Explanation, width: int) -> Iterator[str]:
 def cohort_statements(found: CohortExplanation) -> list[str]:
     """Return all that is known of a cohort, each statement with its grade."""
     said = [_graded(sentences.verdict(found.facts), found.verdict_grade)]
-    if found.facts.outcome is Outcome.DIFFERENT_BITS:
+    apart = agreement_sentences(found.summary, found.agreement)
+    said += [_graded(text, Grade.RECORDED) for text in apart]
+    differs = found.facts.outcome is Outcome.DIFFERENT_BITS
+    if differs or found.certified is not None:
         said.append(_graded(_rounding(found), found.rounding))
+    if differs:
         said += _parts(found)
     said += [_graded(text, Grade.EMULATED) for text in emulation_sentences(found.summary)]
     for each in found.isolated:
@@ -67,8 +72,8 @@ def _graded(text: str, grade: Grade) -> str:
 
 
 def _rounding(found: CohortExplanation) -> str:
-    if found.rounding is Grade.CERTIFIED:
-        return "Rounding alone makes the difference."
+    if found.certified is not None:
+        return " ".join(section_sentences(found.certified))
     return "Whether rounding alone makes the difference is not known."
 
 

@@ -91,6 +91,12 @@ def _other(judged: ExportJudgement) -> str:
     )
 
 
+def wrong_export_text(judged: ExportJudgement) -> str:
+    """Return the same as what goes on after a colon."""
+    text = _other(judged)
+    return text[0].lower() + text[1:]
+
+
 def _ties(difference: TensorDifference | None) -> str:
     if difference is None or difference.operator not in PICKING:
         return ""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from xbackend.comparison.activations import activation_totals, activations
 from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.export import export_judgements
-from xbackend.comparison.summary import summaries
+from xbackend.comparison.summary import Summary, summaries
+from xbackend.facts.agreement import output_agreement
+from xbackend.facts.certified import cohort_certified
 
 
 def render(comparison: Comparison) -> str:
@@ -34,9 +37,20 @@ def render(comparison: Comparison) -> str:
     }
     document = {
         **comparison.to_dict(),
-        "sections": [summary.to_dict() for summary in summaries(comparison)],
+        "sections": [_section(summary, comparison) for summary in summaries(comparison)],
         "activations": [passage.to_dict() for passage in passages],
         "activation_totals": [total.to_dict() for total in activation_totals(passages)],
         **{key: of for key, of in parts.items() if of},
     }
     return json.dumps(document, indent=1, allow_nan=False)
+
+
+def _section(summary: Summary, comparison: Comparison) -> dict[str, Any]:
+    """Return what sums up a section; `rounding` and `agreement` are there where they are known."""
+    certified = cohort_certified(comparison, summary.cohort)
+    agreement = output_agreement(summary, comparison.store)
+    return {
+        **summary.to_dict(),
+        **({} if certified is None else {"rounding": certified.to_dict()}),
+        **({} if agreement is None else {"agreement": agreement.to_dict()}),
+    }

@@ -68,7 +68,7 @@ def parts(comparison: Comparison, markup: Markup) -> Iterable[str]:
 
 def _section(summary: Summary, comparison: Comparison, markup: Markup) -> Iterable[str]:
     yield markup.heading(heading(summary))
-    yield markup.verdict(verdict(summary))
+    yield markup.verdict(verdict(summary, comparison))
     yield from _runs(summary, markup)
     if shows_layers(summary):
         table, hidden = layer_table(summary, markup.most)

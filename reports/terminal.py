@@ -19,7 +19,6 @@ from .certificates import (
     certificate_sentences,
     certificate_table,
     meaning_sentence,
-    verdict_sentences,
 )
 from .cohort_text import notes, verdict
 from .export import export_sentences
@@ -64,7 +63,7 @@ def render(comparison: Comparison) -> str:
 
 
 def _section(summary: Summary, comparison: Comparison, width: int) -> str:
-    parts = [underlined(heading(summary), width), wrap(verdict(summary), width)]
+    parts = [underlined(heading(summary), width), wrap(verdict(summary, comparison), width)]
     parts.append(_agreement(summary, width))
     parts += [wrap(text, width) for text in hidden_rows_note(summary)]
     if shows_layers(summary):
@@ -107,10 +106,8 @@ def _pairs(comparison: Comparison, width: int) -> list[str]:
 
 
 def certificate_parts(certificates: Sequence[Certificate], width: int) -> list[str]:
-    """Lay out each run's certificate, the answer for all, and what the numbers are."""
+    """Lay out each run's certificate, and what the numbers are."""
     parts = [_certificate(found, width) for found in certificates]
-    if len(certificates) > 1:
-        parts += [wrap(text, width) for text in verdict_sentences(certificates)]
     return [*parts, wrap(meaning_sentence(certificates), width)] if certificates else []
 
 

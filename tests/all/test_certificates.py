@@ -326,6 +326,14 @@ def test_another_pixel_is_a_fault_by_the_exit_status_of_both_commands(
     assert main(["compare", *store, "--certify"]) == 1
     assert main(["compare", *store, "--where", "backend=torch", "--certify"]) == 0
     capsys.readouterr()
+    assert main(["compare", *store, "--gate", "rounding"]) == 1
+    assert "Gate 'rounding' fails at layer 0 (Resize, tap 'y') of ort" in capsys.readouterr().err
+    assert main(["compare", *store, "--where", "backend=torch", "--gate", "rounding"]) == 0
+    capsys.readouterr()
+    assert main(["explain", *store, "--certify"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Not rounding: layer 0 (Resize, tap 'y') of ort" in said
+    assert "where rounding can make 0. [certified]" in said
     assert main([*told, "ort", "--json"]) == 1
     (record,) = json.loads(capsys.readouterr().out)
     assert record["certificate"]["faults"] == ["y"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,11 @@ from xbackend.diagnosis.certificate import certify as certify_runs
 from xbackend.diagnosis.isolation_pairs import isolate_all
 from xbackend.diagnosis.reference import BACKENDS, parse_reference
 from xbackend.diagnosis.reference_comparison import compare_with_reference
-from xbackend.errors import StoreError, UsageError
+from xbackend.errors import StoreError, UsageError, XbackendError
+from xbackend.facts.certified import has_fault
 from xbackend.facts.explanation import Explanation
 from xbackend.facts.explanation import explain as explain_result
-from xbackend.facts.gates import gate_failures, needs_pairs, parse_gate
+from xbackend.facts.gates import gate_failures, needs_certificates, needs_pairs, parse_gate
 from xbackend.facts.pairs import with_pairs
 from xbackend.plugins import registry
 from xbackend.store.query import Query, filter_runs, select
@@ -149,6 +151,11 @@ class Comparison:
         return self.result.certificates
 
     @property
+    def has_fault(self) -> bool:
+        """Whether `certify` found a layer beyond rounding, or an export of another function."""
+        return has_fault(self.result)
+
+    @property
     def reference_comparisons(self) -> tuple[ReferenceComparison, ...]:
         """Who is nearer to the model in float64, where `reference` was asked for."""
         return self.result.reference_comparisons
@@ -167,11 +174,15 @@ class Comparison:
     def broken_gates(self, rules: Sequence[str]) -> list[str]:
         """Return a sentence for each tensor that breaks a rule: `output: bits>=16, flips=0`.
 
-        A rule for which nothing was compared is broken. Raises UsageError for one that is none.
+        One for which nothing was compared is broken. Of the rule `rounding` layers are certified,
+        if they are not. Raises UsageError for what is no rule.
         """
         gates = [parse_gate(rule) for rule in rules]
-        measured = with_pairs(self.result) if needs_pairs(gates) else self.result
-        return [str(failure) for failure in gate_failures(measured, gates)]
+        result = with_pairs(self.result) if needs_pairs(gates) else self.result
+        if needs_certificates(gates) and not self.certificates:
+            with suppress(XbackendError):  # of what nobody can judge the gate says so
+                result = certify(dataclasses.replace(self, result=result)).result
+        return [str(failure) for failure in gate_failures(result, gates)]
 
     def with_pairs(self) -> Comparison:
         """Return the same with all metrics of each pair of classes: `result.pairs`.
@@ -324,10 +335,9 @@ def isolate(
     return dataclasses.replace(comparison, result=found)
 
 
-def check_gates(rules: Sequence[str]) -> None:
-    """Raise UsageError for a rule that has no meaning, before anything is computed."""
-    for rule in rules:
-        parse_gate(rule)
+def check_gates(rules: Sequence[str]) -> bool:
+    """Raise UsageError for a rule that has no meaning; tell whether one needs certificates."""
+    return needs_certificates([parse_gate(rule) for rule in rules])
 
 
 def explain(comparison: Comparison) -> Explanation:

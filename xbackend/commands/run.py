@@ -104,7 +104,7 @@ def _exit_status(options: Namespace, runs: Runs, found: Comparison | None) -> in
     nothing = not any(record["status"] == "ok" for record in runs.records)
     if runs.failed or nothing or skipped:
         return 3
-    return 1 if found is not None and any(each.faults for each in found.certificates) else 0
+    return 1 if found is not None and found.has_fault else 0
 
 
 def _skipped_by_name(options: Namespace, records: Sequence[dict[str, Any]]) -> list[str]:

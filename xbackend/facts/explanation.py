@@ -11,6 +11,8 @@ from xbackend.comparison.findings import Isolation
 from xbackend.comparison.summary import Summary, summaries
 from xbackend.execution.durations import read_durations
 from xbackend.facts.accuracy import AccuracyFacts, accuracy_facts
+from xbackend.facts.agreement import OutputAgreement, output_agreement
+from xbackend.facts.certified import CertifiedFacts, RoundingVerdict, cohort_certified
 from xbackend.facts.changes import ChangeFacts, change_facts
 from xbackend.facts.cohorts import CohortFacts, facts_of
 from xbackend.facts.isolated import IsolationFacts, isolation_facts
@@ -29,7 +31,7 @@ class Grade(Enum):
     SWITCHED = "shown by switching"
     """Two runs that differ in nothing else that is known give other bits."""
     CERTIFIED = "certified"
-    """Every layer keeps the bound of its rounding. Nothing gives such a statement yet."""
+    """Layers were held against the bound of their rounding."""
     GOES_WITH = "goes with"
     """It comes together with the difference, and other things do, too."""
     EMULATED = "rests on emulation"
@@ -62,8 +64,11 @@ class CohortExplanation:
     summary: Summary
     facts: CohortFacts
     rounding: Grade
-    """Whether rounding alone was shown to be the reason: `not judged` until layers are certified.
-    """
+    """How sure it is whether rounding alone is the reason: `not judged` unless layers are."""
+    certified: CertifiedFacts | None
+    """Rounding or fault, from the certificates of its runs; None without any."""
+    agreement: OutputAgreement | None
+    """The classes of outputs that are furthest apart; None where none differ."""
     emulated: tuple[int, ...]
     """Numbers of the classes that nothing but emulated operators tells from others."""
     isolated: tuple[Isolated, ...]
@@ -106,11 +111,14 @@ def _explain(
 ) -> CohortExplanation:
     facts, found = facts_of(summary), switches(summary)
     isolations = _isolations_of(summary, comparison.isolations)
+    certified = cohort_certified(comparison, summary.cohort)
     judged = (e for e in comparison.reference_comparisons if e.cohort is summary.cohort)
     return CohortExplanation(
         summary=summary,
         facts=facts,
-        rounding=Grade.NOT_JUDGED,
+        rounding=_rounding_grade(certified),
+        certified=certified,
+        agreement=output_agreement(summary, comparison.store),
         emulated=summary.emulation_doubt.classes,
         isolated=tuple(
             Isolated(e.reference.id, e.run.id, isolation_facts(e), _cure(e)) for e in isolations
@@ -120,6 +128,11 @@ def _explain(
         switches=found,
         next=next_commands(summary, facts, isolations, seconds),
     )
+
+
+def _rounding_grade(found: CertifiedFacts | None) -> Grade:
+    known = found is not None and found.verdict is not RoundingVerdict.UNKNOWN
+    return Grade.CERTIFIED if known else Grade.NOT_JUDGED
 
 
 def _isolations_of(summary: Summary, found: Sequence[Isolation]) -> list[Isolation]:

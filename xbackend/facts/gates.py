@@ -2,22 +2,26 @@
 
 A rule is a pattern of tensors' names (`output` for all outputs), a colon, and conditions parted by
 commas. A rule for which nothing was compared is broken: two runs must have had a tensor that it is
-about, and of `flips` a label.
+about, and of `flips` a label. The rule `rounding` alone is about certificates: no layer of any run
+may be beyond rounding, and of each run a layer at least must have been judged. A run of a model's
+source is held against that of its exported graph instead, which must not be another function.
 """
 
 from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from xbackend.comparison.comparison import Comparison, TapComparison
-from xbackend.comparison.findings import TensorPair
+from xbackend.comparison.export import OTHER, export_judgements
+from xbackend.comparison.findings import LayerCertificate, TensorPair
 from xbackend.errors import UsageError
 from xbackend.numerics.floats import FORMATS
 from xbackend.numerics.label_flips import has_label
+from xbackend.store.records import Run
 
 OUTPUT = "output"
 CERTIFIED = "rounding"
@@ -57,9 +61,16 @@ class Gate:
 
     pattern: str
     conditions: tuple[Condition, ...]
+    """Empty for the rule `rounding`."""
 
     def __str__(self) -> str:
-        return f"{self.pattern}: {', '.join(map(str, self.conditions))}"
+        conditions = ", ".join(map(str, self.conditions))
+        return f"{self.pattern}: {conditions}" if conditions else self.pattern
+
+    @property
+    def is_certified(self) -> bool:
+        """Whether it is about certificates, and not about tensors."""
+        return self.pattern == CERTIFIED and not self.conditions
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,31 @@ class GateFailure:
         return f"{rule} fails at {where}: {self.condition.measure} {found}."
 
 
+@dataclass(frozen=True)
+class RoundingFailure:
+    """A run that the rule `rounding` does not hold for."""
+
+    run: Run | None
+    """None where no run gave outputs."""
+    layer: LayerCertificate | None
+    """The first that is beyond rounding; None where no layer of the run was judged."""
+    is_export: bool = False
+    """Whether the model that was exported from what it ran is another function."""
+
+    def __str__(self) -> str:
+        if self.run is None:
+            return f"Gate '{CERTIFIED}': nothing was judged, as no run gave outputs."
+        row = self.run.row
+        who = f"{row['backend']} {row['backend_version']} ({row['platform']}), run {self.run.id}"
+        if self.is_export:
+            return f"Gate '{CERTIFIED}' fails: the export of {who} is another function."
+        if self.layer is None:
+            return f"Gate '{CERTIFIED}': nothing was judged, as no layer of {who} could be."
+        layer = self.layer
+        where = f"layer {layer.layer} ({layer.operator}, tap '{layer.tap}')"
+        return f"Gate '{CERTIFIED}' fails at {where} of {who}: it is beyond rounding."
+
+
 def _nothing(gate: Gate, condition: Condition) -> str:
     what = "output" if gate.pattern == OUTPUT else f"tensor '{gate.pattern}'"
     label = " that has a label" if condition.measure == "flips" else ""
@@ -100,16 +136,13 @@ def parse_gate(text: str) -> Gate:
     'conv*: ulp<=64'
     """
     if text.strip() == CERTIFIED:
-        raise UsageError(
-            "The gate 'rounding' needs certificates of layers, which this comparison has not: "
-            "give bounds instead, such as --gate 'output: bits>=16'."
-        )
+        return Gate(CERTIFIED, ())
     pattern, colon, rest = text.rpartition(":")
     matches = [CONDITION.fullmatch(part) for part in rest.split(",")]
     if not colon or not pattern.strip() or None in matches:
         raise UsageError(
             f"'--gate {text}' is no rule. Write tensors, a colon and conditions: "
-            "'output: bits>=16, flips=0' or 'conv*: ulp<=64'."
+            "'output: bits>=16, flips=0' or 'conv*: ulp<=64'; or the one word 'rounding'."
         )
     return Gate(pattern.strip(), tuple(_condition(text, each) for each in matches if each))
 
@@ -133,20 +166,49 @@ def needs_pairs(gates: Sequence[Gate]) -> bool:
     return any(each.measure in OF_PAIRS for gate in gates for each in gate.conditions)
 
 
-def gate_failures(comparison: Comparison, gates: Sequence[Gate]) -> list[GateFailure]:
+def needs_certificates(gates: Iterable[Gate]) -> bool:
+    """Tell whether a rule is about certificates, which are computed on demand only."""
+    return any(gate.is_certified for gate in gates)
+
+
+def gate_failures(
+    comparison: Comparison, gates: Sequence[Gate]
+) -> list[GateFailure | RoundingFailure]:
     """Return what breaks rules, rule by rule, tensor by tensor; empty if all hold.
 
-    Measures of pairs must have been added to the comparison, see `xbackend.facts.pairs`.
+    Measures of pairs must have been added to the comparison, see `xbackend.facts.pairs`, and for
+    the rule `rounding` certificates: a run without one was not judged.
     """
     pairs: dict[Key, list[TensorPair]] = {}
     for pair in comparison.pairs:
         pairs.setdefault((pair.cohort, pair.input, pair.tap), []).append(pair)
-    return [
-        failure
-        for gate in gates
-        for condition in gate.conditions
-        for failure in _failures(comparison, gate, condition, pairs)
-    ]
+    found: list[GateFailure | RoundingFailure] = []
+    for gate in gates:
+        if gate.is_certified:
+            found += _rounding_failures(comparison)
+        for condition in gate.conditions:
+            found += _failures(comparison, gate, condition, pairs)
+    return found
+
+
+def _rounding_failures(comparison: Comparison) -> Iterator[RoundingFailure]:
+    """Yield the runs with a layer beyond rounding, and those of which no layer was judged."""
+    certificates = {each.run.id: each for each in comparison.certificates}
+    if not any(run.ok for run in comparison.runs):
+        yield RoundingFailure(None, None)
+    exports: dict[str, bool] = {}
+    for each in export_judgements(comparison):
+        wrong = each.verdict == OTHER
+        exports[each.source.id] = exports.get(each.source.id, False) or wrong
+    for run in comparison.runs:
+        certificate = certificates.get(run.id)
+        if certificate is not None and certificate.faults:
+            yield RoundingFailure(run, certificate.faults[0])
+        elif run.id in exports:
+            if exports[run.id]:
+                yield RoundingFailure(run, None, is_export=True)
+        elif run.ok and (certificate is None or not certificate.judged):
+            yield RoundingFailure(run, None)
 
 
 def _failures(

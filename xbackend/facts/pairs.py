@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import Any
 
@@ -23,16 +23,21 @@ def with_pairs(comparison: Comparison) -> Comparison:
     Raises StoreError for a damaged store.
     """
     measurer = Measurer(comparison.store)
-    found = tuple(pair for sample in comparison.samples for pair in _pairs_of(sample, measurer))
+    found = tuple(
+        pair for sample in comparison.samples for pair in class_pairs(sample, sample.taps, measurer)
+    )
     return dataclasses.replace(comparison, pairs=found)
 
 
-def _pairs_of(sample: SampleComparison, measurer: Measurer) -> Iterator[TensorPair]:
+def class_pairs(
+    sample: SampleComparison, taps: Iterable[TapComparison], measurer: Measurer
+) -> Iterator[TensorPair]:
+    """Yield the pairs of classes of those tensors of a sample that fall into several."""
     results: dict[str, Record] = {
         run.id: next((row for row in run.results if str(row["input"]) == sample.input), {})
         for run in sample.cohort.runs
     }
-    for tap in sample.taps:
+    for tap in taps:
         if tap.eqc_count < 2:
             continue
         rows = [_row(results[ids[0]], tap) for ids in tap.eqcs]

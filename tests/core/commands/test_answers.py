@@ -55,7 +55,7 @@ def test_gates_and_thresholds_of_one_run_fail(
 def test_a_rule_without_a_meaning_is_wrong_usage_before_anything_is_printed(
     split: StoreBuilder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for options in (["--gate", "output"], ["--gate", "rounding"], ["--metrics", "some"]):
+    for options in (["--gate", "output"], ["--gate", "rounding: all"], ["--metrics", "some"]):
         assert compare(split, *options) == 2
         assert capsys.readouterr().out == ""
 

@@ -137,7 +137,6 @@ def test_integers_in_several_classes_share_no_bits(bench: StoreBuilder) -> None:
         ("output: beauty>=3", "there is no measure 'beauty'"),
         ("output: bits>=many", "'many' is no number"),
         ("output: bits>=nan", "'nan' is no number"),
-        ("rounding", "needs certificates"),
     ],
 )
 def test_a_rule_without_a_meaning_is_refused(text: str, said: str) -> None:

@@ -103,6 +103,15 @@ def test_what_is_not_judged_is_counted_and_the_answer_says_of_how_many_it_speaks
     assert "Rounding or fault is not known" in shown(certificate(unknown))
 
 
+def test_of_many_reasons_a_few_are_told_and_equal_ones_once() -> None:
+    reasons = [f"no bound is known for Odd{n}" for n in (0, 0, 1, 2, 3, 4)]
+    layers = [layer(f"t{n}", n, None, reason=each) for n, each in enumerate(reasons)]
+    text = shown(certificate(*layers))
+    assert "Not judged: 6 layers, 't0', 't1', 't2' and 3 more: " in text
+    assert text.count("Odd0") == 1
+    assert "no bound is known for Odd2; and 2 more reasons." in text
+
+
 def test_layers_that_recording_changed_prove_nothing() -> None:
     blind = layer("conv1", 0, judgement(), verdict="not neutral")
     text = shown(certificate(blind, notes=("Recording changed the bits.",)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,6 +41,8 @@ PART_BYTES = 1 << 29
 """What the results of one worker take at most, over all samples, unless one layer takes more."""
 Rows = Mapping[str, Record]
 """Tensors of a run by name."""
+LONGEST_CLAUSE = 100
+"""Characters of an error that a reason holds at most."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ def _evaluate(
         raise  # nothing that fewer layers would mend
     except XbackendError as error:
         if len(written) == 1:
-            refused[written[0].tap] = f"its right values cannot be computed: {error}"
+            refused[written[0].tap] = refusal(setting.evaluator, str(error))
             return [], nothing
     middle = len(written) // 2
     done: list[LayerSubject] = []
@@ -162,6 +165,20 @@ def _evaluate(
         for row, new in zip(nothing, rows, strict=True):
             row.update(new)
     return done, nothing
+
+
+def refusal(backend: str, message: str) -> str:
+    """Return in one clause why a layer was not evaluated, without names of files and digests.
+
+    >>> refusal("torch", "torch has no function for Foo: install another. See the docs.")
+    'torch cannot compute its right values (torch has no function for Foo)'
+    >>> refusal("torch", "/tmp/certify-x/objects/ab/cd is damaged")
+    'torch cannot compute its right values'
+    """
+    clause = re.split(r"[:;\n]|\.(?:\s|$)", message.strip(), maxsplit=1)[0].strip()
+    hides = re.search(r"[/\\]|[0-9a-f]{12}", clause) or not 0 < len(clause) <= LONGEST_CLAUSE
+    why = "" if hides else f" ({clause})"
+    return f"{backend} cannot compute its right values{why}"
 
 
 def _run(

@@ -1,0 +1,149 @@
+"""Turns facts on certificates into words: rounding only, a fault, or what is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xbackend.comparison.findings import LayerCertificate
+from xbackend.facts.certified import (
+    CertifiedFacts,
+    CertifiedLayer,
+    OtherArithmetic,
+    RoundingVerdict,
+)
+from xbackend.numerics.bounds.arithmetic import largest
+from xbackend.numerics.floats import FORMATS
+from xbackend.store.records import Run
+
+from .export import wrong_export_text
+from .formatting import pluralize, printable
+
+MOST_NAMED = 3
+"""Layers or runs that a sentence names, of several."""
+UNKNOWN = "Rounding or fault is not known: no layer of any run could be judged."
+
+
+def rounding_sentences(facts: CertifiedFacts) -> list[str]:
+    """Return the answer for all runs: rounding only, or the first fault of each that has one."""
+    if facts.verdict is RoundingVerdict.UNKNOWN:
+        return [UNKNOWN]
+    others = [_other_arithmetic(each) for each in facts.other_arithmetics]
+    if facts.verdict is not RoundingVerdict.FAULT:
+        return [_explained(facts), *others]
+    exports = [wrong_export_text(each) for each in facts.wrong_exports[:1]]
+    named = [f"Not rounding: {_fault(each)}" for each in facts.faults[:MOST_NAMED]]
+    more = len(facts.faults) - MOST_NAMED
+    more_runs = [f"Nor in {pluralize(more, 'more run')}."] if more > 0 else []
+    return [*(f"Not rounding: {text}" for text in exports), *named, *more_runs]
+
+
+def section_sentences(facts: CertifiedFacts) -> list[str]:
+    """Return the answer for the runs of a section, with what overflows and what nobody judged."""
+    found = rounding_sentences(facts)
+    found += [overflow_sentence(each) for each in facts.overflows[:1]]
+    return found + _gaps(facts)
+
+
+def _explained(facts: CertifiedFacts) -> str:
+    """Return that no layer that was judged is at fault, of how many that speaks, and how far."""
+    complete = facts.verdict is not RoundingVerdict.PARTLY
+    every = (
+        "every layer"
+        if facts.judged == facts.layers
+        else f"each of {facts.judged} of {facts.layers} layers"
+    )
+    one = facts.largest
+    if one is None:
+        head = "No fault" if complete else "No fault where it could be judged"
+        return f"{head}: {every} {_of_runs(facts)} has the right bits."
+    head = "Rounding only" if complete else "No fault where it could be judged"
+    if facts.overflows:
+        head = "Rounding and overflow" if complete else f"{head}, but overflow"
+    size = f"largest {one.error:.1f} u of {one.limit:.0f}"
+    formats = " and ".join(map(_format_text, facts.formats))
+    return f"{head}: {every} {_of_runs(facts)} stays within what {formats} can do ({size})."
+
+
+def _format_text(arithmetic: str) -> str:
+    """Put what qualifies a format in brackets, as several are joined in a sentence."""
+    name, comma, more = arithmetic.partition(", ")
+    return f"{name} ({more})" if comma else name
+
+
+def _of_runs(facts: CertifiedFacts) -> str:
+    if facts.runs == 1:
+        return "of the run"
+    known = facts.runs - len(facts.unjudged_runs)
+    return f"of {known} of {facts.runs} runs" if facts.unjudged_runs else "of all runs"
+
+
+def _gaps(facts: CertifiedFacts) -> list[str]:
+    """Return how much of the runs proves nothing; nothing where that is all, as it is said."""
+    if facts.verdict is RoundingVerdict.UNKNOWN:
+        return []
+    found = []
+    if facts.not_judged:
+        verb = "is" if facts.not_judged == 1 else "are"
+        found.append(f"{pluralize(facts.not_judged, 'layer')} {verb} not judged.")
+    if facts.not_neutral:
+        verb = "proves" if facts.not_neutral == 1 else "prove"
+        layers = pluralize(facts.not_neutral, "layer")
+        found.append(f"{layers} {verb} nothing, as the recording changed bits.")
+    if facts.unjudged_runs:
+        runs = pluralize(len(facts.unjudged_runs), "run")
+        found.append(f"Of {runs} no layer is judged.")
+    return found
+
+
+def _fault(found: CertifiedLayer) -> str:
+    layer, one = found.layer, found.layer.judgement
+    assert one is not None
+    text = (
+        f"{place_text(layer)} of {_run(found.run)} is beyond any rounding in {one.beyond} of "
+        f"{one.elements} elements"
+    )
+    if one.worst is None:
+        return f"{text}."
+    worst = one.worst
+    return (
+        f"{text}, most at {list(worst.index)} of input '{printable(layer.sample)}': "
+        f"{worst.recorded:.9g} instead of {worst.exact:.9g}, where rounding can make "
+        f"{worst.allowed:.2g}."
+    )
+
+
+def overflow_sentence(found: CertifiedLayer) -> str:
+    """Return how much of a layer overflows its format."""
+    one = found.layer.judgement
+    assert one is not None
+    format_name = str(found.run.row["precision"])
+    format_name = format_name if format_name in FORMATS else "float32"
+    return (
+        f"'{printable(found.layer.tap)}' overflows {format_name} in {one.overflowed} of "
+        f"{one.elements} elements: {one.peak:.2g} > {largest(format_name):.5g}."
+    )
+
+
+def _other_arithmetic(found: OtherArithmetic) -> str:
+    """Return which layers compute in another format than the run was asked for."""
+    verb = "computes" if len(found.taps) == 1 else "compute"
+    return (
+        f"{_run(found.run)} was asked for {found.run.row['precision']}, but "
+        f"{named(found.taps)} {verb} in {found.arithmetic}."
+    )
+
+
+def _run(run: Run) -> str:
+    return printable(f"{run.row['backend']} {run.row['backend_version']} ({run.row['platform']})")
+
+
+def place_text(layer: LayerCertificate) -> str:
+    """Return where a layer is in the graph."""
+    return f"layer {layer.layer} ({printable(layer.operator)}, tap '{printable(layer.tap)}')"
+
+
+def named(taps: Sequence[str]) -> str:
+    """Return the names of a few layers, and how many more there are."""
+    names = ", ".join(f"'{printable(each)}'" for each in taps[:MOST_NAMED])
+    more = len(taps) - MOST_NAMED
+    return f"{names} and {more} more" if more > 0 else names
