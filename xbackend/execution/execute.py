@@ -13,6 +13,7 @@ from xbackend.execution.plan import Plan, make_plan
 from xbackend.execution.progress import ProgressLines
 from xbackend.execution.request import RunRequest
 from xbackend.store.store import Store
+from xbackend.worker.scratch import sweep_scratch
 
 Record = dict[str, Any]
 
@@ -108,3 +109,4 @@ def _start(launches: Sequence[Launch], context: ExecutionContext) -> list[Record
         return run_workers(launches, store, context.jobs, context.timeout, display.on_start, end)
     finally:
         record_durations(store, ended)
+        sweep_scratch()

@@ -31,6 +31,7 @@ from xbackend.preparation.converter_options import (
 from xbackend.preparation.inputs import (
     InputSet,
 )
+from xbackend.preparation.limits import Limits, limits
 from xbackend.preparation.model import Model
 from xbackend.preparation.rewrite import rewrite_model
 from xbackend.store.store import Store
@@ -130,6 +131,7 @@ class Planner:
     """Digests of artifacts to the layers that saturating kernels overflow in."""
     run_counter: Iterator[int] = field(default_factory=itertools.count)
     id_prefix: str = field(default_factory=lambda: _run_id_prefix())
+    limits: Limits = field(default_factory=limits)
 
     def add(self, config: BackendConfig) -> None:
         """Add the runs of one backend in one precision, on all platforms."""
@@ -199,6 +201,8 @@ class Planner:
                 missing=registry.install_hint(config.spec),
                 emulator=platform.emulator,
                 machine=platform.machine,
+                sandbox=self.limits.sandbox,
+                memory=self.limits.memory,
             )
             some = {} if len(chosen) == len(samples) else {"samples": str(len(chosen))}
             key = run_key(config.spec, job, platform, {**digests, **some}, repeat)

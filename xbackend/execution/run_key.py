@@ -26,7 +26,7 @@ def run_key(
     machine is: a store that is carried to another machine begins anew there.
     """
     told = asdict(job)
-    for place in ("artifact", "store", "missing", "samples"):
+    for place in ("artifact", "store", "missing", "samples", "sandbox", "memory"):
         told.pop(place)
     parts = {
         "job": told,

@@ -12,6 +12,8 @@ from typing import Any
 
 from xbackend.errors import XbackendError
 from xbackend.plugins.converter import ConversionRequest, ConversionResult
+from xbackend.worker.main import exit_on_hangup
+from xbackend.worker.sandbox import Sandbox, enter_sandbox
 
 COMMAND = (
     "-c",
@@ -28,18 +30,29 @@ def main() -> None:
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     document = json.loads(sys.stdin.read())
-    channel.write(json.dumps(_answer(document)))
+    place = _enter_sandbox(document) if document["sandbox"] else None
+    exit_on_hangup(channel.fileno())  # a thread, which a sandbox would not hold
+    channel.write(json.dumps(_answer(document, place)))
     channel.flush()
+    if place:
+        place.leave()
     sys.stderr.flush()
     os._exit(0)
 
 
-def _answer(document: dict[str, Any]) -> dict[str, Any]:
+def _enter_sandbox(document: dict[str, Any]) -> Sandbox:
+    """Keep this process to the folder of what it makes, before a converter is imported."""
+    return enter_sandbox([document["request"]["output"]], document["memory"])
+
+
+def _answer(document: dict[str, Any], place: Sandbox | None) -> dict[str, Any]:
+    """Convert, and say what was in force the while."""
     from xbackend.plugins.registry import load_object
 
     try:
         result: ConversionResult = load_object(document["convert"])(_request(document["request"]))
-        return {"result": asdict(result)}
+        force = {key: place.in_force[key] for key in ("files", "network")} if place else None
+        return {"result": {**asdict(result), "sandbox": force}}
     except XbackendError as error:
         return {"error": {"kind": type(error).__name__, "message": str(error)}}
     except Exception as error:  # whatever a converter's packages raise is told in one sentence
@@ -49,9 +62,16 @@ def _answer(document: dict[str, Any]) -> dict[str, Any]:
         return {"error": {"kind": "ConversionError", "message": message}}
 
 
-def to_document(convert: str, request: ConversionRequest) -> dict[str, Any]:
+def to_document(
+    convert: str, request: ConversionRequest, sandbox: bool, memory: int
+) -> dict[str, Any]:
     """Return what the process reads."""
-    return {"convert": convert, "request": asdict(request)}
+    return {
+        "convert": convert,
+        "request": asdict(request),
+        "sandbox": sandbox,
+        "memory": memory,
+    }
 
 
 def _request(row: dict[str, Any]) -> ConversionRequest:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, TextIO
 from xbackend.worker import fingerprint
 from xbackend.worker.contract import Unsupported, load_adapter
 from xbackend.worker.job import Job, Sample, read_job, wanted_taps
+from xbackend.worker.sandbox import Sandbox, enter_sandbox
 
 if TYPE_CHECKING:
     from xbackend.worker.artifact import Artifact
@@ -71,18 +72,32 @@ def main() -> None:
     """Run the job on standard input and leave at once, without the frameworks' slow farewell."""
     channel = ReplyStream(os.fdopen(os.dup(1), "w", encoding="utf-8"))
     os.dup2(2, 1)
-    exit_on_hangup(channel.stream.fileno())
     faulthandler.enable()
     job = read_job(sys.stdin.read())
     for name, value in job.environment.items():
         os.environ[name] = value
+    place = _enter_sandbox(job) if job.sandbox else None
+    exit_on_hangup(channel.stream.fileno())  # a thread, which a sandbox would not hold
     hardware, software = fingerprint.hardware(), fingerprint.software()
+    software["sandbox"] = place.in_force if place else None
     channel.send(partial={"hardware": hardware, "software": software})
     result = _mislabelled(job, hardware) or execute(job, channel)
     channel.send(result={**result, **_loaded_components(result, hardware, software)})
+    if place:
+        place.leave()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def _enter_sandbox(job: Job) -> Sandbox:
+    """Keep this process to the store's objects and a scratch folder, before a model is read."""
+    objects = os.path.join(job.store, "objects")
+    try:
+        os.makedirs(objects, exist_ok=True)
+    except OSError:
+        pass  # saving tells it at its stage
+    return enter_sandbox([objects], job.memory)
 
 
 def _loaded_components(result: Record, hardware: Record, software: Record) -> Record:

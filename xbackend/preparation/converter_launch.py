@@ -1,0 +1,101 @@
+"""Starts a converter in a process of its own, in a sandbox and for a limited time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from typing import IO, Any
+
+from xbackend.errors import ConversionError, ModelError, XbackendError
+from xbackend.plugins.converter import ConversionRequest, ConverterSpec
+from xbackend.preparation import converter_process
+from xbackend.preparation.limits import SECONDS, Limits, limits
+from xbackend.worker.scratch import sweep_scratch
+
+CALLABLE = "callable"
+"""The format of a model that the user's own function makes: code that the user trusts, which may
+download its weights, and so runs in no sandbox."""
+
+LAST_BYTES = 1 << 16
+"""How much of what a converter printed is read."""
+GRACE = 5.0
+"""Seconds for a killed converter's pipes to close."""
+
+
+def run_converter(spec: ConverterSpec, request: ConversionRequest) -> dict[str, Any]:
+    """Run a converter in a fresh Python. Raises ModelError or ConversionError."""
+    chosen = limits()
+    confined = chosen.sandbox and request.source_format != CALLABLE
+    document = converter_process.to_document(spec.convert, request, confined, chosen.memory)
+    try:
+        with tempfile.TemporaryFile() as printed:
+            status, told = _converse(spec, json.dumps(document, default=str), printed, chosen)
+            if status or not told:
+                raise ConversionError(
+                    f"The converter {spec.name} died with {_symptom(status)}; its last words: "
+                    f"{_last_line(printed)}"
+                )
+    finally:
+        sweep_scratch()
+    answer: dict[str, Any] = json.loads(told)
+    if "error" in answer:
+        kinds: dict[str, type[XbackendError]] = {"ModelError": ModelError}
+        raise kinds.get(answer["error"]["kind"], ConversionError)(answer["error"]["message"])
+    result: dict[str, Any] = answer["result"]
+    return result
+
+
+def _converse(
+    spec: ConverterSpec, document: str, printed: IO[bytes], chosen: Limits
+) -> tuple[int, str]:
+    """Return the exit status and what the process answered. Raises ConversionError when late."""
+    process = subprocess.Popen(
+        [sys.executable, *converter_process.COMMAND],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=printed,
+        start_new_session=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"},
+    )
+    try:
+        told, _ = process.communicate(document.encode(), chosen.conversion_seconds)
+        return process.returncode, told.decode(errors="replace")
+    except subprocess.TimeoutExpired as error:
+        raise ConversionError(
+            f"The converter {spec.name} was stopped after {chosen.conversion_seconds:g} s. Allow "
+            f"more by ${SECONDS}, in seconds."
+        ) from error
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of a converter and of all that it started in its session."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE)
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
+
+
+def _symptom(status: int) -> str:
+    named = {each.value: each.name for each in signal.Signals}
+    return named.get(-status, f"signal {-status}") if status < 0 else f"exit status {status}"
+
+
+def _last_line(printed: IO[bytes]) -> str:
+    """Return the last line that says something."""
+    end = printed.seek(0, os.SEEK_END)
+    printed.seek(max(0, end - LAST_BYTES))
+    text = printed.read().decode(errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "none"
