@@ -109,4 +109,4 @@ def _start(launches: Sequence[Launch], context: ExecutionContext) -> list[Record
         return run_workers(launches, store, context.jobs, context.timeout, display.on_start, end)
     finally:
         record_durations(store, ended)
-        sweep_scratch()
+        sweep_scratch(str(store.folder / "scratch"))

@@ -15,7 +15,6 @@ from xbackend.errors import ConversionError, ModelError, XbackendError
 from xbackend.plugins.converter import ConversionRequest, ConverterSpec
 from xbackend.preparation import converter_process
 from xbackend.preparation.limits import SECONDS, Limits, limits
-from xbackend.worker.scratch import sweep_scratch
 
 CALLABLE = "callable"
 """The format of a model that the user's own function makes: code that the user trusts, which may
@@ -31,17 +30,19 @@ def run_converter(spec: ConverterSpec, request: ConversionRequest) -> dict[str, 
     """Run a converter in a fresh Python. Raises ModelError or ConversionError."""
     chosen = limits()
     confined = chosen.sandbox and request.source_format != CALLABLE
-    document = converter_process.to_document(spec.convert, request, confined, chosen.memory)
-    try:
-        with tempfile.TemporaryFile() as printed:
-            status, told = _converse(spec, json.dumps(document, default=str), printed, chosen)
-            if status or not told:
-                raise ConversionError(
-                    f"The converter {spec.name} died with {_symptom(status)}; its last words: "
-                    f"{_last_line(printed)}"
-                )
-    finally:
-        sweep_scratch()
+    with (
+        tempfile.TemporaryFile() as printed,
+        tempfile.TemporaryDirectory(prefix="xbackend-", ignore_cleanup_errors=True) as scratch,
+    ):
+        document = converter_process.to_document(
+            spec.convert, request, scratch if confined else "", chosen.memory
+        )
+        status, told = _converse(spec, json.dumps(document, default=str), printed, chosen)
+        if status or not told:
+            raise ConversionError(
+                f"The converter {spec.name} died with {_symptom(status)}; its last words: "
+                f"{_last_line(printed)}"
+            )
     answer: dict[str, Any] = json.loads(told)
     if "error" in answer:
         kinds: dict[str, type[XbackendError]] = {"ModelError": ModelError}

@@ -13,7 +13,8 @@ from typing import Any
 from xbackend.errors import XbackendError
 from xbackend.plugins.converter import ConversionRequest, ConversionResult
 from xbackend.worker.main import exit_on_hangup
-from xbackend.worker.sandbox import Sandbox, enter_sandbox
+from xbackend.worker.sandbox import confine
+from xbackend.worker.scratch import variables
 
 COMMAND = (
     "-c",
@@ -30,29 +31,28 @@ def main() -> None:
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     document = json.loads(sys.stdin.read())
-    place = _enter_sandbox(document) if document["sandbox"] else None
+    sandbox = _enter_sandbox(document) if document["scratch"] else None
     exit_on_hangup(channel.fileno())  # a thread, which a sandbox would not hold
-    channel.write(json.dumps(_answer(document, place)))
+    channel.write(json.dumps(_answer(document, sandbox)))
     channel.flush()
-    if place:
-        place.leave()
     sys.stderr.flush()
     os._exit(0)
 
 
-def _enter_sandbox(document: dict[str, Any]) -> Sandbox:
-    """Keep this process to the folder of what it makes, before a converter is imported."""
-    return enter_sandbox([document["request"]["output"]], document["memory"])
+def _enter_sandbox(document: dict[str, Any]) -> dict[str, Any]:
+    """Keep this process to the folders of what it makes, before a converter is imported."""
+    os.environ.update(variables(document["scratch"]))
+    return confine([document["request"]["output"], document["scratch"]], document["memory"])
 
 
-def _answer(document: dict[str, Any], place: Sandbox | None) -> dict[str, Any]:
+def _answer(document: dict[str, Any], sandbox: dict[str, Any] | None) -> dict[str, Any]:
     """Convert, and say what was in force the while."""
     from xbackend.plugins.registry import load_object
 
     try:
         result: ConversionResult = load_object(document["convert"])(_request(document["request"]))
-        force = {key: place.in_force[key] for key in ("files", "network")} if place else None
-        return {"result": {**asdict(result), "sandbox": force}}
+        kept = {key: sandbox[key] for key in ("files", "network")} if sandbox else None
+        return {"result": {**asdict(result), "sandbox": kept}}
     except XbackendError as error:
         return {"error": {"kind": type(error).__name__, "message": str(error)}}
     except Exception as error:  # whatever a converter's packages raise is told in one sentence
@@ -63,13 +63,13 @@ def _answer(document: dict[str, Any], place: Sandbox | None) -> dict[str, Any]:
 
 
 def to_document(
-    convert: str, request: ConversionRequest, sandbox: bool, memory: int
+    convert: str, request: ConversionRequest, scratch: str, memory: int
 ) -> dict[str, Any]:
-    """Return what the process reads."""
+    """Return what the process reads; without a scratch folder it enters no sandbox."""
     return {
         "convert": convert,
         "request": asdict(request),
-        "sandbox": sandbox,
+        "scratch": scratch,
         "memory": memory,
     }
 

@@ -15,12 +15,13 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, TextIO
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, TextIO
 
 from xbackend.worker import fingerprint
 from xbackend.worker.contract import Unsupported, load_adapter
 from xbackend.worker.job import Job, Sample, read_job, wanted_taps
-from xbackend.worker.sandbox import Sandbox, enter_sandbox
+from xbackend.worker.sandbox import confine
+from xbackend.worker.scratch import Scratch, make_scratch, variables
 
 if TYPE_CHECKING:
     from xbackend.worker.artifact import Artifact
@@ -76,28 +77,32 @@ def main() -> None:
     job = read_job(sys.stdin.read())
     for name, value in job.environment.items():
         os.environ[name] = value
-    place = _enter_sandbox(job) if job.sandbox else None
+    scratch = make_scratch(os.path.join(job.store, "scratch")) if job.sandbox else None
+    sandbox = _enter_sandbox(job, scratch) if job.sandbox else None
     exit_on_hangup(channel.stream.fileno())  # a thread, which a sandbox would not hold
     hardware, software = fingerprint.hardware(), fingerprint.software()
-    software["sandbox"] = place.in_force if place else None
+    software["sandbox"] = sandbox
     channel.send(partial={"hardware": hardware, "software": software})
     result = _mislabelled(job, hardware) or execute(job, channel)
     channel.send(result={**result, **_loaded_components(result, hardware, software)})
-    if place:
-        place.leave()
+    if scratch:
+        scratch.remove()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
-def _enter_sandbox(job: Job) -> Sandbox:
-    """Keep this process to the store's objects and a scratch folder, before a model is read."""
+def _enter_sandbox(job: Job, scratch: Optional[Scratch]) -> Record:
+    """Keep this process to the store's objects and its scratch folder, before a model is read."""
     objects = os.path.join(job.store, "objects")
     try:
         os.makedirs(objects, exist_ok=True)
     except OSError:
         pass  # saving tells it at its stage
-    return enter_sandbox([objects], job.memory)
+    if scratch is None:
+        return confine([objects], job.memory)
+    os.environ.update(variables(scratch.path))
+    return confine([objects, scratch.path], job.memory, os.path.dirname(scratch.path))
 
 
 def _loaded_components(result: Record, hardware: Record, software: Record) -> Record:

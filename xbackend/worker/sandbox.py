@@ -13,8 +13,6 @@ import struct
 import sys
 from typing import Any, Dict, Optional, Sequence, Tuple
 
-from xbackend.worker.scratch import Scratch, make_scratch
-
 Record = Dict[str, Any]
 
 # The numbers of the system calls are the same on all of Linux's architectures from 424 on.
@@ -62,37 +60,17 @@ ALLOW, REFUSE, PRETEND_ABSENT = 0x7FFF0000, 0x00050000 | 13, 0x00050000 | 38
 """What seccomp answers: nothing, EACCES, ENOSYS."""
 
 
-class Sandbox:
-    """What this process is in, with a folder for what frameworks write."""
-
-    def __init__(self, in_force: Record, scratch: Optional[Scratch]) -> None:
-        self.in_force, self.scratch = in_force, scratch
-
-    def leave(self) -> None:
-        """Remove what was written to the scratch folder; the rest holds until the process ends."""
-        if self.scratch:
-            self.scratch.empty()
-
-
-def enter_sandbox(folders: Sequence[str], memory: int = 0) -> Sandbox:
-    """Confine this process to the folders and a scratch folder, which frameworks are told of."""
-    scratch = make_scratch()
-    if scratch:
-        os.environ.update(scratch.variables())
-    own = [scratch.path] if scratch else []
-    return Sandbox(confine([*folders, *own], memory), scratch)
-
-
-def confine(folders: Sequence[str], memory: int = 0) -> Record:
+def confine(folders: Sequence[str], memory: int = 0, tidy: str = "") -> Record:
     """Confine this process and all that it will start, for good, and return what is in force.
 
-    Files may be changed only within the folders. To be called before a second thread starts.
-    `memory` is the limit in bytes, 0 for nearly all that is free now.
+    Files may be changed only within the folders; empty folders may be removed within `tidy`, too.
+    To be called before a second thread starts. `memory` is the limit in bytes, 0 for nearly all
+    that is free now.
     """
     system = sys.platform.startswith("linux")
     limit = limit_memory(memory or default_memory()) if system else None
     privileges = system and _call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-    version = _confine_files(folders) if privileges else 0
+    version = _confine_files(folders, tidy) if privileges else 0
     filtered = privileges and _refuse_sockets()
     return {
         "files": f"landlock {version}" if version else None,
@@ -108,7 +86,7 @@ def landlock_version() -> int:
     return max(0, _system_call(LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), 1))
 
 
-def _confine_files(folders: Sequence[str]) -> int:
+def _confine_files(folders: Sequence[str], tidy: str) -> int:
     """Allow changes only within the folders and to devices. Return Landlock's version, or 0."""
     version = landlock_version()
     if not version:
@@ -127,6 +105,8 @@ def _confine_files(folders: Sequence[str]) -> int:
     try:
         for folder in (*folders, SHARED_MEMORY):
             _allow(rules, folder, whole)
+        if tidy:
+            _allow(rules, tidy, REMOVE_DIR)
         for device in _devices():
             _allow(rules, device, rights & (WRITE_FILE | TRUNCATE))
         return version if _system_call(LANDLOCK_RESTRICT_SELF, rules, 0) == 0 else 0

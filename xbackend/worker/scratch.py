@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from typing import Dict, Iterator, Optional
 
-PREFIX = "xbackend-scratch-"
+PREFIX = "worker-"
+TRIES = 5
+"""How often a folder is made that another process sweeps away before it is locked."""
 
 
 class Scratch:
@@ -14,70 +16,61 @@ class Scratch:
     def __init__(self, path: str, descriptor: int) -> None:
         self.path, self.descriptor = path, descriptor
 
-    def variables(self) -> Dict[str, str]:
-        """Return the environment variables by which frameworks find the folder."""
-        caches = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
-        inner = {name: os.path.join(self.path, name.split("_")[0].lower()) for name in caches}
-        return {**dict.fromkeys(("TMPDIR", "TMP", "TEMP"), self.path), **inner}
-
-    def empty(self) -> None:
-        """Remove what is in the folder; the folder itself is left to who may write around it."""
+    def remove(self) -> None:
+        """Remove the folder and all in it."""
         _remove(self.path)
 
 
-def make_scratch() -> Optional[Scratch]:
-    """Make a folder among the system's temporary files, None where that cannot be."""
-    base = _temporary()
-    sweep_scratch()
-    try:
-        return _make(base) if base else None
-    except OSError:
+def variables(folder: str) -> Dict[str, str]:
+    """Return the environment variables by which frameworks find a folder for what they write."""
+    caches = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
+    inner = {name: os.path.join(folder, name.split("_")[0].lower()) for name in caches}
+    return {**dict.fromkeys(("TMPDIR", "TMP", "TEMP"), folder), **inner}
+
+
+def make_scratch(base: str) -> Optional[Scratch]:
+    """Make a folder in `base`, which is made too; None where that cannot be written or locked."""
+    sweep_scratch(base)
+    if os.path.islink(base):
         return None
-
-
-def sweep_scratch() -> None:
-    """Remove this user's folders whose processes are gone."""
-    base = _temporary()
-    try:
-        for path in _own(base) if base else ():
-            descriptor = _locked(path)
-            if descriptor is not None:
-                _remove(path)
-                os.close(descriptor)
-    except OSError:
-        pass  # the next one may have more luck
-
-
-def _temporary() -> str:
-    places = (os.environ.get("TMPDIR"), "/tmp", "/var/tmp")
-    return next((place for place in places if place and _usable(place)), "")
-
-
-def _own(base: str) -> Iterator[str]:
-    """Yield this user's folders, whoever holds them."""
-    begins = f"{PREFIX}{os.getuid()}-"
-    with os.scandir(base) as entries:
-        for entry in entries:
-            if entry.name.startswith(begins) and (
-                entry.stat(follow_symlinks=False).st_uid == os.getuid()
-            ):
-                yield entry.path
-
-
-def _usable(folder: str) -> bool:
-    return os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)
-
-
-def _make(base: str) -> Scratch:
-    """Make a folder and lock it; another process may have swept it away between the two."""
-    while True:
-        path = os.path.join(base, f"{PREFIX}{os.getuid()}-{os.urandom(8).hex()}")
-        os.mkdir(path, 0o700)
+    for _ in range(TRIES):
+        path = os.path.join(base, f"{PREFIX}{os.urandom(8).hex()}")
+        try:
+            os.makedirs(path, 0o700)
+        except FileNotFoundError:  # another process has just removed the empty base
+            continue
+        except OSError:
+            return None
         descriptor = _locked(path)
         if descriptor is not None:
             if os.path.isdir(path):
                 return Scratch(path, descriptor)
             os.close(descriptor)
+    return None
+
+
+def sweep_scratch(base: str) -> None:
+    """Remove the folders whose processes are gone, and `base` if it is empty then."""
+    if os.path.islink(base):  # in a stranger's store it may lead anywhere
+        return
+    try:
+        for path in _own(base):
+            descriptor = _locked(path)
+            if descriptor is not None:
+                _remove(path)
+                os.close(descriptor)
+        os.rmdir(base)
+    except OSError:
+        pass  # in use, or not there
+
+
+def _own(base: str) -> Iterator[str]:
+    """Yield this user's folders, whoever holds them."""
+    with os.scandir(base) as entries:
+        for entry in entries:
+            owner = entry.stat(follow_symlinks=False).st_uid
+            if entry.name.startswith(PREFIX) and owner == os.getuid():
+                yield entry.path
 
 
 def _locked(path: str) -> Optional[int]:
