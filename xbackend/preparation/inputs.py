@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xbackend.errors import InputError
+from xbackend.preparation.archive import refuse_archive_fault
 from xbackend.worker.artifact import ValueInfo
 from xbackend.worker.job import Sample, Slice
 
@@ -193,6 +194,7 @@ def _read_arrays(path: Path, interface: Sequence[ValueInfo]) -> dict[str, Array]
 
     names = [value.name for value in interface]
     try:
+        refuse_archive_fault(path)
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         found = {"": loaded} if isinstance(loaded, np.ndarray) else _members(loaded)
     except OSError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xbackend.errors import InputError, UsageError
+from xbackend.preparation.archive import refuse_archive_fault
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,11 +73,14 @@ def _held_out(text: str, model: BuiltinModel | None, store: Store) -> tuple[Path
 
 
 def _read(path: Path) -> list[int]:
+    import zipfile
+
     import numpy as np
 
     try:
+        refuse_archive_fault(path)
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"Cannot read the labels {path}: {error}.") from error
     if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "iu":
         raise InputError(
