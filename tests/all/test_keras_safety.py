@@ -101,7 +101,7 @@ def test_python_in_a_savedmodel_is_refused_and_not_executed(
 def test_a_savedmodel_that_writes_files_is_refused_and_not_run(
     keras_models: Path, convert: Any
 ) -> None:
-    with pytest.raises(ModelError, match=r"reads or writes files .* \(WriteFile\)"):
+    with pytest.raises(ModelError, match=r"not known to only compute \(WriteFile\)"):
         convert("keras_to_tflite", keras_models / "writes", "savedmodel", "tflite")
     assert not (keras_models / "written").exists()
 
@@ -151,7 +151,7 @@ def test_an_object_of_another_module_is_refused_without_importing_it(
     def replace(config: dict[str, Any]) -> None:
         _first_layer(config)["config"]["kernel_initializer"] = entry
 
-    with pytest.raises(ModelError, match=f"the custom object '{named}'"):
+    with pytest.raises(ModelError, match=f" '{named}'"):
         check_keras_file(rewritten(replace))
 
 

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from typing import IO, Any
+import threading
+from typing import Any
 
 from xbackend.errors import ConversionError, ModelError, XbackendError
 from xbackend.plugins.converter import ConversionRequest, ConverterSpec
@@ -30,19 +31,18 @@ def run_converter(spec: ConverterSpec, request: ConversionRequest) -> dict[str, 
     """Run a converter in a fresh Python. Raises ModelError or ConversionError."""
     chosen = limits()
     confined = chosen.sandbox and request.source_format != CALLABLE
-    with (
-        tempfile.TemporaryFile() as printed,
-        tempfile.TemporaryDirectory(prefix="xbackend-", ignore_cleanup_errors=True) as scratch,
-    ):
+    with tempfile.TemporaryDirectory(
+        prefix=".scratch-", dir=request.output, ignore_cleanup_errors=True
+    ) as scratch:
         document = converter_process.to_document(
             spec.convert, request, scratch if confined else "", chosen.memory
         )
-        status, told = _converse(spec, json.dumps(document, default=str), printed, chosen)
-        if status or not told:
-            raise ConversionError(
-                f"The converter {spec.name} died with {_symptom(status)}; its last words: "
-                f"{_last_line(printed)}"
-            )
+        status, told, printed = _converse(spec, json.dumps(document, default=str), chosen)
+    if status or not told:
+        raise ConversionError(
+            f"The converter {spec.name} died with {_symptom(status)}; its last words: "
+            f"{_last_line(printed)}"
+        )
     answer: dict[str, Any] = json.loads(told)
     if "error" in answer:
         kinds: dict[str, type[XbackendError]] = {"ModelError": ModelError}
@@ -51,21 +51,22 @@ def run_converter(spec: ConverterSpec, request: ConversionRequest) -> dict[str, 
     return result
 
 
-def _converse(
-    spec: ConverterSpec, document: str, printed: IO[bytes], chosen: Limits
-) -> tuple[int, str]:
-    """Return the exit status and what the process answered. Raises ConversionError when late."""
+def _converse(spec: ConverterSpec, document: str, chosen: Limits) -> tuple[int, str, bytes]:
+    """Return the exit status, what the process answered, and the end of what it printed.
+
+    Raises ConversionError when it is late.
+    """
     process = subprocess.Popen(
         [sys.executable, *converter_process.COMMAND],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=printed,
+        stderr=subprocess.PIPE,
         start_new_session=True,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"},
     )
+    printed = _Printed(process)
     try:
         told, _ = process.communicate(document.encode(), chosen.conversion_seconds)
-        return process.returncode, told.decode(errors="replace")
     except subprocess.TimeoutExpired as error:
         raise ConversionError(
             f"The converter {spec.name} was stopped after {chosen.conversion_seconds:g} s. Allow "
@@ -73,6 +74,28 @@ def _converse(
         ) from error
     finally:
         _end(process)
+    return process.returncode, told.decode(errors="replace"), printed.end()
+
+
+class _Printed:
+    """The last of what a process writes to standard error, read in a thread of its own."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.stream, process.stderr = process.stderr, None
+        self.last = b""
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def _read(self) -> None:
+        if self.stream is not None:
+            with self.stream as stream:
+                while data := os.read(stream.fileno(), LAST_BYTES):
+                    self.last = (self.last + data)[-LAST_BYTES:]
+
+    def end(self) -> bytes:
+        """Return it; what another process still holds open is waited for only so long."""
+        self.thread.join(GRACE)
+        return self.last
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -93,10 +116,8 @@ def _symptom(status: int) -> str:
     return named.get(-status, f"signal {-status}") if status < 0 else f"exit status {status}"
 
 
-def _last_line(printed: IO[bytes]) -> str:
+def _last_line(printed: bytes) -> str:
     """Return the last line that says something."""
-    end = printed.seek(0, os.SEEK_END)
-    printed.seek(max(0, end - LAST_BYTES))
-    text = printed.read().decode(errors="replace")
+    text = printed.decode(errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:300] if lines else "none"

@@ -40,9 +40,9 @@ def main() -> None:
 
 
 def _enter_sandbox(document: dict[str, Any]) -> dict[str, Any]:
-    """Keep this process to the folders of what it makes, before a converter is imported."""
+    """Keep this process to the folder of what it makes, before a converter is imported."""
     os.environ.update(variables(document["scratch"]))
-    return confine([document["request"]["output"], document["scratch"]], document["memory"])
+    return confine([document["request"]["output"]], document["memory"])
 
 
 def _answer(document: dict[str, Any], sandbox: dict[str, Any] | None) -> dict[str, Any]:
