@@ -23,6 +23,9 @@ ARCHITECTURES = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
 X32 = 0x40000000
 """The bit of system calls of x86's third calling convention, by which a filter is passed by."""
 
+AF_UNIX, AF_NETLINK = 1, 16
+NVIDIA = "/dev/nvidiactl"
+
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 O_PATH = 0o10000000
 
@@ -107,6 +110,7 @@ def _confine_files(folders: Sequence[str], tidy: str) -> int:
             _allow(rules, folder, whole)
         if tidy:
             _allow(rules, tidy, REMOVE_DIR)
+        _allow(rules, "/proc/self", WRITE_FILE)  # CUDA names its threads there
         for device in _devices():
             _allow(rules, device, rights & (WRITE_FILE | TRUNCATE))
         return version if _system_call(LANDLOCK_RESTRICT_SELF, rules, 0) == 0 else 0
@@ -140,22 +144,20 @@ def _allow(rules: int, path: str, rights: int) -> None:
 
 
 def _refuse_sockets() -> bool:
-    """Refuse sockets but the kernel's own (netlink), and calls that could make them otherwise."""
+    """Refuse sockets but the kernel's own (netlink), and calls that could make them otherwise.
+
+    CUDA does not start without local sockets, so they are left where there is a GPU of NVIDIA's.
+    """
     known = ARCHITECTURES.get(os.uname().machine)
     if known is None or sys.maxsize < 1 << 32:
         return False
     architecture, socket = known
-    families = (1, 16) if _shares_a_gpu() else (16,)
+    families = (AF_UNIX, AF_NETLINK) if os.path.exists(NVIDIA) else (AF_NETLINK,)
     program = _filter(architecture, socket, families)
     code = b"".join(struct.pack("HBBI", *step) for step in program)
     buffer = ctypes.create_string_buffer(code, len(code))
     head = struct.pack("HxxxxxxQ", len(program), ctypes.addressof(buffer))
     return _call("prctl", PR_SET_SECCOMP, SECCOMP_MODE_FILTER, head, 0, 0) == 0
-
-
-def _shares_a_gpu() -> bool:
-    """Tell whether CUDA's Multi-Process Service is used, which is spoken to by local sockets."""
-    return "CUDA_MPS_PIPE_DIRECTORY" in os.environ or os.path.isdir("/tmp/nvidia-mps")
 
 
 def _filter(
