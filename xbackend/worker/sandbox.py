@@ -110,7 +110,7 @@ def _confine_files(folders: Sequence[str], tidy: str) -> int:
             _allow(rules, folder, whole)
         if tidy:
             _allow(rules, tidy, REMOVE_DIR)
-        _allow(rules, "/proc/self", WRITE_FILE)  # CUDA names its threads there
+        _allow(rules, "/proc/self/task", rights & (WRITE_FILE | TRUNCATE))  # CUDA names threads
         for device in _devices():
             _allow(rules, device, rights & (WRITE_FILE | TRUNCATE))
         return version if _system_call(LANDLOCK_RESTRICT_SELF, rules, 0) == 0 else 0
