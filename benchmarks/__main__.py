@@ -8,6 +8,7 @@ import platform
 import sys
 from pathlib import Path
 
+from .certificates import compare_certificates
 from .classes import compare_classes, compare_digests
 from .commands import compare_five, compare_help, compare_import, compare_one
 from .distances import compare_many, compare_pairs
@@ -27,6 +28,7 @@ BENCHMARKS = {
     "classes": compare_classes,
     "digests": compare_digests,
     "layers": compare_layers,
+    "certificates": compare_certificates,
     "polygraphy": compare_polygraphy,
 }
 README = Path(__file__).with_name("README.md")

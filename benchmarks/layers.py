@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from xbackend.comparison.comparison import compare
+from xbackend.comparison.compare import compare
 from xbackend.store.store import Store
 
 from .commands import Scratch, scratch

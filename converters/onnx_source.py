@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xbackend.errors import ModelError
 
+from .onnx_order import sort_nodes
 from .sentence import first_line
 
 if TYPE_CHECKING:
@@ -27,11 +28,12 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     """
     model = _parse(path)
     _refuse_foreign_weights(model, path)
+    _refuse_negative_extents(model, path)
     _load_weights(model, path)
     model = _inline(model, path)
     _refuse_old_opset(model, path)
     _refuse_unknown_operators(model, path)
-    _sort(model.graph, path)
+    sort_nodes(model.graph, path)
     _check(model, path)
     return model
 
@@ -79,6 +81,16 @@ def _refuse_foreign_weights(model: onnx.ModelProto, path: Path) -> None:
             raise ModelError(
                 f"{path} takes the weight '{tensor.name}' from '{location}', which is missing. "
                 "Put that file beside the model."
+            )
+
+
+def _refuse_negative_extents(model: onnx.ModelProto, path: Path) -> None:
+    for value in (*model.graph.input, *model.graph.output):
+        extents = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        if any(extent < 0 for extent in extents):
+            raise ModelError(
+                f"{path} gives '{value.name}' the shape {extents}, which has a negative extent. "
+                "Name an extent that is free instead."
             )
 
 
@@ -133,52 +145,6 @@ def _refuse_unknown_operators(model: onnx.ModelProto, path: Path) -> None:
         raise ModelError(
             f"{path} has operators that ONNX opset {opset} does not know: {names}. "
             "Export the model with standard operators."
-        )
-
-
-def _sort(graph: onnx.GraphProto, path: Path) -> None:
-    """Put the nodes in an order in which they can be computed, stable where they are."""
-    known = {""} | {value.name for value in graph.input} | {t.name for t in graph.initializer}
-    known |= {t.values.name for t in graph.sparse_initializer}
-    waiting = list(graph.node)
-    produced = {name for node in waiting for name in node.output}
-    ordered: list[Any] = []
-    while waiting:
-        ready: list[Any] = []
-        blocked: list[Any] = []
-        for node in waiting:
-            needs = _needs(node)
-            _refuse_undefined(node, needs - known - produced, path)
-            (blocked if needs - known else ready).append(node)
-            if not needs - known:
-                known |= set(node.output)
-        if not ready:
-            names = ", ".join(sorted(name for node in blocked for name in node.output)[:5])
-            raise ModelError(
-                f"{path} has a cycle through the values {names}: no order computes it."
-            )
-        ordered += ready
-        waiting = blocked
-    del graph.node[:]
-    graph.node.extend(ordered)
-
-
-def _needs(node: onnx.NodeProto) -> set[str]:
-    """Return the values that a node reads, those that its subgraphs capture among them."""
-    needs = set(node.input)
-    for attribute in node.attribute:
-        for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
-            inner = {v.name for v in graph.input} | {t.name for t in graph.initializer}
-            inner |= {name for inside in graph.node for name in inside.output}
-            needs |= {name for inside in graph.node for name in _needs(inside)} - inner
-    return needs
-
-
-def _refuse_undefined(node: onnx.NodeProto, missing: set[str], path: Path) -> None:
-    if missing:
-        raise ModelError(
-            f"{path} is not sound: node '{node.name or node.op_type}' reads the value "
-            f"'{min(missing)}', which nothing computes."
         )
 
 

@@ -64,7 +64,8 @@ COMPUTING = frozenset(
     RegexFullMatch RegexReplace ResizeNearestNeighborGrad ResourceGather ResourceGatherNd
     ScaleAndTranslate SegmentMinV2 SelfAdjointEigV2 Snapshot SparseAdd SparseBincount
     SparseConcat SparseCountSparseOutput SparseCross SparseCrossHashed SparseCrossV2
-    SparseReduceSum SparseReorder SparseSlice SparseTensorDenseMatMul StatefulPartitionedCall StaticRegexFullMatch
+    SparseReduceSum SparseReorder SparseSlice SparseTensorDenseMatMul StatefulPartitionedCall
+    StaticRegexFullMatch
     StatelessCase StatelessRandomGammaV2 StatelessRandomGetAlg StatelessRandomGetKeyCounter
     StatelessRandomGetKeyCounterAlg StatelessRandomNormal StatelessRandomNormalV2
     StatelessRandomUniform StatelessRandomUniformV2 StatelessTruncatedNormalV2 StridedSliceGrad

@@ -41,7 +41,7 @@ The examples are run by the tests, in an empty folder.
 """
 
 FUNCTIONS = (
-    ("Run and compare", ("run", "compare", "isolate")),
+    ("Run and compare", ("run", "compare", "isolate", "certify", "explain")),
     ("Where and why", ("reduce", "cores", "flags", "ablate")),
     ("What removes it", ("mitigate", "mitigations", "saturation", "convert")),
     ("Others' results", ("import_runs",)),
@@ -61,6 +61,10 @@ CLASSES = (
     "numerics.metrics:Metrics",
     "comparison.findings:Isolation",
     "comparison.findings:LayerVerdict",
+    "facts.explanation:Explanation",
+    "facts.explanation:CohortExplanation",
+    "facts.cohorts:CohortFacts",
+    "facts.next_commands:NextCommand",
     "api.results:Listing",
     "api.reduction:ReducedDifference",
     "comparison.threads:ThreadTable",

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.findings import ReferenceComparison, ReferenceComparisonRow
 from xbackend.comparison.summary import Summary
+from xbackend.facts.accuracy import accuracy_facts
 from xbackend.numerics.float64_error import ErrorMetrics
 
 from .formatting import format_number, format_percent, name_row, pluralize, printable
+from .sentences import loss_sentences, nearest_sentence, strange_sentence
 from .tables import LAST_LAYERS, Table
 
 MOST_RUNS = 5
@@ -96,51 +98,13 @@ def accuracy_sentences(summary: Summary, found: ReferenceComparison) -> Sequence
     """Return who is nearest, where accuracy is lost, and what the numbers are."""
     reference = found.reference.row
     by = f"{reference['backend']} {reference['backend_version']}"
+    rows = accuracy_facts(found)
+
+    def name(row: ReferenceComparisonRow) -> str:
+        return _name(summary, row)
+
     return [
-        f"{_nearest(summary, found.rows)} {_lost(summary, found)}",
-        *(_strange(summary, row) for row in found.rows if row.strange),
+        " ".join([nearest_sentence(rows, name), *loss_sentences(rows, name)]),
+        *(strange_sentence(each.row, name) for each in rows if each.row.strange),
         f"Judged by float64 of {printable(by)}. {MEANING}",
     ]
-
-
-def _nearest(summary: Summary, rows: Sequence[ReferenceComparisonRow]) -> str:
-    first, last = rows[0], rows[-1]
-    where = "to float64 at the outputs"
-    if len(rows) == 1:
-        return f"{_name(summary, first)}, compared with float64 at the outputs: {_distance(first)}."
-    if first.output.relative == last.output.relative:
-        return (
-            f"All are equally near {where}: relative error {format_number(first.output.relative)}."
-        )
-    return (
-        f"Nearest {where} is {_name(summary, first)} ({_distance(first)}), farthest "
-        f"{_name(summary, last)} ({_distance(last)})."
-    )
-
-
-def _strange(summary: Summary, row: ReferenceComparisonRow) -> str:
-    names = ", ".join(f"'{printable(name)}'" for name in row.strange[:3])
-    more = f" and {len(row.strange) - 3} more" if len(row.strange) > 3 else ""
-    return (
-        f"Note: {_name(summary, row)}: {names}{more} hold other numbers than the reference "
-        "altogether, which is no loss of accuracy but another tensor."
-    )
-
-
-def _distance(row: ReferenceComparisonRow) -> str:
-    relative = format_number(row.output.relative)
-    return f"relative error {relative}, {row.output.correct_bits} correct bits"
-
-
-def _lost(summary: Summary, found: ReferenceComparison) -> str:
-    """Return at which layer the nearest run loses most, and the farthest where that differs."""
-    rows = [found.rows[0], *found.rows[1:][-1:]]
-    parts = dict.fromkeys(_lost_at(summary, found, row) for row in rows if row.lost)
-    return f"Most accuracy is lost {'; '.join(parts)}." if parts else ""
-
-
-def _lost_at(summary: Summary, found: ReferenceComparison, row: ReferenceComparisonRow) -> str:
-    tap, bits = row.lost[0]
-    layer = next(layer for layer in row.first.layers if layer["tap"] == tap)
-    where = f"layer {layer['layer']} ({printable(layer['operator'])}, tap '{printable(tap)}')"
-    return f"by {_name(summary, row)} at {where}: {bits:.1f} bits"

@@ -11,6 +11,7 @@ from typing import Any
 from xbackend.comparison.activations import activations
 from xbackend.comparison.comparison import Comparison
 from xbackend.numerics.float64_error import ErrorMetrics
+from xbackend.store.escaping import spreadsheet_cell
 
 COLUMNS = (
     "model", "group", "inputs_digest", "input", "tap", "layer", "operator", "is_output", "dtype",
@@ -89,7 +90,7 @@ def _isolations(comparison: Comparison) -> Iterator[Sequence[Any]]:
             row = {"reference": found.reference.id, "run": found.run.id, **each.to_dict()}
             row["by_emulation"] = str(each.by_emulation).lower()
             metrics = [(row[kind] or {}).get(key) for kind in kinds for key in DISTANCES]
-            yield [*(row[key] for key in VERDICTS), *metrics]
+            yield [*(spreadsheet_cell(row[key]) for key in VERDICTS), *metrics]
 
 
 def render_activations(comparison: Comparison) -> str:
@@ -108,4 +109,4 @@ def _ratings(ratings: Sequence[ErrorMetrics | None], key: str) -> str:
 
 
 def _cell(key: str, value: Any) -> Any:
-    return CELLS[key](value) if key in CELLS else value
+    return spreadsheet_cell(CELLS[key](value) if key in CELLS else value)

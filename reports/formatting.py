@@ -18,9 +18,6 @@ RECORDING = "with layers of runs whose bits the recording changed"
 
 UNSUCCESSFUL = "Runs that gave nothing to compare"
 
-MOST_NOTES = 8
-"""So many runs are named one by one in the notes."""
-
 
 def printable(text: object) -> str:
     r"""Return text with what would move a cursor or change a colour written out.
@@ -125,122 +122,12 @@ def format_percent(share: float | None) -> str:
     return ">99.9 %" if share > 0.999 else f"{100 * share:.1f} %"
 
 
-def verdict(summary: Summary) -> str:
-    """Return one sentence that says whether the runs of a cohort agree, and where they part."""
-    if summary.run_count == 1:
-        return "One run alone: there is nothing to compare it with."
-    if len(summary.eqcs) == 1:
-        return _agreement(summary)
-    parts = [f"Outputs fall into {pluralize(len(summary.eqcs), 'class')}", _place(summary)]
-    parts += [_distance(summary), _labels(summary)]
-    return " ".join(["; ".join(parts) + ".", *_emulation(summary)])
-
-
-def _emulation(summary: Summary) -> Sequence[str]:
-    """Return a sentence on the classes that are no findings, if there are any."""
-    numbers, safe = [str(number) for number in summary.emulation_doubt.classes], summary.last_safe
-    if not numbers:
-        return []
-    who = (
-        f"Class {numbers[0]} rests" if len(numbers) == 1 else f"Classes {join_names(numbers)} rest"
-    )
-    what = "is no finding" if len(numbers) == 1 else "are no findings"
-    operators = printable(join_names(summary.emulation_doubt.operators))
-    sentence = f"{who} on emulated {operators} alone and {what}"
-    if safe is None:
-        return [f"{sentence}; no layer before was recorded, see --taps."]
-    classes = pluralize(safe.eqc_count, "class")
-    return [f"{sentence}; at {name_tap(safe)}, the last before, the runs fall into {classes}."]
-
-
-def _agreement(summary: Summary) -> str:
-    sentence = f"All {summary.run_count} runs give the same bits"
-    if summary.first_divergence is not None:
-        return f"{sentence}, although a layer differs: {name_tap(summary.first_divergence)}."
-    return (
-        f"{sentence}, in every layer they share too." if summary.shares_layers else f"{sentence}."
-    )
-
-
-def _place(summary: Summary) -> str:
-    if summary.first_divergence is None:
-        return "where they part is not known"
-    if summary.first_divergence.is_output and not summary.shares_layers:
-        return "no two runs recorded the same layer"
-    return f"first difference at {name_tap(summary.first_divergence)}"
-
-
 def name_tap(tap: TapComparison | TapSummary) -> str:
     """Return where a tensor is in the graph: `layer 3 (Conv, tap 'conv1')`."""
     name = printable(tap.tap)
     if tap.layer is None:
         return f"tap '{name}'"
     return f"layer {tap.layer} ({printable(tap.operator)}, tap '{name}')"
-
-
-def _distance(summary: Summary) -> str:
-    metrics, whole = summary.metrics, summary.mantissa_bits
-    if metrics.deviating_fraction is None:
-        return "their dtypes or shapes differ"
-    if metrics.remaining_precision is None or whole is None:
-        return f"integers are up to {format_number(metrics.max_ulp)} apart"
-    return f"at least {metrics.remaining_precision} of {whole} mantissa bits agree"
-
-
-def _labels(summary: Summary) -> str:
-    if not summary.flipped:
-        return "no label flips"
-    return f"labels flip in {pluralize(len(summary.flipped), 'run')}"
-
-
-def notes(summary: Summary) -> list[str]:
-    """Return what a reader must know before trusting a cohort's tables."""
-    found = [
-        f"{name}: recording its layers changed the bits of its outputs, so its layers may not be "
-        "those of the untapped run."
-        for name in _few([name_row(row) for row in summary.rows if row.taps_neutral is False])
-    ]
-    if summary.nondeterministic:
-        names = "; ".join(_few([_name_once(row) for row in summary.nondeterministic]))
-        found.append(f"Not deterministic, as repeats gave other bits: {names}.")
-    found += _few(
-        [
-            f"{name_run(run)}: {printable(run.row['error']['message'])}"
-            for run in summary.cohort.runs
-            if run.row["error"] is not None
-        ]
-    )
-    if summary.metrics.not_finite:
-        elements = pluralize(summary.metrics.not_finite, "element")
-        found.append(f"NaN or infinity stands against another number at {elements} of the outputs.")
-    return [*found, *_saturation(summary)]
-
-
-def _saturation(summary: Summary) -> list[str]:
-    """Return a note on layers that kernels may overflow in, where runs do not agree."""
-    exposed = {
-        str(run.row["backend"]): [str(each["tap"]) for each in run.row["saturation"]]
-        for run in summary.cohort.runs
-        if run.row.get("saturation") and len(summary.eqcs) > 1
-    }
-    return [
-        f"In {printable(taps[0])}{f' and {len(taps) - 1} more' if taps[1:] else ''} of {backend}'s "
-        "layers two products can be too much for the 16 bits in which some processors add them, "
-        "which may be why; see 'xbackend saturation'."
-        for backend, taps in exposed.items()
-    ]
-
-
-def _few(texts: Sequence[str]) -> list[str]:
-    """Return texts without repetition; of many the first ones, and how many more there are."""
-    found = list(dict.fromkeys(texts))
-    more = len(found) - MOST_NOTES
-    return found if more < 2 else [*found[:MOST_NOTES], f"{more} more runs likewise"]
-
-
-def _name_once(row: RunGroup) -> str:
-    name = name_row(row)
-    return name.rpartition(" ×")[0] if len(row.ids) > 1 else name
 
 
 def failure_cells(run: Run) -> Sequence[str]:

@@ -12,13 +12,23 @@ from xbackend.comparison.summary import summaries
 def render(comparison: Comparison) -> str:
     """Write the comparison's document, and more that sums it up. No NaN, no infinity.
 
-    `sections`, and what activations do: `activations` and `activation_totals`; `accuracy` and
-    `isolations` are there if they were asked for.
+    `sections`, and what activations do: `activations` and `activation_totals`; `accuracy`,
+    `isolations`, `pairs` and `certificates` are there if they were asked for.
     """
     passages = activations(comparison)
+    about = {
+        key: {
+            "group": samples[0].cohort.group,
+            "model": samples[0].cohort.model,
+            "inputs_digest": samples[0].cohort.inputs_digest,
+        }
+        for key, samples in comparison.sections.items()
+    }
     parts = {
         "accuracy": [each.to_dict() for each in comparison.reference_comparisons],
         "isolations": [each.to_dict() for each in comparison.isolations],
+        "pairs": [{**about[pair.cohort], **pair.to_dict()} for pair in comparison.pairs],
+        "certificates": [each.to_dict() for each in comparison.certificates],
     }
     document = {
         **comparison.to_dict(),

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from xbackend.comparison.activations import ActivationSummary
 from xbackend.comparison.comparison import Comparison
+from xbackend.comparison.findings import Isolation
 from xbackend.comparison.layers import TapSummary
 from xbackend.comparison.summary import Summary, summaries
+from xbackend.facts.changes import change_facts
 
 from .formatting import (
     DAGGER,
@@ -15,15 +17,13 @@ from .formatting import (
     emulation_note,
     format_number,
     heading,
-    pluralize,
     printable,
 )
-from .tables import Table, taps_table
+from .sentences import change_sentences
+from .tables import Table, taps_table, with_recorded
 from .terminal import fitted, render_table, terminal_width, underlined, wrap
 
 SHORT = {"activation": "act", "pooling": "pool", None: ""}
-NAMED = 6
-"""So many layers are named in a sentence."""
 PARTLY, STAR, UNKNOWN = "~", "*", "?"
 LEGEND = (
     "born: classes that the layer's own arithmetic adds, as runs whose inputs have the same bits "
@@ -50,13 +50,13 @@ def render(comparison: Comparison) -> str:
     found = [summary for summary in summaries(comparison) if summary.taps]
     if not found:
         return "No run gave outputs, so there is no layer to show.\n"
-    parts = [_section(summary, width) for summary in found]
+    parts = [_section(summary, comparison.isolations, width) for summary in found]
     return "\n\n".join([*parts, f"{wrap(LEGEND, width)}\n{DRAWN}"]) + "\n"
 
 
-def _section(summary: Summary, width: int) -> str:
+def _section(summary: Summary, isolations: Sequence[Isolation], width: int) -> str:
     table = layers_table(summary)
-    lines = [*_signs_told(summary, table), *sentences(summary)]
+    lines = [*_signs_told(summary, table), *change_sentences(change_facts(summary, isolations))]
     text = fitted(table, width)
     return "\n\n".join(
         [underlined(heading(summary), width), text, "\n".join(wrap(line, width) for line in lines)]
@@ -67,7 +67,8 @@ def layers_table(summary: Summary) -> Table:
     """Return a row for every tensor that was recorded."""
     headers = ("layer", "tap", "operator", "", "classes", "born", "joined", "bits")
     numeric = (True, False, False, False, True, True, True, True)
-    return Table(headers, tuple(map(_row, summary.taps)), numeric)
+    table = Table(headers, tuple(map(_row, summary.taps)), numeric)
+    return with_recorded(table, summary.taps, summary)
 
 
 def _row(tap: TapSummary) -> tuple[str, ...]:
@@ -107,37 +108,7 @@ def is_partial(tap: TapSummary) -> bool:
 
 def _signs_told(summary: Summary, table: Table) -> list[str]:
     """Return what the signs in the table mean, those that there are."""
-    cells = "".join(cell for row in table.rows for cell in row[4:7])
+    cells = "".join(cell for row in table.rows for cell in row[4:-1])
     found = [f"{sign} {meaning}" for sign, meaning in SIGNS.items() if sign in cells]
     operators = list(summary.emulation_doubt.operators)
     return [*found, *([emulation_note(operators)] if DAGGER in cells and operators else [])]
-
-
-def sentences(summary: Summary) -> list[str]:
-    """Return where classes are born and where they collapse, in words."""
-    if summary.run_count < 2:
-        return ["One run alone: there is nothing to compare it with."]
-    born = [tap for tap in summary.taps if tap.origin.born]
-    joined = [tap for tap in summary.taps if tap.origin.collapsed]
-    unknown = sum(tap.origin.born is None for tap in summary.taps)
-    found = [
-        f"Classes are born at {_named(born, [tap.origin.born for tap in born])}."
-        if born
-        else "No layer is known to bear a class.",
-        f"Classes collapse at {_named(joined, [tap.origin.collapsed for tap in joined])}."
-        if joined
-        else "No layer is known to join classes.",
-    ]
-    if unknown:
-        found.append(f"Of {pluralize(unknown, 'layer')} neither is known.")
-    return found
-
-
-def _named(taps: Sequence[TapSummary], counts: Sequence[int | None]) -> str:
-    shown = [
-        f"{printable(tap.tap)} ({printable(tap.operator or '–')}, {number})"
-        for tap, number in zip(taps[:NAMED], counts, strict=False)
-    ]
-    more = len(taps) - NAMED
-    text = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
-    return f"{pluralize(len(taps), 'layer')}: {text}"

@@ -15,6 +15,7 @@ from xbackend.mitigation.results import MitigationResult
 from xbackend.mitigation.search import SearchResult, describe_result
 from xbackend.platforms.emulation_doubt import join_names as enumerated
 from xbackend.plugins.mitigation import Mitigation
+from xbackend.store.escaping import spreadsheet_cell
 
 HEADERS = (
     "backend", "mitigation", "classes", "bits", "flips", "fidelity", "error", "accuracy",
@@ -62,7 +63,7 @@ def _csv(rows: Sequence[MitigationResult]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(HEADERS)
-    writer.writerows(_cells(row, None) for row in rows)
+    writer.writerows(map(spreadsheet_cell, _cells(row, None)) for row in rows)
     return stream.getvalue()
 
 

@@ -6,11 +6,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from xbackend.comparison.comparison import Comparison
-from xbackend.comparison.findings import Isolation
+from xbackend.comparison.findings import Certificate, Isolation
 from xbackend.comparison.summary import Summary, summaries
 
 from .accuracy import accuracy_sentences, accuracy_tables, find_reference_comparison
-from .formatting import UNSUCCESSFUL, heading, notes, verdict
+from .certificates import (
+    certificate_heading,
+    certificate_sentences,
+    certificate_table,
+    meaning_sentence,
+)
+from .cohort_text import notes, verdict
+from .formatting import UNSUCCESSFUL, heading
 from .isolation import isolation_heading, isolation_sentences, isolation_table
 from .tables import (
     STAR,
@@ -52,6 +59,10 @@ def parts(comparison: Comparison, markup: Markup) -> Iterable[str]:
         yield markup.table(unsuccessful_table(comparison.unsuccessful))
     for found in comparison.isolations:
         yield from _isolation(found, markup)
+    for certificate in comparison.certificates:
+        yield from _certificate(certificate, markup)
+    if comparison.certificates:
+        yield markup.text(meaning_sentence(comparison.certificates))
 
 
 def _section(summary: Summary, comparison: Comparison, markup: Markup) -> Iterable[str]:
@@ -88,3 +99,13 @@ def _isolation(found: Isolation, markup: Markup) -> Iterable[str]:
     if hidden:
         yield markup.text(f"… and {hidden} more that deviate.")
     yield from map(markup.text, isolation_sentences(found))
+
+
+def _certificate(found: Certificate, markup: Markup) -> Iterable[str]:
+    yield markup.heading(certificate_heading(found))
+    table, hidden = certificate_table(found, markup.most)
+    if table.rows:
+        yield markup.table(table)
+    if hidden:
+        yield markup.text(f"… and {hidden} more.")
+    yield from map(markup.text, certificate_sentences(found))

@@ -6,11 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from xbackend.errors import StoreError
+from xbackend.facts.outcome import compare_outputs
+from xbackend.store.records import read_run
+from xbackend.store.store import Store
+
+from .answer import render as render_answer
+
 Record = Mapping[str, Any]
 
 
 def render(records: Sequence[Record], folder: Path) -> str:
-    """Return one line for each run, and where they are kept.
+    """Return one line for each run, whether they agree, and where they are kept.
 
     The bits are the first eight digits of the SHA-256 of each sample's first output.
     """
@@ -33,8 +40,18 @@ def render(records: Sequence[Record], folder: Path) -> str:
         for row in rows
     ]
     done = sum(record["status"] == "ok" for record in records)
-    lines.append(f"{done} of {len(records)} runs are in {folder}; next: xbackend compare")
-    return "\n".join(lines)
+    then = "; next: xbackend compare" if done else ""
+    there = f"{done} of {len(records)} runs are in {folder}{then}"
+    return "\n".join([*lines, _answer(records, folder), there])
+
+
+def _answer(records: Sequence[Record], folder: Path) -> str:
+    """Return whether the runs gave the same bits; what keeps that from being known, otherwise."""
+    try:
+        runs = [read_run(dict(record)) for record in records]
+        return render_answer(compare_outputs(Store(folder), runs)).rstrip("\n")
+    except StoreError as error:
+        return f"Whether they gave the same bits is not known. {error}"
 
 
 def _outcome(record: Record) -> str:

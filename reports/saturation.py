@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xbackend.diagnosis.saturation_run import SaturationReport
-from xbackend.preparation.saturation import SaturationRisk
+from xbackend.preparation.saturation import SaturationRisk, saturation_reach
+
+from .sentences import saturation_sentence
 
 
 def render(report: SaturationReport) -> str:
@@ -33,7 +35,4 @@ def _seen(exposure: SaturationRisk) -> tuple[str, str]:
 def _verdict(found: Sequence[SaturationRisk], record: Mapping[str, Any]) -> str:
     if record["status"] != "ok":
         return f"What the inputs reach is not known: {record['error']['message']}"
-    over = [each.tap for each in found if each.share]
-    if not over:
-        return "These inputs overflow in none of them; others may."
-    return f"These inputs overflow in {', '.join(over)}."
+    return saturation_sentence(saturation_reach(found))

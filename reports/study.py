@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xbackend.comparison.threads import ThreadTable
+from xbackend.store.escaping import spreadsheet_cell
 from xbackend.studies.perform import StudyReport
 from xbackend.studies.study import Study
 from xbackend.studies.table import Table
@@ -53,7 +54,9 @@ def render_csv(records: Sequence[Mapping[str, Any]]) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     headers = list(dict.fromkeys(key for record in records for key in record))
     writer.writerow(headers)
-    writer.writerows([_cell(record.get(key)) for key in headers] for record in records)
+    writer.writerows(
+        [spreadsheet_cell(_cell(record.get(key))) for key in headers] for record in records
+    )
     return stream.getvalue()
 
 

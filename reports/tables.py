@@ -128,14 +128,35 @@ def layer_table(summary: Summary, most: int | None = MOST_LAYERS) -> tuple[Table
     if most is not None and len(differing) > most:
         hidden = len(differing) - most
         differing = differing[: most - LAST_LAYERS] + differing[-LAST_LAYERS:]
-    return taps_table(differing), hidden
+    return taps_table(differing, summary), hidden
 
 
-def taps_table(taps: Sequence[TapSummary]) -> Table:
-    """Return a row for each tensor: its layer, classes, and how far apart they are."""
+def taps_table(taps: Sequence[TapSummary], summary: Summary | None = None) -> Table:
+    """Return a row for each tensor: its layer, classes, and how far apart they are.
+
+    With who recorded it, where a summary is given by which that is told.
+    """
     headers = ("layer", "tap", "operator", "classes", "bits", "max ulp", "deviating")
     numeric = (True, False, False, True, True, True, True)
-    return Table(headers, tuple(map(_layer_row, taps)), numeric)
+    table = Table(headers, tuple(map(_layer_row, taps)), numeric)
+    return table if summary is None else with_recorded(table, taps, summary)
+
+
+def with_recorded(table: Table, taps: Sequence[TapSummary], summary: Summary) -> Table:
+    """Add a column that says how many runs recorded each layer, where that is not all of them.
+
+    Classes are those of the runs that have a layer, so they rise and fall with who has it.
+    """
+    if not any(tap.missing for tap in summary.taps):
+        return table
+    place = table.headers.index("classes")
+    cells = [f"{summary.run_count - len(tap.missing)}/{summary.run_count}" for tap in taps]
+    rows = ((*row[:place], cell, *row[place:]) for row, cell in zip(table.rows, cells, strict=True))
+    return Table(
+        (*table.headers[:place], "runs", *table.headers[place:]),
+        tuple(rows),
+        (*table.numeric[:place], True, *table.numeric[place:]),
+    )
 
 
 def _shown(summary: Summary) -> list[TapSummary]:

@@ -9,13 +9,22 @@ from collections.abc import Iterable, Sequence
 from tabulate import tabulate
 
 from xbackend.comparison.comparison import Comparison
-from xbackend.comparison.findings import Isolation
+from xbackend.comparison.findings import Certificate, Isolation
 from xbackend.comparison.summary import Summary, summaries
 from xbackend.store.records import Run
 
 from .accuracy import accuracy_sentences, accuracy_tables, find_reference_comparison
-from .formatting import UNSUCCESSFUL, heading, notes, shorten, verdict
+from .certificates import (
+    certificate_heading,
+    certificate_sentences,
+    certificate_table,
+    meaning_sentence,
+    verdict_sentences,
+)
+from .cohort_text import notes, verdict
+from .formatting import UNSUCCESSFUL, heading, shorten
 from .isolation import isolation_heading, isolation_sentences, isolation_table
+from .sentences import pair_sentence
 from .tables import (
     MOST_LAYERS,
     STAR,
@@ -47,23 +56,23 @@ def render(comparison: Comparison) -> str:
         parts.append(_unsuccessful(comparison.unsuccessful, width))
     if comparison.samples:
         parts.append(wrap(LEGEND, width))
+    parts += _pairs(comparison, width)
     parts += [_isolation(found, width) for found in comparison.isolations]
+    parts += certificate_parts(comparison.certificates, width)
     return "\n\n".join(parts) + "\n"
 
 
 def _section(summary: Summary, comparison: Comparison, width: int) -> str:
-    parts = [underlined(heading(summary), width), _agreement(summary, width)]
+    parts = [underlined(heading(summary), width), wrap(verdict(summary), width)]
+    parts.append(_agreement(summary, width))
     parts += [wrap(text, width) for text in hidden_rows_note(summary)]
     if shows_layers(summary):
         parts.append(_layers(summary, width))
     parts += [wrap(text, width) for text in emulation_notes(summary)]
-    parts.append("\n".join(wrap(text, width) for text in _sentences(summary)))
+    if said := notes(summary):
+        parts.append("\n".join(wrap(f"Note: {note}", width) for note in said))
     parts += _accuracy(summary, comparison, width)
     return "\n\n".join(parts)
-
-
-def _sentences(summary: Summary) -> list[str]:
-    return [verdict(summary), *(f"Note: {note}" for note in notes(summary))]
 
 
 def _accuracy(summary: Summary, comparison: Comparison, width: int) -> list[str]:
@@ -79,13 +88,42 @@ def _accuracy(summary: Summary, comparison: Comparison, width: int) -> list[str]
 
 
 def _isolation(found: Isolation, width: int) -> str:
-    title = isolation_heading(found)
     table, hidden = isolation_table(found, MOST_LAYERS)
-    parts = [wrap(title, width) + "\n" + "-" * min(len(title), width)]
-    parts += [fitted(table, width)] if table.rows else []
+    parts = _titled(isolation_heading(found), table, width)
     more = f"… and {hidden} more that deviate: 'xbackend compare --format csv' lists all."
     parts += [wrap(more, width)] if hidden else []
     return "\n\n".join([*parts, *(wrap(text, width) for text in isolation_sentences(found))])
+
+
+def _pairs(comparison: Comparison, width: int) -> list[str]:
+    """Return a sentence for each pair of classes that was measured, the first of many."""
+    lines = [wrap(pair_sentence(each), width) for each in comparison.pairs[:MOST_LAYERS]]
+    more = len(comparison.pairs) - MOST_LAYERS
+    if more > 0:
+        lines.append(f"… and {more} more pairs: 'xbackend compare --metrics all --format json'.")
+    return ["\n".join(lines)] if lines else []
+
+
+def certificate_parts(certificates: Sequence[Certificate], width: int) -> list[str]:
+    """Lay out each run's certificate, the answer for all, and what the numbers are."""
+    parts = [_certificate(found, width) for found in certificates]
+    if len(certificates) > 1:
+        parts += [wrap(text, width) for text in verdict_sentences(certificates)]
+    return [*parts, wrap(meaning_sentence(certificates), width)] if certificates else []
+
+
+def _certificate(found: Certificate, width: int) -> str:
+    table, hidden = certificate_table(found, MOST_LAYERS)
+    parts = _titled(certificate_heading(found), table, width)
+    more = f"… and {hidden} more: 'xbackend compare --certify --format json' has all."
+    parts += [wrap(more, width)] if hidden else []
+    return "\n\n".join([*parts, *(wrap(text, width) for text in certificate_sentences(found))])
+
+
+def _titled(title: str, table: Table, width: int) -> list[str]:
+    """Return a title, and the table below it if that has rows."""
+    head = wrap(title, width) + "\n" + "-" * min(len(title), width)
+    return [head, fitted(table, width)] if table.rows else [head]
 
 
 def _agreement(summary: Summary, width: int) -> str:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from xbackend.api.comparison import Comparison as Comparison
     from xbackend.api.comparison import Section as Section
+    from xbackend.api.comparison import certify as certify
     from xbackend.api.comparison import compare as compare
+    from xbackend.api.comparison import explain as explain
     from xbackend.api.comparison import isolate as isolate
     from xbackend.api.conversion import convert as convert
     from xbackend.api.conversion import saturation as saturation
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     __version__: str
 
 MODULES = {
-    "api.comparison": "Comparison Section compare isolate",
+    "api.comparison": "Comparison Section certify compare explain isolate",
     "api.conversion": "convert saturation",
     "api.listings": "backends model models platforms train",
     "api.mitigation": "mitigate mitigations",

@@ -135,6 +135,7 @@ class FlatSession(Session):
                 "delegate": _resolved(self._kernels.delegate, plain),
             },
             "operators": plain,
+            "substituted": _substituted(self._kernels.delegate, plain),
             "threads_started": self._threads_started,
         }
         if self._instrumented is not None:
@@ -294,6 +295,17 @@ def _resolved(delegate: str, placement: Dict[str, Any]) -> str:
     if delegate == "xnnpack" and not placement["delegated"]:
         return "none"
     return delegate
+
+
+def _substituted(delegate: str, placement: Dict[str, Any]) -> Dict[str, str]:
+    """Return the settings that came to another value than was asked for, and why."""
+    if _resolved(delegate, placement) == delegate:
+        return {}
+    count = placement["count"]
+    return {
+        "delegate": f"XNNPACK took none of the model's {count} operations, so the runtime's own "
+        "kernels computed them all"
+    }
 
 
 def _thread_count() -> int:

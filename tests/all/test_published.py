@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from xbackend.attribution.correlation import flag_tables
-from xbackend.comparison.comparison import Comparison, compare
+from xbackend.comparison.compare import compare
+from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.dendrogram import output_tree
 from xbackend.comparison.machines import machine_table
 from xbackend.exchange.importing import import_runs

@@ -10,7 +10,7 @@ from xbackend.commands.main import main
 from xbackend.models.generated.random_numbers import uniform_unit
 from xbackend.store.store import Store
 from xbackend.studies.catalogue import NAMES
-from xbackend.studies.convolutions import Convolution, write_model
+from xbackend.studies.paper.convolutions import Convolution, write_model
 
 PLATFORMS = ("native", "qemu:SandyBridge", "qemu:Haswell")
 EMULATES = shutil.which("qemu-x86_64") is not None

@@ -85,6 +85,10 @@ def test_xnnpack_that_takes_nothing_is_told_as_none(prepare: Any, flatten: Any) 
     with prepare(artifact, runtime="tflite-runtime", delegate="xnnpack") as session:
         assert session.facts()["operators"]["delegated"] == 0
         assert session.facts()["settings"]["delegate"] == "none"
+        (reason,) = session.facts()["substituted"].values()
+        assert reason.startswith("XNNPACK took none of the model's ")
+    with prepare(artifact, runtime="tflite-runtime", delegate="none") as session:
+        assert session.facts()["substituted"] == {}
 
 
 def test_the_older_runtime_leaves_quantized_arithmetic_to_its_own_kernels(

@@ -121,13 +121,17 @@ def store_of(value: StoreLike) -> Store:
 
 
 def execution_context(
-    store: Store, jobs: int | None, timeout: float, progress: Progress
+    store: Store,
+    jobs: int | None,
+    timeout: float,
+    progress: Progress,
+    trust_platforms: bool = False,
 ) -> ExecutionContext:
     """Return what runs are carried out with. Raises UsageError for what cannot be."""
     cores = len(os.sched_getaffinity(0))
     count = positive_integer("jobs=", cores if jobs is None else jobs)
     seconds = positive_seconds("timeout=", timeout)
-    return ExecutionContext(store, count, seconds, display_of(progress))
+    return ExecutionContext(store, count, seconds, display_of(progress), trust_platforms)
 
 
 def positive_seconds(name: str, value: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,20 @@ from xbackend.api.arguments import (
 from xbackend.api.results import Listing, data_frame
 from xbackend.api.runs import Runs
 from xbackend.comparison import comparison as kernel
+from xbackend.comparison.compare import compare_runs
 from xbackend.comparison.comparison import Classes, TapComparison
-from xbackend.comparison.findings import Isolation, ReferenceComparison
+from xbackend.comparison.findings import Certificate, Isolation, ReferenceComparison
 from xbackend.comparison.layers import TapSummary
 from xbackend.comparison.summary import Summary, summaries
+from xbackend.diagnosis.certificate import certify as certify_runs
 from xbackend.diagnosis.isolation_pairs import isolate_all
 from xbackend.diagnosis.reference import BACKENDS, parse_reference
 from xbackend.diagnosis.reference_comparison import compare_with_reference
-from xbackend.errors import UsageError
+from xbackend.errors import StoreError, UsageError
+from xbackend.facts.explanation import Explanation
+from xbackend.facts.explanation import explain as explain_result
+from xbackend.facts.gates import gate_failures, needs_pairs, parse_gate
+from xbackend.facts.pairs import with_pairs
 from xbackend.plugins import registry
 from xbackend.store.query import Query, filter_runs, select
 from xbackend.store.records import Run
@@ -137,9 +144,19 @@ class Comparison:
         return self.result.isolations
 
     @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """What `certify` found: which layers of which runs rounding does not explain."""
+        return self.result.certificates
+
+    @property
     def reference_comparisons(self) -> tuple[ReferenceComparison, ...]:
         """Who is nearer to the model in float64, where `reference` was asked for."""
         return self.result.reference_comparisons
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """A sentence for each record of the store that is not sound, and so was not compared."""
+        return tuple(map(str, self.result.left_out))
 
     def missed_thresholds(
         self, *, fail_under: int | None = None, max_eqcs: int | None = None
@@ -147,9 +164,30 @@ class Comparison:
         """Return a sentence for each output with fewer common mantissa bits or more classes."""
         return kernel.threshold_failures(self.result, fail_under, max_eqcs)
 
+    def broken_gates(self, rules: Sequence[str]) -> list[str]:
+        """Return a sentence for each tensor that breaks a rule: `output: bits>=16, flips=0`.
+
+        A rule for which nothing was compared is broken. Raises UsageError for one that is none.
+        """
+        gates = [parse_gate(rule) for rule in rules]
+        measured = with_pairs(self.result) if needs_pairs(gates) else self.result
+        return [str(failure) for failure in gate_failures(measured, gates)]
+
+    def with_pairs(self) -> Comparison:
+        """Return the same with all metrics of each pair of classes: `result.pairs`.
+
+        Mean and RMS error, relative error by norm, cosine, SNR, quantiles and histogram of ULP
+        distances, the worst elements.
+        """
+        return dataclasses.replace(self, result=with_pairs(self.result))
+
     def render(self, format: str = "table") -> str:
         """Return a report: table, json, markdown, csv, html or another that is installed."""
         return registry.report(format)(self.result)
+
+    def render_certificates(self) -> str:
+        """Return for a terminal what `certify` found, and nothing else."""
+        return registry.renderer("certificates")(self.result)
 
     def plot(self, name: str, path: PathLike) -> None:
         """Draw layers, activations, cumulative or dendrogram into a .png, .svg or .pdf file.
@@ -189,6 +227,7 @@ def compare(
     reference: str | None = None,
     timeout: float = 600.0,
     jobs: int | None = None,
+    trust_platforms: bool = False,
     progress: Progress = None,
 ) -> Comparison:
     """Compare runs bit by bit: those that are given, or those of a store.
@@ -204,6 +243,7 @@ def compare(
         reference: `float64`, or `float64:tf` for a backend: judge runs and layers by it.
         timeout: Seconds for each worker that computes the reference.
         jobs: Workers at once; default: one for each core.
+        trust_platforms: Whether interpreters, hosts and images that only records name are started.
         progress: A function that is told of each step by a `ProgressEvent`.
 
     Returns:
@@ -212,7 +252,7 @@ def compare(
 
     Raises:
         UsageError: Where there is no store, or none of its runs is asked for.
-        StoreError: Where a record or tensor is damaged.
+        StoreError: Where a tensor, or every record, is damaged; for single ones see `left_out`.
 
     Example:
         >>> import xbackend as xb
@@ -227,10 +267,12 @@ def compare(
     """
     query = Query(model, where_texts(where), words(group_by))
     there = store_of(store) if runs is None else runs.store
-    chosen = select(there, query) if runs is None else filter_runs(tuple(runs), query)
-    found = kernel.compare_runs(there, chosen, query.group_by)
+    damaged: list[StoreError] = []
+    chosen = select(there, query, damaged) if runs is None else filter_runs(tuple(runs), query)
+    found = compare_runs(there, chosen, query.group_by)
+    found = dataclasses.replace(found, left_out=tuple(damaged))
     if reference is not None:
-        context = execution_context(there, jobs, timeout, progress)
+        context = execution_context(there, jobs, timeout, progress, trust_platforms)
         found = compare_with_reference(found, context, parse_reference(reference))
     return Comparison(found)
 
@@ -242,6 +284,7 @@ def isolate(
     reference: str | None = None,
     timeout: float = 600.0,
     jobs: int | None = None,
+    trust_platforms: bool = False,
     progress: Progress = None,
 ) -> Comparison:
     """Tell for each layer whether its error is its own or inherited from the layers before.
@@ -255,6 +298,7 @@ def isolate(
         reference: `float64`: against the model in double precision instead.
         timeout: Seconds for each worker.
         jobs: Workers at once; default: one for each core.
+        trust_platforms: Whether interpreters, hosts and images that only records name are started.
         progress: A function that is told of each step by a `ProgressEvent`.
 
     Returns:
@@ -271,9 +315,76 @@ def isolate(
         >>> [len(found.own) for found in c.isolations]
         [0]
     """
-    context = execution_context(comparison.result.store, jobs, timeout, progress)
+    there = comparison.result.store
+    context = execution_context(there, jobs, timeout, progress, trust_platforms)
     backends = BACKENDS if reference is None else parse_reference(reference)
     found = isolate_all(
         comparison.result, ",".join(words(pair)), context, reference is not None, backends
     )
     return dataclasses.replace(comparison, result=found)
+
+
+def check_gates(rules: Sequence[str]) -> None:
+    """Raise UsageError for a rule that has no meaning, before anything is computed."""
+    for rule in rules:
+        parse_gate(rule)
+
+
+def explain(comparison: Comparison) -> Explanation:
+    """Return all that is known of a comparison, each statement with how sure it is.
+
+    Nothing is run. As text: `comparison.render("explain")`.
+
+    Args:
+        comparison: What `compare` or `isolate` returned.
+
+    Returns:
+        An explanation; of each of its `cohorts` the `facts`, what is `isolated`, what `switches`
+        show, and the `next` commands with the seconds that they usually take.
+
+    Example:
+        >>> import xbackend as xb
+        >>> runs = xb.run(backends="fixed", threads=[1, 2])
+        >>> (found,) = xb.explain(xb.compare(runs)).cohorts
+        >>> found.facts.outcome.value, found.verdict_grade.value
+        ('the same bits', 'recorded')
+    """
+    return explain_result(comparison.result)
+
+
+def certify(
+    comparison: Comparison,
+    *,
+    timeout: float = 600.0,
+    jobs: int | None = None,
+    progress: Progress = None,
+) -> Comparison:
+    """Tell for each layer of each run whether rounding explains its error, without a tolerance.
+
+    Each layer is held against the same node in float64 on the inputs that the run recorded. One
+    run is enough.
+
+    Args:
+        comparison: What `compare` returned; its runs must have recorded their layers.
+        timeout: Seconds for each worker.
+        jobs: Workers at once; default: one for each core.
+        progress: A function that is told of each step by a `ProgressEvent`.
+
+    Returns:
+        The same comparison with `certificates`.
+
+    Raises:
+        UsageError: Where no run recorded its layers.
+        XbackendError: Where nothing can be certified.
+
+    Example:
+        >>> import xbackend as xb
+        >>> c = xb.certify(xb.compare(xb.run(backends="fixed", precisions="float32")))
+        >>> [(len(found.layers), found.faults) for found in c.certificates]
+        [(15, ())]
+    """
+    context = execution_context(comparison.result.store, jobs, timeout, progress)
+    found = certify_runs(comparison.result, context)
+    return dataclasses.replace(
+        comparison, result=dataclasses.replace(comparison.result, certificates=found)
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,7 +106,7 @@ def mitigate(
         >>> [(row.mitigation, row.after is not None, row.notes) for row in found.rows]
         [('', True, ()), ('cut-all-4', False, ('Integers have no mantissa.',))]
     """
-    draw = None if dendrogram is None else report_writer("dendrogram", dendrogram)
+    draw = None if dendrogram is None else tree_writer(dendrogram, store)
     there = store_of(store)
     judges = () if reference is None else parse_reference(reference)
     with input_file(inputs) as path, _label_file(labels) as right:
@@ -127,8 +127,21 @@ def mitigate(
         context = execution_context(there, jobs, timeout, progress)
         found = try_mitigations(request, words(mitigations), named, judges, search, context)
     if draw is not None:
-        draw(compare_trials(found.trials, there))
+        draw(found)
     return found
+
+
+def tree_writer(path: PathLike, store: StoreLike = None) -> Callable[[MitigationReport], None]:
+    """Return what draws or writes trees of the classes that mitigations left.
+
+    Raises UsageError, before anything is computed, for a file that cannot be drawn.
+    """
+    draw = report_writer("dendrogram", path)
+
+    def write(report: MitigationReport) -> None:
+        draw(compare_trials(report.trials, store_of(store)))
+
+    return write
 
 
 def mitigations(

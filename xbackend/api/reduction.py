@@ -79,6 +79,7 @@ def reduce(
     timeout: float = 600.0,
     jobs: int | None = None,
     store: StoreLike = None,
+    trust_platforms: bool = False,
     progress: Progress = None,
 ) -> ReducedDifference:
     """Cut out the smallest model and input that show the difference between two runs.
@@ -101,6 +102,7 @@ def reduce(
         timeout: Seconds for each worker.
         jobs: Workers at once; default: one for each core.
         store: A folder; default: $XBACKEND_STORE or .xbackend.
+        trust_platforms: Whether interpreters, hosts and images that only records name are started.
         progress: A function that is told of each step by a `ProgressEvent`.
 
     Returns:
@@ -122,7 +124,7 @@ backends, or one with two platforms or two numbers of threads.
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"The folder {folder} is not empty. Name another with --output.")
     there = store_of(store)
-    context = execution_context(there, jobs, timeout, progress)
+    context = execution_context(there, jobs, timeout, progress, trust_platforms)
     most = positive_integer("--trials ", trials)
     if runs is not None:
         pair = find_pair(there, _ids(runs), None if model is None else source_of(model, there))

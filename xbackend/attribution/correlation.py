@@ -45,8 +45,8 @@ class FlagTable:
     """The classes of one backend on one model, and what goes with them."""
 
     group: Record
-    """Model, precision, backend, version, settings other than threads, and what converters were
-    told."""
+    """Model and its digest, precision, backend, version, settings other than threads, and what the
+    converters were told."""
     runs: tuple[Run, ...]
     classes: tuple[tuple[str, ...], ...]
     """Run ids by class of all outputs of all samples, in order of first appearance."""
@@ -81,7 +81,7 @@ def flag_tables(runs: Iterable[Run]) -> list[FlagTable]:
 
 def _group(run: Run) -> Record:
     settings = {key: value for key, value in run.row["settings"].items() if key != "threads"}
-    keys = ("model", "precision", "backend", "backend_version")
+    keys = ("model", "model_digest", "precision", "backend", "backend_version")
     return {**{key: run.row[key] for key in keys}, "settings": settings, **run.conversion}
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 
 from xbackend.commands.output import comparison_writer
 from xbackend.commands.parser import (
     Subparsers,
     add_command,
     add_execution_options,
+    add_trust,
     execution_arguments,
     terminal_progress,
 )
+from xbackend.errors import UsageError
 
 COMPARE_EXAMPLES = """examples:
   xbackend compare                                    every run of the store, as tables
@@ -26,14 +29,20 @@ COMPARE_EXAMPLES = """examples:
   xbackend compare --format layers --output figure5.svg
   xbackend compare --format activations               deviations before and after each
   xbackend compare --fail-under 16                    exit 1 if fewer mantissa bits agree
+  xbackend compare --gate 'output: bits>=16, flips=0' --gate 'conv*: ulp<=64'
+  xbackend compare --metrics all --format json        SNR, cosine, quantiles, worst elements
   xbackend compare --reference float64                who is nearer to the truth
   xbackend compare --reference float64:tf --where backend=ort
   xbackend compare --isolate --where backend=ort      inherited or own: each class against class 1
   xbackend compare --isolate 0000-ort,0001-torch      two runs, by parts of their ids
   xbackend compare --isolate --reference float64      own and inherited error against the truth
+  xbackend compare --certify                          rounding or fault, each layer of each run
 
-exit status: 0 done, 1 a threshold was missed, 2 wrong usage
+exit status: 0 done, 1 a threshold was missed or --certify found a fault, 2 wrong usage,
+             3 records are damaged (left out)
 """
+MAX_LEFT_OUT = 10
+"""How many records that are not sound are named one by one."""
 FORMATS_HELP = (
     "table, json, markdown, csv, html, machines, layers, activations, activations-csv, cumulative "
     "or dendrogram"
@@ -42,6 +51,15 @@ OUTPUT_HELP = (
     "write there; with .svg, .png or .pdf draw layers, activations, cumulative or dendrogram"
 )
 
+METRICS = ("usual", "all")
+GATE_HELP = (
+    "exit 1 unless tensors keep a rule, such as 'output: bits>=16, flips=0' or 'conv*: ulp<=64'; "
+    "of classes, bits, flips, ulp, abs, deviating, mean, rms, relative, cosine, snr"
+)
+METRICS_HELP = (
+    "all: of each pair of classes mean and RMS error, relative error by norm, cosine, SNR, "
+    "quantiles and histogram of ULP, the worst elements (default: usual)"
+)
 REFERENCE_HELP = (
     "judge each run and layer by the model in double precision, computed now if the store has no "
     "such run: float64, or float64:tf for a backend (default: torch, else tf)"
@@ -49,6 +67,11 @@ REFERENCE_HELP = (
 ISOLATE_HELP = (
     "tell for each layer whether it inherits its error or has one of its own, computed now: of run "
     "B against run A, or of a run of each class against one of class 1"
+)
+
+CERTIFY_HELP = (
+    "tell for each layer of each run whether rounding explains its error or only a fault does, "
+    "computed now in float64 from its own recorded inputs; exit 1 on a fault"
 )
 
 
@@ -69,16 +92,25 @@ def add(commands: Subparsers) -> None:
     add("--output", metavar="FILE", help=OUTPUT_HELP)
     add("--fail-under", metavar="BITS", type=int, help="exit 1 if fewer mantissa bits agree")
     add("--max-eqcs", metavar="N", type=int, help="exit 1 if an output has more classes")
+    add("--gate", metavar="RULE", action="append", help=GATE_HELP)
+    add("--metrics", metavar="WHICH", default="usual", help=METRICS_HELP)
     add("--reference", metavar="float64", help=REFERENCE_HELP)
     add("--isolate", metavar="A,B", nargs="?", const="", help=ISOLATE_HELP)
+    add("--certify", action="store_true", help=CERTIFY_HELP)
     add_execution_options(parser)
+    add_trust(parser)
 
 
 def compare(options: Namespace) -> int:
     """Compare the runs of a store; exit status 1 if a threshold is missed."""
     from xbackend.api import comparison as api
+    from xbackend.api.comparison import check_gates
 
+    if options.metrics not in METRICS:
+        raise UsageError(f"'--metrics {options.metrics}' must be {' or '.join(METRICS)}.")
     write = comparison_writer(options.format, options.output)
+    gates = options.gate or ()
+    check_gates(gates)
     execution = execution_arguments(options)
     with terminal_progress() as display:
         found = api.compare(
@@ -87,15 +119,42 @@ def compare(options: Namespace) -> int:
             group_by=options.group_by,
             reference=options.reference,
             **execution,
+            trust_platforms=options.trust_platforms,
             progress=display,
         )
+        how = {"timeout": execution["timeout"], "jobs": execution["jobs"]}
+        if options.certify:
+            found = api.certify(found, **how, progress=display)
         if options.isolate is not None:
-            how = {"timeout": execution["timeout"], "jobs": execution["jobs"]}
             found = api.isolate(
-                found, options.isolate, reference=options.reference, **how, progress=display
+                found,
+                options.isolate,
+                reference=options.reference,
+                timeout=execution["timeout"],
+                jobs=execution["jobs"],
+                trust_platforms=options.trust_platforms,
+                progress=display,
             )
+    if options.metrics == "all":
+        found = found.with_pairs()
     write(found.result)
     missed = found.missed_thresholds(fail_under=options.fail_under, max_eqcs=options.max_eqcs)
-    for sentence in missed:
+    missed += found.broken_gates(gates)
+    for sentence in (*missed, *_left_out(found.left_out)):
         print(f"xbackend: {sentence}", file=sys.stderr)
-    return 1 if missed else 0
+    unread, every = found.result.unread()
+    if unread:
+        print(
+            f"not checked: {unread} of {every} tensors were told apart by their recorded digests "
+            "alone; 'xbackend store check' reads them all",
+            file=sys.stderr,
+        )
+    faults = any(each.faults for each in found.certificates)
+    return 3 if found.left_out else int(bool(missed) or faults)
+
+
+def _left_out(sentences: Sequence[str]) -> list[str]:
+    """Return a sentence for each record that was not compared, as it is not sound."""
+    shown, more = list(sentences[:MAX_LEFT_OUT]), len(sentences) - MAX_LEFT_OUT
+    told = f"{more} more records are not sound either: 'xbackend store check' names them."
+    return [*shown, told] if more > 0 else shown

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
-from typing import Any
 
 from xbackend.commands.parser import (
     Subparsers,
@@ -72,7 +71,7 @@ def ablate(options: Namespace) -> int:
 
     render = renderer("ablation")
 
-    def show(backend: str, found: Any) -> None:
+    def show(backend: str, found: object) -> None:
         if isinstance(found, Exception):
             print(f"xbackend: {backend}: {found}", file=sys.stderr)
         elif not options.json:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from typing import TextIO
 
 from xbackend.worker.version import VERSION
 
@@ -16,6 +18,7 @@ GROUPS = (
     ("every day", "Run a model in several places, and see whether the bits are the same.", {
         "run": "run",
         "compare": "compare",
+        "explain": "explain",
     }),
     ("where and why", "Find the smallest model that differs, and what of a machine makes it.", {
         "reduce": "reduce",
@@ -27,7 +30,8 @@ GROUPS = (
         "saturation": "saturation",
         "convert": "convert",
     }),
-    ("stores and others' results", "Take in what was run elsewhere.", {
+    ("stores and others' results", "Take in what was run elsewhere, and check what is kept.", {
+        "store": "store",
         "import": "import_runs",
     }),
     ("what there is", "List what can be named, and repeat the paper's studies.", {
@@ -44,9 +48,18 @@ COMMANDS = {name: module for _, _, of in GROUPS for name, module in of.items()}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
+    try:
+        _prepare_streams()
+        return _run(arguments)
+    except KeyboardInterrupt:
+        print("xbackend: interrupted; what was done is kept.", file=sys.stderr)
+        return 130
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Run a command; what a user can mend is one line on standard error."""
     from xbackend.errors import XbackendError
 
-    _prepare_streams()
     options = build_parser().parse_args(arguments)
     if options.command is None:
         build_parser().print_help()
@@ -63,9 +76,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except XbackendError as error:
         print(f"xbackend: {error}", file=sys.stderr)
         return error.exit_status
-    except KeyboardInterrupt:
-        print("xbackend: interrupted; what was done is kept.", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         _drop_output()
         return 0
@@ -99,6 +109,49 @@ def _prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (to the end)
         elif name == "stdout" and isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if not isinstance(sys.stderr, Diagnostics):
+        sys.stderr = Diagnostics(sys.stderr)
+
+
+class Diagnostics(io.TextIOBase):
+    """Standard error, whose loss, on a full disk or a closed terminal, ends no command."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or from the first failure on drop what is written."""
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except (OSError, ValueError):
+            self._drop()
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing: each text is written at once."""
+
+    def fileno(self) -> int:
+        """Return the descriptor of the stream itself."""
+        return self.stream.fileno()
+
+    def isatty(self) -> bool:
+        """Tell whether the stream itself is a terminal."""
+        return self.stream.isatty()
+
+    def writable(self) -> bool:
+        """Tell that it is."""
+        return True
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # a value there, computed here
+        """The encoding of the stream itself."""
+        return self.stream.encoding
+
+    def _drop(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+            self.stream.flush()
 
 
 def _drop_output() -> None:

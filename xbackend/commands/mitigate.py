@@ -78,6 +78,7 @@ def mitigate(options: Namespace) -> int:
         found = api.mitigations(**words, store=options.store)
         print(api.mitigation_list(found, options.backends))
         return 0
+    draw = api.tree_writer(options.dendrogram, options.store) if options.dendrogram else None
     with terminal_progress() as display:
         report = api.mitigate(
             **request,
@@ -88,9 +89,10 @@ def mitigate(options: Namespace) -> int:
             repeats=whole_number("--repeats", options.repeats),
             reference=None if options.reference == "none" else options.reference,
             search=options.search,
-            dendrogram=options.dendrogram,
             **execution_arguments(options),
             progress=display,
         )
     write_result(options.output, renderer("mitigations")(report, format=kind))
+    if draw is not None:
+        draw(report)
     return 3 if report.failed or report.dishonoured else 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 from xbackend.errors import UsageError
+
+TYPE_CHECKING = False  # as `typing` has it, which takes longer to import than all of this
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 
 def write_result(output: str | None, text: str) -> None:
@@ -38,6 +40,8 @@ def plot_writer(name: str, output: str | None) -> Callable[[Any], None]:
     """
     if output is None:
         return lambda found: None
+    from pathlib import Path
+
     from xbackend.api.report_files import PLOT_SUFFIXES, is_plot
     from xbackend.plugins import registry
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as `typing` has it, which takes longer to import than all of this
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
+    from typing import Any
 
     from xbackend.execution.progress import ProgressLines
 
+    Handler = Callable[[argparse.Namespace], int]
+    """Carries a command out and returns its exit status; it imports what it needs."""
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 else:
     Subparsers = argparse._SubParsersAction  # which is not generic at run time
 Parser = argparse.ArgumentParser
-Handler = Callable[[argparse.Namespace], int]
-"""Carries a command out and returns its exit status; it imports what it needs."""
 
 NO_SANDBOX_HELP = (
     "let models' processes write where you may, use the network, and take all memory "
@@ -52,6 +53,15 @@ def add_store(parser: Parser) -> None:
     """Add `--store`."""
     parser.add_argument(
         "--store", metavar="DIR", help="where runs are kept (default: $XBACKEND_STORE or .xbackend)"
+    )
+
+
+def add_trust(parser: Parser) -> None:
+    """Add what lets commands follow the platforms that the records of a store name."""
+    parser.add_argument(
+        "--trust-platforms",
+        action="store_true",
+        help="start interpreters, hosts and images that only the store's runs name",
     )
 
 

@@ -8,6 +8,7 @@ from xbackend.commands.parser import (
     Subparsers,
     add_command,
     add_execution_options,
+    add_trust,
     execution_arguments,
     request_arguments,
     terminal_progress,
@@ -41,6 +42,7 @@ def add(commands: Subparsers) -> None:
     add("--limit", metavar="S", type=float, default=600.0, help="stop after (default: 600 s)")
     add("--json", action="store_true", help="print difference.json")
     add_execution_options(parser)
+    add_trust(parser)
 
 
 def reduce(options: Namespace) -> int:
@@ -56,6 +58,7 @@ def reduce(options: Namespace) -> int:
             trials=options.trials,
             limit=options.limit,
             **execution_arguments(options),
+            trust_platforms=options.trust_platforms,
             progress=display,
         )
     print(found.to_json() if options.json else found, end="" if options.json else "\n")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from argparse import Namespace
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from xbackend.commands.parser import (
     Subparsers,
@@ -14,6 +18,11 @@ from xbackend.commands.parser import (
     whole_number,
 )
 
+if TYPE_CHECKING:
+    from xbackend.api.comparison import Comparison
+    from xbackend.api.runs import Runs
+    from xbackend.execution.progress import ProgressLines
+
 RUN_EXAMPLES = """examples:
   xbackend run                                        the built-in model, every installed backend
   xbackend run model.onnx --backends ort,torch --inputs x.npy --threads 1,2 --repeats 3
@@ -23,7 +32,8 @@ RUN_EXAMPLES = """examples:
   xbackend run --platform native --platform python:/opt/old/bin/python --backends tf
   xbackend run package.module:make_model --backends torch,ort
 
-exit status: 0 done, 2 wrong usage, 3 a run failed (the others are kept)
+exit status: 0 done, 1 --certify found a fault, 2 wrong usage,
+             3 a run failed (the others are kept), or none gave an output
 """
 OPTION_HELP = (
     "how a converter works, such as onnx_to_int8.weight=uint8; see 'xbackend convert --help'"
@@ -52,13 +62,17 @@ def add(commands: Subparsers) -> None:
     add("--option", metavar="CONVERTER.KEY=VALUE", action="append", help=OPTION_HELP)
     add("--repeats", metavar="N", type=int, default=1, help="fresh processes each (default: 1)")
     add("--fresh", action="store_true", help="repeat runs that the store has already")
+    add(
+        "--certify", action="store_true", help="tell whether each layer only rounds (exit 1 if not)"
+    )
     add("--allow-nonfinite", action="store_true", help="accept NaN and infinities in the inputs")
+    add("--strict", action="store_true", help="exit 3 if what is asked for by name is skipped")
     add("--json", action="store_true", help="print the runs' records as JSON")
     add_execution_options(parser)
 
 
 def run(options: Namespace) -> int:
-    """Run a model; exit status 3 if a run failed."""
+    """Run a model; exit status 3 if a run failed, or none gave an output."""
     from xbackend.api.runs import run as run_model
 
     with terminal_progress() as display:
@@ -73,5 +87,46 @@ def run(options: Namespace) -> int:
             **execution_arguments(options),
             progress=display,
         )
-    print(runs.to_json() if options.json else runs)
-    return 3 if runs.failed else 0
+        certify = options.certify and any(each.ok for each in runs)
+        found = _certified(runs, options, display) if certify else None
+    if options.json:
+        print(runs.to_json() if found is None else json.dumps(_with_certificates(runs, found)))
+    else:
+        print(runs if found is None else f"{found.render_certificates()}\n\n{runs}")
+    return _exit_status(options, runs, found)
+
+
+def _exit_status(options: Namespace, runs: Runs, found: Comparison | None) -> int:
+    """Return 3 where a run failed, or none gave an output, or what was named was left out."""
+    skipped = _skipped_by_name(options, runs.records) if options.strict else []
+    for sentence in skipped:
+        print(f"xbackend: {sentence}", file=sys.stderr)
+    nothing = not any(record["status"] == "ok" for record in runs.records)
+    if runs.failed or nothing or skipped:
+        return 3
+    return 1 if found is not None and any(each.faults for each in found.certificates) else 0
+
+
+def _skipped_by_name(options: Namespace, records: Sequence[dict[str, Any]]) -> list[str]:
+    from xbackend.execution.request import skipped_by_name
+
+    backends, precisions = (
+        {word.strip() for word in (text or "").split(",")}
+        for text in (options.backends, options.precision)
+    )
+    return skipped_by_name(records, backends, precisions, options.platform or ())
+
+
+def _certified(runs: Runs, options: Namespace, display: ProgressLines) -> Comparison:
+    """Hold the layers of what was just run against what rounding can do."""
+    from xbackend.api.comparison import certify, compare
+
+    execution = execution_arguments(options)
+    how = {"timeout": execution["timeout"], "jobs": execution["jobs"]}
+    return certify(compare(runs), **how, progress=display)
+
+
+def _with_certificates(runs: Runs, found: Comparison) -> list[dict[str, Any]]:
+    """Return the records of runs, with their certificates where there is one."""
+    by_id = {each.run.id: each.to_dict() for each in found.certificates}
+    return [{**record, "certificate": by_id.get(record["id"])} for record in runs.records]

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-import numpy as np
-
-from xbackend.comparison.class_changes import ClassChange, ClassChanges
-from xbackend.comparison.equivalence import (
-    Array,
-    Digests,
-    RunIdClasses,
-    SampleDigests,
-    combine_labels,
-    members,
+from xbackend.comparison.class_changes import ClassChange
+from xbackend.comparison.findings import (
+    Certificate,
+    Isolation,
+    ReferenceComparison,
+    TensorPair,
 )
-from xbackend.comparison.findings import Isolation, ReferenceComparison
-from xbackend.comparison.measurement import Measurer
 from xbackend.comparison.operator_kinds import operator_kind
-from xbackend.errors import UsageError
+from xbackend.errors import StoreError, UsageError
 from xbackend.numerics.metrics import Metrics
-from xbackend.platforms.emulation_doubt import EmulationDoubt, assess_emulation
-from xbackend.store.cohort import Cohort, cohorts, sample_names
-from xbackend.store.query import Query, select
+from xbackend.platforms.emulation_doubt import EmulationDoubt
+from xbackend.store.cohort import Cohort
+from xbackend.store.files import read_digests
+from xbackend.store.packed_results import digests_of
 from xbackend.store.records import Run
 from xbackend.store.store import Store
 
@@ -34,6 +28,10 @@ Classes = tuple[tuple[str, ...], ...]
 """Ids of runs whose bits are the same, ordered by first appearance."""
 
 SCHEMA_VERSION = 1
+NOTHING_COMPARED = (
+    "Nothing was compared, so no threshold is met: no two runs computed the same output of the "
+    "same sample."
+)
 
 
 @dataclass(frozen=True)
@@ -179,6 +177,12 @@ class Comparison:
     """The sections that were held against a float64 reference, if that was asked for."""
     isolations: tuple[Isolation, ...] = ()
     """Runs of which each layer's own error was told from what it inherits, likewise."""
+    left_out: tuple[StoreError, ...] = ()
+    """What is wrong with records of the store that could not be read."""
+    pairs: tuple[TensorPair, ...] = ()
+    """All metrics of pairs of classes, if these were asked for."""
+    certificates: tuple[Certificate, ...] = ()
+    """Runs of which each layer was held against what rounding can do, likewise."""
 
     @property
     def sections(self) -> dict[str, tuple[SampleComparison, ...]]:
@@ -193,6 +197,11 @@ class Comparison:
         """Runs that gave nothing to compare: failed and skipped ones."""
         return tuple(run for run in self.runs if not run.ok)
 
+    def unread(self) -> tuple[int, int]:
+        """Return how many of the tensors were not read against their digests, and of how many."""
+        digests = {digest for run in self.runs for digest in digests_of(run.results)}
+        return len(digests - read_digests(self.store.folder / "objects")), len(digests)
+
     def to_dict(self) -> Record:
         """Return the object that `xbackend compare --format json` prints."""
         return {
@@ -203,34 +212,13 @@ class Comparison:
         }
 
 
-def compare(
-    store: Store,
-    model: str | None = None,
-    where: Sequence[str] = (),
-    group_by: Sequence[str] = (),
-) -> Comparison:
-    """Compare the runs of a store; for the arguments see `xbackend.store.query.Query`.
-
-    Raises UsageError for an empty store or an unknown key, StoreError for a damaged one.
-    """
-    return compare_runs(store, select(store, Query(model, tuple(where), tuple(group_by))), group_by)
-
-
-def compare_runs(store: Store, runs: Sequence[Run], group_by: Sequence[str] = ()) -> Comparison:
-    """Compare some runs of a store. Raises StoreError for a damaged tensor."""
-    measurer = Measurer(store)
-    found = [_SectionComparer(cohort, measurer) for cohort in cohorts(runs, group_by)]
-    samples = (each.sample(name) for each in found for name in sample_names(each.cohort.runs))
-    return Comparison(tuple(runs), tuple(samples), store)
-
-
 def threshold_failures(
     comparison: Comparison, fail_under: int | None = None, max_eqcs: int | None = None
 ) -> list[str]:
     """Return a sentence for each output that misses a threshold, empty if none does.
 
     Outputs with the same bits in all runs never miss. Several classes without a common mantissa
-    bit, integers among them, count as 0 bits. If no run gave an output at all, that is a miss too.
+    bit, integers among them, count as 0 bits. If nothing was compared, that is a miss too.
     """
     if fail_under is None and max_eqcs is None:
         return []
@@ -248,121 +236,17 @@ def threshold_failures(
         for tap in outputs
         if max_eqcs is not None and tap.eqc_count > max_eqcs
     ]
-    return sentences if comparison.samples else ["No run gave an output, so no threshold is met."]
+    if not comparison.samples:
+        return ["No run gave an output, so no threshold is met."]
+    return sentences if _is_compared(comparison) else [NOTHING_COMPARED]
+
+
+def _is_compared(comparison: Comparison) -> bool:
+    """Tell whether any output of a sample was computed by two runs."""
+    outputs = (output for sample in comparison.samples for output in sample.outputs)
+    return any(sum(map(len, output.eqcs)) > 1 for output in outputs)
 
 
 def _name_output(tap: TapComparison) -> str:
     precision = tap.cohort.group["precision"]
     return f"Output '{tap.tap}' of {tap.cohort.model} ({precision}) on input '{tap.input}'"
-
-
-class _SectionComparer:
-    """Compares the samples of a cohort."""
-
-    def __init__(self, cohort: Cohort, measurer: Measurer) -> None:
-        self.cohort = cohort
-        self.measurer = measurer
-        self.digests = Digests(cohort.runs)
-        self.ids = RunIdClasses(cohort.runs)
-        self.unsafe = {
-            place: run.emulation_unsafe
-            for place, run in enumerate(cohort.runs)
-            if run.emulation_unsafe
-        }
-
-    def sample(self, name: str) -> SampleComparison:
-        """Compare one sample over the runs that computed it."""
-        sample = self.digests.sample(name)
-        runs = [self.cohort.runs[place] for place in np.flatnonzero(sample.computed).tolist()]
-        origins = ClassChanges(sample, self.cohort.runs, sample.not_neutral, self.ids)
-        taps = tuple(
-            self._tap(sample, tap, layer, origins)
-            for tap, layer in _in_graph_order(sample, self.cohort.runs)
-        )
-        eqcs = self.ids.classes(_output_labels(sample))
-        return SampleComparison(
-            cohort=self.cohort,
-            input=name,
-            taps=taps,
-            eqcs=eqcs,
-            label_flips=_count_flips(taps),
-            taps_not_neutral=self.ids.at(np.flatnonzero(sample.not_neutral)),
-            emulation_doubt=assess_emulation(eqcs, runs, [name]),
-        )
-
-    def _tap(
-        self, sample: SampleDigests, tap: str, layer: Record, origins: ClassChanges
-    ) -> TapComparison:
-        labels, is_output = sample.labels(tap), tap in sample.outputs
-        heads = [places[0] for places in members(labels)]
-        rows = [sample.record(tap, place) for place in heads]
-        measured = (
-            self.measurer.measure_outputs(rows) if is_output else self.measurer.measure_tap(rows)
-        )
-        having = labels >= 0
-        unsafe = [place for place, names in self.unsafe.items() if having[place] and tap in names]
-        not_neutral = having & sample.not_neutral & (not is_output)
-        reads = layer.get("inputs")
-        return TapComparison(
-            cohort=self.cohort,
-            input=sample.name,
-            tap=tap,
-            layer=layer.get("layer"),
-            operator=layer.get("operator"),
-            dtype=rows[0]["dtype"],
-            shape=tuple(rows[0]["shape"]),
-            eqcs=self.ids.classes(labels),
-            metrics=measured.metrics,
-            remaining_to_first=measured.remaining_to_first,
-            flips=measured.flips,
-            is_output=is_output,
-            missing=self.ids.at(np.flatnonzero(sample.computed & ~having)),
-            taps_not_neutral=self.ids.at(np.flatnonzero(not_neutral)),
-            emulation_unsafe=self.ids.at(np.array(unsafe, int)),
-            reads=None if reads is None else tuple(reads),
-            origin=origins.of(tap),
-        )
-
-
-def _in_graph_order(sample: SampleDigests, runs: Sequence[Run]) -> list[tuple[str, Record]]:
-    """Return every tensor that was recorded, with its layer: by layer, then as runs list them.
-
-    Tensors that no graph knows stand after all others, outputs last.
-    """
-    places = (place for stack in sample.stacks for place in stack.places.tolist())
-    graphs = {id(runs[place].layers): runs[place].layers for place in sorted(places)}
-    layers: dict[str, Record] = {}
-    for graph in graphs.values():
-        for row in graph:
-            layers.setdefault(row["tap"], row)
-    beyond = 1 + max((row["layer"] for row in layers.values()), default=-1)
-    order = dict.fromkeys([*layers, *sample.taps, *sample.outputs])
-    recorded = {*sample.taps, *sample.outputs}
-    names = [name for name in order if name in recorded]
-    names.sort(key=lambda name: layers[name]["layer"] if name in layers else beyond)
-    return [(name, layers.get(name, {})) for name in names]
-
-
-def _output_labels(sample: SampleDigests) -> Array:
-    """Return the classes of all outputs together; -1 for runs that did not compute the sample."""
-    computed = sample.computed
-    labels = np.full(len(computed), -1)
-    labels[computed] = combine_labels(
-        [
-            np.zeros(int(computed.sum()), int),
-            *(sample.labels(n)[computed] + 1 for n in sample.outputs),
-        ]
-    )
-    return labels
-
-
-def _count_flips(rows: Iterable[TapComparison]) -> int:
-    """Count the runs of which any output's label is not the first run's."""
-    flipped = {
-        run
-        for row in rows
-        for ids, flips in zip(row.eqcs, row.flips)  # noqa: B905 (flips is empty but for outputs)
-        if flips
-        for run in ids
-    }
-    return len(flipped)

@@ -191,6 +191,38 @@ def combine_labels(labels: Sequence[Array]) -> Array:
     return found
 
 
+def combine_known_labels(labels: Sequence[Array]) -> Array:
+    """Return the class of each run by several tensors together, a gap setting nobody apart.
+
+    A run that lacks a tensor, -1, is not told from another by it: it joins the first class of no
+    member of which it is seen to differ.
+
+    >>> combine_known_labels([np.array([0, 0, 1]), np.array([0, -1, -1])]).tolist()
+    [0, 0, 1]
+    """
+    if not labels:
+        return np.zeros(0, np.int64)
+    if all(int(each.min(initial=0)) >= 0 for each in labels):
+        return combine_labels(labels)
+    table = np.stack(labels, axis=1)
+    _, first, inverse = np.unique(table, axis=0, return_index=True, return_inverse=True)
+    pattern = _by_appearance(first, inverse.reshape(-1))
+    found: list[list[Array]] = []
+    classes = [_join(found, table[place]) for place in np.sort(first).tolist()]
+    return np.array(classes, np.int64)[pattern]
+
+
+def _join(found: list[list[Array]], row: Array) -> int:
+    """Put a row into the first class whose members agree where both are known; return which."""
+    for number, rows in enumerate(found):
+        there = np.stack(rows)
+        if not ((there != row) & (there >= 0) & (row >= 0)).any():
+            rows.append(row)
+            return number
+    found.append([row])
+    return len(found) - 1
+
+
 def _by_appearance(first: Array, inverse: Array) -> Array:
     """Return the groups numbered by where they first appear."""
     rank = np.empty(len(first), np.int64)

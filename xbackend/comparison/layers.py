@@ -26,6 +26,8 @@ class TapSummary:
     """The worst over the samples; `deviating_fraction` is the mean."""
     run_count: int
     """The most runs that have it."""
+    missing: tuple[str, ...]
+    """Ids of runs that computed a sample without recording it."""
     taps_not_neutral: tuple[str, ...]
     emulation_unsafe: tuple[str, ...]
     """Ids of runs that computed it from what an emulator computes unlike a real processor."""
@@ -73,6 +75,7 @@ def _summarise(taps: Sequence[TapComparison]) -> TapSummary:
         eqc_count=max(tap.eqc_count for tap in taps),
         metrics=worst_metrics([tap.metrics for tap in taps]),
         run_count=max(sum(map(len, tap.eqcs)) for tap in taps),
+        missing=_union(tap.missing for tap in taps),
         taps_not_neutral=_union(tap.taps_not_neutral for tap in taps),
         emulation_unsafe=_union(tap.emulation_unsafe for tap in taps),
         origin=_most([tap.origin for tap in taps]),

@@ -9,7 +9,9 @@ from typing import Any
 from xbackend.numerics.blocks import FileBlocks, blocks_of_file
 from xbackend.numerics.label_flips import label_flips
 from xbackend.numerics.metrics import Metrics, identical_metrics, measure
+from xbackend.numerics.pair_metrics import PairMetrics, measure_pair
 from xbackend.numerics.partition import partition
+from xbackend.store.record_schema import byte_count
 from xbackend.store.store import Store
 
 Record = dict[str, Any]
@@ -35,6 +37,7 @@ class Measurer:
     checked: set[str] = field(default_factory=set)
     metrics: dict[Key, Metrics] = field(default_factory=dict)
     measured: dict[Key, Measurement] = field(default_factory=dict)
+    pairs: dict[Key, PairMetrics | None] = field(default_factory=dict)
 
     def measure_tap(self, rows: Sequence[Record]) -> Measurement:
         """Measure one tensor of each class, given by dtype, shape and digest."""
@@ -46,6 +49,13 @@ class Measurer:
         if key not in self.measured:
             self.measured[key] = self._measure_outputs(rows)
         return self.measured[key]
+
+    def measure_pair(self, one: Record, other: Record) -> PairMetrics | None:
+        """Measure two tensors with everything that is known; None where they do not fit."""
+        key = _key((one, other))
+        if key not in self.pairs:
+            self.pairs[key] = measure_pair(self._open(one), self._open(other))
+        return self.pairs[key]
 
     def _measure_outputs(self, rows: Sequence[Record]) -> Measurement:
         whole = identical_metrics(rows[0]["dtype"]).remaining_precision
@@ -67,7 +77,7 @@ class Measurer:
     def _open(self, row: Record) -> FileBlocks:
         digest = row["digest"]
         if digest not in self.checked:
-            self.store.verify_object(digest)
+            self.store.verify_object(digest, byte_count(row))
             self.checked.add(digest)
         return blocks_of_file(self.store.object_path(digest), row["dtype"], tuple(row["shape"]))
 

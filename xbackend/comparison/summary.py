@@ -7,9 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from xbackend.comparison.comparison import Classes, Comparison, SampleComparison, TapComparison
+from xbackend.comparison.equivalence import RunIdClasses, combine_known_labels
 from xbackend.comparison.layers import TapSummary, extreme_or_none, summarise_taps, worst_metrics
-from xbackend.numerics.metrics import Metrics, equivalence_classes, identical_metrics
+from xbackend.numerics.metrics import Metrics, identical_metrics
 from xbackend.platforms.emulation_doubt import EmulationDoubt, assess_emulation, doubtful_run_ids
 from xbackend.store.cohort import Cohort
 from xbackend.store.records import Run
@@ -47,6 +50,7 @@ class Summary:
     """A cohort: one model, one precision, one set of inputs."""
 
     cohort: Cohort
+    samples: tuple[SampleComparison, ...]
     inputs: tuple[str, ...]
     """The samples' names."""
     rows: tuple[RunGroup, ...]
@@ -120,6 +124,7 @@ def _summarise(samples: Sequence[SampleComparison]) -> Summary:
     names = tuple(sample.input for sample in samples)
     return Summary(
         cohort=cohort,
+        samples=tuple(samples),
         inputs=names,
         rows=rows,
         eqcs=eqcs,
@@ -140,10 +145,15 @@ def _numbers(eqcs: Classes) -> dict[str, int]:
 
 
 def _joint_classes(cohort: Cohort, samples: Sequence[SampleComparison]) -> Classes:
-    numbers = [_numbers(sample.eqcs) for sample in samples]
-    ids = [run.id for run in cohort.runs]
-    found = equivalence_classes(tuple(of.get(name) for of in numbers) for name in ids)
-    return tuple(tuple(ids[place] for place in places) for places in found)
+    """Return the classes by all outputs of all samples; what a run lacks sets nobody apart."""
+    ids = RunIdClasses(cohort.runs)
+    labels = [
+        np.array([number.get(name, 0) - 1 for name in ids.names])
+        for sample in samples
+        for output in sample.outputs
+        for number in [_numbers(output.eqcs)]
+    ]
+    return ids.classes(combine_known_labels(labels or [np.zeros(len(ids.names), int)]))
 
 
 def _earliest(samples: Iterable[SampleComparison]) -> TapComparison | None:
@@ -233,10 +243,20 @@ def _nondeterministic(cohort: Cohort, rows: Sequence[RunGroup]) -> tuple[RunGrou
     """Return the rows that a repeat of the same run contradicts."""
     runs = {run.id: run for run in cohort.runs}
     heads = [json.dumps(_identity(runs[row.ids[0]]), sort_keys=True) for row in rows]
-    given: dict[str, set[tuple[int | None, ...]]] = {}
+    given: dict[str, list[tuple[int | None, ...]]] = {}
     for head, row in zip(heads, rows, strict=True):
-        given.setdefault(head, set()).add(row.classes)
-    return tuple(row for head, row in zip(heads, rows, strict=True) if len(given[head]) > 1)
+        given.setdefault(head, []).append(row.classes)
+    return tuple(
+        row
+        for head, row in zip(heads, rows, strict=True)
+        if any(_contradict(row.classes, other) for other in given[head])
+    )
+
+
+def _contradict(one: Sequence[int | None], other: Sequence[int | None]) -> bool:
+    """Tell whether two runs gave other bits of a sample that both computed."""
+    pairs = zip(one, other, strict=True)
+    return any(a != b for a, b in pairs if a is not None and b is not None)
 
 
 def _identity(run: Run) -> Record:

@@ -10,7 +10,11 @@ from xbackend.execution.execute import ExecutionContext, execute
 from xbackend.execution.request import RunRequest
 from xbackend.numerics.blocks import FileBlocks, blocks_of_file
 from xbackend.numerics.float64_error import REFERENCE, ErrorMetrics, error_metrics, worst_errors
+from xbackend.platforms.trust import function_was_named
 from xbackend.plugins import registry
+from xbackend.preparation.model import is_callable
+from xbackend.store.index import read_runs
+from xbackend.store.record_schema import byte_count
 from xbackend.store.records import Record, Run, read_run
 from xbackend.store.store import Store
 
@@ -69,7 +73,7 @@ class ReferenceMeasurer:
 
     def _open(self, row: Record) -> FileBlocks:
         if row["digest"] not in self.checked:
-            self.store.verify_object(row["digest"])
+            self.store.verify_object(row["digest"], byte_count(row))
             self.checked.add(row["digest"])
         return blocks_of_file(
             self.store.object_path(row["digest"]), row["dtype"], tuple(row["shape"])
@@ -142,8 +146,7 @@ def reference_run(
 def _known(subject: ReferenceTarget, store: Store, backend: str) -> Run | None:
     """Return the last sound run of the store that will do."""
     wanted = (subject.model_digest, subject.inputs_digest, REFERENCE, backend)
-    for record in reversed(list(store.runs())):
-        run = read_run(record)
+    for run in reversed(read_runs(store, damaged=[])):
         has = (run.row["model_digest"], run.inputs_digest, run.row["precision"], run.row["backend"])
         sound = run.ok and run.row["error"] is None and not run.emulation_unsafe
         if has == wanted and sound and all(result["taps"] for result in run.results):
@@ -152,6 +155,12 @@ def _known(subject: ReferenceTarget, store: Store, backend: str) -> Run | None:
 
 
 def _make(subject: ReferenceTarget, context: ExecutionContext, backend: str) -> Run:
+    trusted = context.trust_platforms or function_was_named(subject.model)
+    if is_callable(subject.model) and not trusted:
+        raise UsageError(
+            f"The store's runs are of '{subject.model}', a function that was never named here. "
+            f"Name it with 'xbackend run {subject.model} --precision {REFERENCE}'."
+        )
     request = RunRequest(
         model=subject.model,
         backends=(backend,),

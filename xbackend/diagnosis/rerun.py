@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,12 @@ from xbackend.execution.execute import ExecutionContext
 from xbackend.execution.launcher import run_workers
 from xbackend.execution.plan import BackendConfig, Plan, Planner
 from xbackend.execution.request import RunRequest
-from xbackend.platforms.parse import parse_platform
+from xbackend.platforms.trust import followed_platform
 from xbackend.plugins import registry
 from xbackend.preparation.conversion import ArtifactBuilder
 from xbackend.preparation.inputs import stacked_inputs
 from xbackend.preparation.model import Model, file_digest
+from xbackend.store.artifact_files import artifact_folder
 from xbackend.store.records import Record, Run, read_run
 from xbackend.store.store import Store
 from xbackend.worker.artifact import ValueInfo, read_artifact
@@ -71,13 +72,13 @@ def onnx_path(run: Run, store: Store) -> Path:
             "graph when it is converted, so its layers cannot be taken apart one by one. Compare "
             "runs of ort, tf or torch."
         )
-    path = store.folder / "artifacts" / str(artifact.get("digest")) / "model.onnx"
-    if not path.is_file():
+    digest = str(artifact.get("digest"))
+    if not (store.folder / "artifacts" / digest / "model.onnx").is_file():
         raise UsageError(
             f"The graph that run {run.id} computed is no longer in {store.folder}. Run the model "
             "again."
         )
-    return path
+    return artifact_folder(store, digest) / "model.onnx"
 
 
 def recorded_types(run: Run) -> dict[str, TensorType]:
@@ -93,7 +94,7 @@ def rerun(replays: Iterable[RerunRequest], context: ExecutionContext) -> list[Ru
     The caller looks at whether they are ok. One that the annex has already is not repeated.
     """
     store = rerun_store(context.store)
-    plans = [_plan(one, store, context.display.log) for one in replays]
+    plans = [_plan(one, store, context) for one in replays]
     launches = [launch for plan in plans for launch in plan.launches]
     context.display.start(len(launches), {})
     ended = run_workers(
@@ -114,7 +115,7 @@ def _record(plan: Plan, ended: Mapping[str, Record]) -> Record:
     return [*plan.not_started, *plan.cached, *told][0]
 
 
-def _plan(one: RerunRequest, store: Store, log: Callable[[str], None]) -> Plan:
+def _plan(one: RerunRequest, store: Store, context: ExecutionContext) -> Plan:
     row = one.template.row
     spec = registry.backend(str(row["backend"]))
     if spec.modules and not registry.is_available(spec) and "python:" not in str(row["platform"]):
@@ -127,12 +128,12 @@ def _plan(one: RerunRequest, store: Store, log: Callable[[str], None]) -> Plan:
         threads=(int(row["settings"]["threads"]),),
         taps=one.taps,
     )
+    platforms = [followed_platform(text, context.trust_platforms) for text in request.platforms]
     model = _model(one, store)
-    builder = ArtifactBuilder(model, store, lambda: None, "", {}, log)
+    builder = ArtifactBuilder(model, store, lambda: None, "", {}, context.display.log)
     artifact = read_artifact(builder.build(spec.formats[config.precision]).folder)
     inputs = stacked_inputs(_arrays(one, artifact.inputs, store), store)
     builder = dataclasses.replace(builder, inputs_digest=inputs.digest)
-    platforms = [parse_platform(text) for text in request.platforms]
     planner = Planner(request, model, store, inputs, builder, platforms)
     planner.add(config)
     return Plan(tuple(planner.launches), tuple(planner.not_started), tuple(planner.cached))
@@ -144,8 +145,7 @@ def _model(one: RerunRequest, store: Store) -> Model:
 
     data = one.model.SerializeToString(deterministic=True)
     path = store.folder / "models" / f"{hashlib.sha256(data).hexdigest()}.onnx"
-    if not path.is_file():
-        store.write_file(path, data)
+    store.write_file(path, data)
     kind = str(one.template.row["artifact"]["format"]).replace("graph", "onnx", 1)
     digest = file_digest(path)
     name = str(one.template.row["model"])

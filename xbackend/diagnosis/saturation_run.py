@@ -14,6 +14,7 @@ from xbackend.execution.execute import ExecutionContext, execute
 from xbackend.execution.request import RunRequest
 from xbackend.plugins import registry
 from xbackend.preparation.saturation import SaturationRisk, measure_saturation
+from xbackend.store.artifact_files import artifact_folder
 from xbackend.store.store import Store
 from xbackend.worker.graph import read_graph
 
@@ -61,10 +62,12 @@ def exposed_layers(store: Store, record: Mapping[str, Any]) -> tuple[SaturationR
     That is known of a run in exact integers that kept its layers; of others only what any input
     can reach is.
     """
-    rows = [row for result in record["results"] for row in result["taps"]]
+    rows = [
+        row for result in record["results"] for kind in ("inputs", "taps") for row in result[kind]
+    ]
 
     def activations(name: str) -> Iterator[np.ndarray[Any, Any]]:
         return (store.read_tensor(row).array for row in rows if row["name"] == name)
 
-    folder = store.folder / "artifacts" / record["artifact"]["digest"]
+    folder = artifact_folder(store, record["artifact"]["digest"])
     return measure_saturation(read_graph(folder), activations)

@@ -22,6 +22,9 @@ from xbackend.plugins.importer import (
     ImportIssue,
     ImportItems,
 )
+from xbackend.store.escaping import readable
+from xbackend.store.record_schema import check_record
+from xbackend.store.schema import Mismatch
 from xbackend.store.store import Store
 from xbackend.worker.objects import write_tensor
 from xbackend.worker.version import VERSION
@@ -94,9 +97,23 @@ def import_runs(
             warn(_one_line(each.message))
             continue
         record = imported_record(store, name, each)
+        fault = _fault(record)
+        if fault:
+            refusals += 1
+            warn(fault)
+            continue
         if record["id"] not in added:
             (known if _store_if_new(store, record) else added).add(record["id"])
     return ImportResult(len(added), len(known), refusals)
+
+
+def _fault(record: Record) -> str:
+    """Return why a record cannot be kept; empty where it can."""
+    try:
+        check_record(record)
+    except Mismatch as error:
+        return f"A run of {readable(record['model']['name'])} cannot be kept: {error}."
+    return ""
 
 
 def _one_line(text: str) -> str:

@@ -1,4 +1,4 @@
 """From a request to records: plans the runs, starts the workers, keeps what they give.
 
-Others use `convert`, `execute`, `launcher`, `plan`, `progress`, `request`, `source`.
+Others use `convert`, `durations`, `execute`, `launcher`, `plan`, `progress`, `request`, `source`.
 """

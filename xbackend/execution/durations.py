@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from xbackend.errors import StoreError
-from xbackend.store.store import Store
+from xbackend.store.store import MAX_SMALL, Store
 
 Record = dict[str, Any]
 
+TOO_MUCH = (OverflowError, RecursionError)
+"""What a file raises whose numbers or lists are too much for Python."""
 MAX_DURATIONS = 2000
 """How many kinds of runs are remembered, those that ran last."""
 
@@ -25,9 +27,9 @@ def duration_key(record: Record) -> str:
 def read_durations(store: Store) -> dict[str, float]:
     """Return seconds by kind; nothing where none are kept, or what is kept is not sound."""
     try:
-        row: Any = json.loads((store.folder / "durations.json").read_text(encoding="utf-8"))
+        row: Any = json.loads(store.read_file(store.folder / "durations.json", MAX_SMALL))
         return {str(name): float(seconds) for name, seconds in row.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, StoreError, ValueError, TypeError, AttributeError, *TOO_MUCH):
         return {}
 
 

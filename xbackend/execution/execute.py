@@ -28,6 +28,8 @@ class ExecutionContext:
     timeout: float
     """Seconds after which a worker is stopped."""
     display: ProgressLines
+    trust_platforms: bool = False
+    """Whether every platform that a record names is followed, see `platforms.trust`."""
 
 
 def execute(request: RunRequest, context: ExecutionContext) -> list[Record]:

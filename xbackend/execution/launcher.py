@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import queue
 import signal
-import subprocess
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from xbackend.errors import StoreError
+from xbackend.execution.channel import LineReader, WorkerOutput
 from xbackend.execution.staging import StagedJob, Unreachable, stage_job
+from xbackend.execution.worker_process import WorkerEnd, WorkerProcess
 from xbackend.platforms.emulation_taint import mark_emulated
 from xbackend.platforms.platform import Platform
+from xbackend.store.escaping import readable
+from xbackend.store.record_schema import byte_count, tensors
 from xbackend.store.store import Store
 from xbackend.worker.contract import BackendSpec
 from xbackend.worker.job import Job
@@ -38,19 +40,6 @@ SIGNAL_EXPLANATIONS = {
 CLEANUP_TIMEOUT = 20.0
 """Seconds that an interrupted command waits for other machines to be left as they were."""
 
-WORKER_FIELDS: dict[str, tuple[type, ...]] = {
-    "status": (str,),
-    "error": (dict, type(None)),
-    "taps_neutral": (bool, type(None)),
-    "results": (list,),
-    "facts": (dict,),
-    "hardware": (dict,),
-    "software": (dict,),
-    "versions": (dict,),
-    "backend_version": (str,),
-}
-"""What a worker may say of its run, and in which types; all else is the coordinator's to say."""
-
 
 @dataclass(frozen=True)
 class Launch:
@@ -70,15 +59,6 @@ class Launch:
 
 class _Stopped(Exception):
     """Workers were told to end; what this one has computed is not fetched."""
-
-
-@dataclass
-class _WorkerOutput:
-    """What a worker has said."""
-
-    stage: str = "start"
-    known: Record = field(default_factory=dict)
-    result: Record | None = None
 
 
 def run_workers(
@@ -137,7 +117,7 @@ class _WorkerPool:
         self.store, self.timeout, self.on_start, self.on_end = store, timeout, on_start, on_end
         self.lock = threading.Lock()
         self.stopped = False
-        self.processes: set[subprocess.Popen[str]] = set()
+        self.processes: set[WorkerProcess] = set()
         self.records: list[Record] = []
         self.error: Exception | None = None
 
@@ -180,127 +160,57 @@ class _WorkerPool:
         self.stopped = True
         with self.lock:
             for process in self.processes:
-                _kill(process)
+                process.kill()
 
     def _launch(self, launch: Launch) -> Record:
-        started = time.perf_counter()
-        log = self.store.folder / "logs" / f"{launch.record['id']}.txt"
+        """Run one worker; whatever goes wrong with it is its record, and never the others' end."""
         try:
-            with (
-                log.open("w", encoding="utf-8") as stream,
-                stage_job(launch.platform, launch.worker, launch.job) as staged,
-            ):
-                process, answer, timed_out = self._communicate(staged, stream)
-                if self.stopped:
-                    raise _Stopped
+            return self._attempt(launch)
         except (OSError, Unreachable) as error:
             return _cannot_start(launch, error)
-        seconds = time.perf_counter() - started
+        except (_Stopped, StoreError):
+            raise
+        except Exception as error:  # of a stranger's answer anything may come
+            traceback.print_exc()
+            message = f"What the worker said could not be kept ({type(error).__name__}: {error})."
+            return _failed(launch, "start", type(error).__name__, readable(message)[:500])
+
+    def _attempt(self, launch: Launch) -> Record:
+        started = time.perf_counter()
+        log = self.store.folder / "logs" / f"{launch.record['id']}.txt"
+        reader = LineReader()
+        with (
+            log.open("wb", buffering=0) as stream,
+            stage_job(launch.platform, launch.worker, launch.job, self.timeout) as staged,
+        ):
+            process = WorkerProcess(staged.command)
+            with self.lock:
+                self.processes.add(process)
+                if self.stopped:
+                    process.kill()
+            job = staged.job.to_json().encode()
+            end = process.converse(job, self.timeout, reader.feed, stream)
+            with self.lock:
+                self.processes.discard(process)
+            if self.stopped:
+                raise _Stopped
+            seconds = time.perf_counter() - started
+            record = final_record(launch, reader.output, end, self.timeout, seconds)
+            _fetch(staged, record)
         if not log.stat().st_size:
             log.unlink()
-        return final_record(launch, answer, process.returncode, timed_out, self.timeout, seconds)
-
-    def _communicate(
-        self, staged: StagedJob, log: TextIO
-    ) -> tuple[subprocess.Popen[str], _WorkerOutput, bool]:
-        process = subprocess.Popen(
-            staged.command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-        with self.lock:
-            self.processes.add(process)
-            if self.stopped:
-                _kill(process)
-        answer, timed_out = _communicate(process, staged.job.to_json(), self.timeout)
-        with self.lock:
-            self.processes.discard(process)
-        return process, answer, timed_out
-
-
-def _communicate(
-    process: subprocess.Popen[str], job: str, timeout: float
-) -> tuple[_WorkerOutput, bool]:
-    """Hand over the job and listen until the worker ends; tell whether it had to be killed."""
-    answer = _WorkerOutput()
-    late = threading.Event()
-
-    def kill() -> None:
-        late.set()
-        _kill(process)
-
-    timer = threading.Timer(min(timeout, threading.TIMEOUT_MAX), kill)
-    timer.daemon = True
-    timer.start()
-    try:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            process.stdin.write(job)
-            process.stdin.close()
-        except OSError:
-            pass  # It died before it read its job; its exit status tells.
-        for line in process.stdout:
-            _read_message(answer, line)
-        process.wait()
-    finally:
-        timer.cancel()
-        if process.stdout is not None:
-            process.stdout.close()
-    return answer, late.is_set() and answer.result is None
-
-
-def _kill(process: subprocess.Popen[str]) -> None:
-    """Kill a worker and whatever it has started, such as the Python of a script around it."""
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def _read_message(answer: _WorkerOutput, line: str) -> None:
-    """Take in one line; one cut off by a crash, or said by another program, is passed over."""
-    try:
-        message = json.loads(line)
-    except (ValueError, RecursionError):
-        return
-    if not isinstance(message, dict):
-        return
-    answer.stage = str(message.get("stage", answer.stage))
-    answer.known.update(_worker_fields(message.get("partial")))
-    result = _worker_fields(message.get("result"))
-    if "status" in result:
-        answer.result = result
-
-
-def _worker_fields(said: Any) -> Record:
-    """Return what a worker says that is its to say: it may be a stranger's, on another machine."""
-    if not isinstance(said, dict):
-        return {}
-    return {
-        key: said[key]
-        for key, types in WORKER_FIELDS.items()
-        if isinstance(said.get(key, ...), types)
-    }
+        return with_objects(record, launch, self.store)
 
 
 def final_record(
-    launch: Launch,
-    answer: _WorkerOutput,
-    status: int,
-    timed_out: bool,
-    timeout: float,
-    seconds: float,
+    launch: Launch, answer: WorkerOutput, end: WorkerEnd, timeout: float, seconds: float
 ) -> Record:
     """Return the run's record from what the worker said and how it ended."""
     record = {**launch.record, **answer.known, "seconds": seconds}
-    if answer.result is not None:
+    if answer.result is not None and not answer.fault and not end.flood:
         record.update(answer.result)
     else:
-        symptom, message = _failure(launch, answer, status, timed_out, timeout)
+        symptom, message = _failure(launch, answer, end, timeout)
         error = {"stage": answer.stage, "symptom": symptom, "message": message}
         record.update(status="failed", error=error)
     resolved = record.get("facts", {}).get("settings", {})
@@ -308,25 +218,83 @@ def final_record(
     return mark_emulated(record, launch.spec.unfaithful if launch.spec else ())
 
 
+def expected_objects(results: Sequence[Record]) -> dict[str, int]:
+    """Return the digests of all tensors of a run, and how many bytes the object of each has."""
+    return {str(row["digest"]): byte_count(row) for row in tensors(results)}
+
+
+def _fetch(staged: StagedJob, record: Record) -> None:
+    """Bring a run's objects here; a run that has failed already keeps its own reason."""
+    try:
+        staged.fetch(expected_objects(record.get("results", [])))
+    except Unreachable:
+        if record["status"] == "ok":
+            raise
+
+
+def with_objects(record: Record, launch: Launch, store: Store) -> Record:
+    """Return a run's record as it is if all its objects are in the store, as failed otherwise."""
+    missing = [
+        digest
+        for digest, size in expected_objects(record.get("results", [])).items()
+        if not _has_object(store, digest, size)
+    ]
+    if record["status"] != "ok" or not missing:
+        return record
+    message = (
+        f"{len(missing)} of the tensors that the worker of '{launch.job.backend}' on "
+        f"'{launch.platform.spec}' told of did not come, such as {missing[0][:12]}: run it again."
+    )
+    error = {"stage": "end", "symptom": "missing-objects", "message": message}
+    return {**record, "status": "failed", "error": error, "results": []}
+
+
+def _has_object(store: Store, digest: str, size: int) -> bool:
+    try:
+        return store.object_path(digest).lstat().st_size == size
+    except OSError:
+        return False
+
+
+def _failed(launch: Launch, stage: str, symptom: str, message: str) -> Record:
+    error = {"stage": stage, "symptom": symptom, "message": message}
+    return {**launch.record, "status": "failed", "error": error}
+
+
 def _failure(
-    launch: Launch, answer: _WorkerOutput, status: int, timed_out: bool, timeout: float
+    launch: Launch, answer: WorkerOutput, end: WorkerEnd, timeout: float
 ) -> tuple[str, str]:
-    """Return the symptom and the sentence for a worker that ended without a result."""
+    """Return the symptom and the sentence for a worker that ended without a sound result."""
     stage = answer.stage
     who = f"The worker of '{launch.job.backend}' on '{launch.platform.spec}'"
-    if timed_out:
+    if end.flood:
+        return "flood", f"{who} was stopped at the stage '{stage}': it wrote {end.flood}."
+    if answer.fault:
+        return "malformed", f"{who} told what no worker tells: {answer.fault}."
+    if end.late:
         late = f"{who} was stopped at the stage '{stage}' after {timeout:g} s."
         return "timeout", f"{late} Allow more with --timeout."
-    number = -status if status < 0 else status - 128
-    if status < 0 or number in {s.value for s in signal.Signals}:
-        name = signal.Signals(number).name
+    name = signal_name(end.status)
+    if name:
         why = SIGNAL_EXPLANATIONS.get(name, "a signal ended it")
         if name == "SIGILL":
             why = _lacking(launch, answer.known.get("hardware", {}).get("flags", ())) or why
         return name, f"{who} died with {name} at the stage '{stage}': {why}."
     where = f"what it printed is in the store's logs/{launch.record['id']}.txt"
-    what = f"ended with exit status {status} at the stage '{stage}' and gave no result"
-    return f"exit {status}", f"{who} {what}; {where}."
+    what = f"ended with exit status {end.status} at the stage '{stage}' and gave no result"
+    return f"exit {end.status}", f"{who} {what}; {where}."
+
+
+def signal_name(status: int) -> str:
+    """Return the signal that ended a process, as its status or that of a shell around it tells.
+
+    >>> signal_name(-11), signal_name(139), signal_name(-40), signal_name(77)
+    ('SIGSEGV', 'SIGSEGV', 'signal 40', '')
+    """
+    number = -status if status < 0 else status - 128
+    if number in {each.value for each in signal.Signals}:
+        return signal.Signals(number).name
+    return f"signal {number}" if status < 0 else ""
 
 
 def _lacking(launch: Launch, flags: Sequence[str]) -> str:
@@ -347,5 +315,4 @@ def _cannot_start(launch: Launch, error: OSError | Unreachable) -> Record:
     if isinstance(error, OSError):
         what = error.filename or launch.platform.command(launch.worker)[0]
         message = f"Cannot start '{what}': {error.strerror or error}."
-    failure = {"stage": "start", "symptom": type(error).__name__, "message": message}
-    return {**launch.record, "status": "failed", "error": failure}
+    return _failed(launch, "start", type(error).__name__, message)

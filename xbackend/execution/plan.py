@@ -21,18 +21,20 @@ from xbackend.execution.worker_zipapp import worker_zipapp
 from xbackend.platforms.emulation_taint import last_faithful_tensors
 from xbackend.platforms.parse import expand_platforms, parse_platform
 from xbackend.platforms.platform import Platform
+from xbackend.platforms.trust import remember_function, remember_named
 from xbackend.plugins import registry
 from xbackend.preparation.conversion import ArtifactBuilder, MissingPackages
 from xbackend.preparation.converter_options import (
     options_label,
     parse_options,
+    quantizer_of,
     reject_unused_options,
 )
 from xbackend.preparation.inputs import (
     InputSet,
 )
 from xbackend.preparation.limits import Limits, limits
-from xbackend.preparation.model import Model
+from xbackend.preparation.model import Model, is_callable
 from xbackend.preparation.rewrite import rewrite_model
 from xbackend.store.store import Store
 from xbackend.worker.artifact import Artifact, read_artifact
@@ -69,7 +71,11 @@ def make_plan(request: RunRequest, store: Store, log: Callable[[str], None]) -> 
 
     Raises UsageError for a wrong request, ModelError for a model that nothing can run.
     """
-    platforms = [parse_platform(text) for text in expand_platforms(request.platforms)]
+    texts = expand_platforms(request.platforms)
+    platforms = [parse_platform(text) for text in texts]
+    remember_named(texts)
+    if is_callable(request.model):
+        remember_function(request.model)
     specs = _specs(request, platforms)
     _check_precisions(request.precisions)
     settings = parse_settings(request.settings, specs)
@@ -143,7 +149,7 @@ class Planner:
             return
         try:
             artifact = read_artifact(self.builder.build(spec.formats[precision]).folder)
-            worker = worker_zipapp(spec, self.store)
+            worker = worker_zipapp(spec)
         except MissingPackages as error:
             self._record_not_started(config, "skipped", "convert", "not-installed", str(error))
         except (ConversionError, ModelError, PluginError) as error:
@@ -214,6 +220,7 @@ class Planner:
             record = self._record(config, platform, threads, repeat)
             record["artifact"] = {"digest": artifact.digest, "format": artifact.format}
             record["conversion"] = options_label(artifact.manifest["steps"])
+            record["quantizer"] = quantizer_of(artifact.manifest["steps"])
             saturating = config.spec.saturation_warning
             record["saturation"] = (
                 self.saturation_risks.get(artifact.digest, []) if saturating else []

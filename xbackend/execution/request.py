@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from xbackend.preparation.model import DEFAULT_MODEL
 from xbackend.preparation.rewrite import NO_REWRITE, Rewrite
@@ -40,3 +42,27 @@ class RunRequest:
     faithful_taps_for: tuple[str, ...] = ()
     """Words of backends for whose outputs, where emulation may spoil them, other tensors vouch:
     all runs record the last safe ones, instead of `taps`."""
+
+
+def skipped_by_name(
+    records: Iterable[Mapping[str, Any]],
+    backends: Container[str],
+    precisions: Container[str],
+    platforms: Container[str],
+) -> list[str]:
+    """Return which runs were skipped although a user named something of them, with the reason.
+
+    What only a default chose is not named.
+    """
+    found = [
+        f"{record['backend']} {record['precision']} on {record['platform']} was skipped: "
+        f"{record['error']['message']}"
+        for record in records
+        if record["status"] == "skipped"
+        and (
+            record["backend"] in backends
+            or record["precision"] in precisions
+            or record["platform"] in platforms
+        )
+    ]
+    return list(dict.fromkeys(found))

@@ -90,9 +90,13 @@ def source_inputs(
             inputs = load_inputs(request.inputs, interface, store, request.allow_nonfinite)
     inputs = rewrite_inputs(inputs, request.rewrite, store)
 
+    written: set[Path] = set()  # what lies there from before is not believed
+
     def sample_inputs() -> Path:
         path = store.folder / "inputs" / f"{inputs.digest}.npz"
-        return path if path.exists() else inputs.write_npz(path, model_inputs(bare))
+        if path not in written:
+            written.add(inputs.write_npz(path, model_inputs(bare)))
+        return path
 
     builder = dataclasses.replace(
         bare, sample_inputs=sample_inputs, inputs_digest=inputs.digest, built=dict(bare.built)

@@ -13,9 +13,11 @@ import zipfile
 from importlib.util import MAGIC_NUMBER, find_spec, source_hash
 from pathlib import Path
 
-from xbackend.errors import PluginError
-from xbackend.store.store import Store
+from xbackend.errors import PluginError, StoreError
+from xbackend.plugins.installed import private_folder
+from xbackend.store.files import digest_of
 from xbackend.worker.contract import BackendSpec
+from xbackend.worker.objects import write_atomic
 
 PACKAGE = b'"""The half of xbackend that runs on a platform."""\n'
 """What the package's first file holds there: the coordinator's imports what is not shipped."""
@@ -24,16 +26,37 @@ ZIP_TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 """One fixed time for all members: equal sources give an equal file."""
 
 
-def worker_zipapp(spec: BackendSpec, store: Store) -> Path:
-    """Return the zipapp of a backend's worker, made if the store does not have it yet."""
+def worker_zipapp(spec: BackendSpec) -> Path:
+    """Return the zipapp of a backend's worker, made if the user's cache has no sound one.
+
+    Its name tells the digest of its sources, and that of its own bytes, which are read once in a
+    process: no file is started that another put there, or that a disk has changed.
+    """
     sources = _sources(spec)
     digest = hashlib.sha256(MAGIC_NUMBER)
     for name, data in sources.items():
         digest.update(f"{name}\0{len(data)}\0".encode() + data)
-    path = store.folder / "workers" / f"{spec.word}-{digest.hexdigest()[:32]}.pyz"
-    if not path.is_file():
-        store.write_file(path, _zip(sources))
+    folder, stem = private_folder("workers"), f"{spec.word}-{digest.hexdigest()[:32]}"
+    for path in folder.glob(f"{stem}-*.pyz"):
+        if _is_sound(path):
+            return path.absolute()
+    data = _zip(sources)
+    path = folder / f"{stem}-{hashlib.sha256(data).hexdigest()[:32]}.pyz"
+    try:
+        write_atomic(str(path), data)
+    except OSError as error:
+        raise StoreError(
+            f"Cannot write {path}: {error.strerror or error}. Free space or permissions there, or "
+            "name another folder with XDG_CACHE_HOME."
+        ) from error
     return path.absolute()
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        return digest_of(path).startswith(path.stem.rpartition("-")[2])
+    except (OSError, StoreError):
+        return False
 
 
 def _sources(spec: BackendSpec) -> dict[str, bytes]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from xbackend.comparison.comparison import Comparison, compare_runs
+from xbackend.comparison.compare import compare_runs
+from xbackend.comparison.comparison import Comparison
 from xbackend.errors import UsageError
 from xbackend.mitigation.trials import Trial
 from xbackend.numerics.metrics import equivalence_classes

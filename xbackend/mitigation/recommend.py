@@ -36,12 +36,21 @@ def _within(rows: Sequence[MitigationResult]) -> str:
         return f"{word} as it is (one class of {plain.after.runs} runs)"
     best = _best(rows, plain)
     if best is not None:
-        return f"{word} with {best.mitigation} ({_price(best, plain)})"
+        return f"{_with(word, best)} ({_price(best, plain)})"
     fewest = min(_tried(rows), key=_merit, default=plain)
     left = plain.after.classes if fewest.after is None else fewest.after.classes
     if left >= plain.after.classes:
-        return f"{word} as it is, as nothing here leaves fewer than its {left} classes"
-    return f"{word} with {fewest.mitigation}, which leaves {left} of {plain.after.classes} classes"
+        count = plain.after.classes
+        lost = _without_loss(rows, count)
+        return f"{word} as it is, as nothing here leaves fewer than its {count} classes{lost}"
+    return f"{_with(word, fewest)}, which leaves {left} of {plain.after.classes} classes"
+
+
+def _with(word: str, row: MitigationResult) -> str:
+    """Return a backend with a mitigation; one that replaces it is called a replacement."""
+    if row.replaced_by:
+        return f"{row.replaced_by} in place of {word}, by {row.mitigation}"
+    return f"{word} with {row.mitigation}"
 
 
 def _across(rows: Sequence[MitigationResult]) -> str:
@@ -52,14 +61,26 @@ def _across(rows: Sequence[MitigationResult]) -> str:
     if plain.after.classes == 1:
         return "all backends give the same bits as they are"
     best = _best(rows, plain)
+    if best is not None and best.replaced_by:
+        return (
+            "nothing here gives all backends the same bits but a replacement: "
+            f"{best.replaced_by} in place of others, by {best.mitigation} ({_price(best, plain)})"
+        )
     if best is not None:
         return f"for the same bits in all backends {best.mitigation} ({_price(best, plain)})"
     fewest = min([plain, *_tried(rows)], key=_merit)
     name = f", {fewest.after.classes} with {fewest.mitigation}" if fewest.after else ""
     return (
-        "nothing here gives all backends the same bits "
+        f"nothing here gives all backends the same bits{_without_loss(rows, 2)} "
         f"({plain.after.classes} classes as they are{name if fewest.mitigation else ''})"
     )
+
+
+def _without_loss(rows: Sequence[MitigationResult], classes: int) -> str:
+    """Return what is to be added where a mitigation left fewer classes, but not of all runs."""
+    found = (row for row in rows if row.mitigation and row.incomplete and row.after is not None)
+    fewer = any(row.after.classes < classes for row in found if row.after is not None)
+    return " without losing runs" if fewer else ""
 
 
 def _tried(rows: Sequence[MitigationResult]) -> list[MitigationResult]:
@@ -69,11 +90,15 @@ def _tried(rows: Sequence[MitigationResult]) -> list[MitigationResult]:
 
 
 def _best(rows: Sequence[MitigationResult], plain: MitigationResult) -> MitigationResult | None:
-    """Return the cheapest row with one class: no flips, little fidelity lost, least time."""
+    """Return the cheapest row with one class: no flips, little fidelity lost, least time.
+
+    What replaces the backend comes after all that keeps it.
+    """
     working = [row for row in _tried(rows) if row.works]
 
-    def cost(row: MitigationResult) -> tuple[bool, int, float]:
-        return (_flips(row) > 0, _lost(row, plain), row.time if row.time else math.inf)
+    def cost(row: MitigationResult) -> tuple[bool, bool, int, float]:
+        time = row.time if row.time else math.inf
+        return (_flips(row) > 0, bool(row.replaced_by), _lost(row, plain), time)
 
     return min(working, key=cost, default=None)
 
@@ -96,7 +121,8 @@ def _merit(row: MitigationResult) -> tuple[int, int]:
 
 def _price(row: MitigationResult, plain: MitigationResult) -> str:
     """Say what a mitigation costs."""
-    parts = ["one class"]
+    alone = row.after is not None and row.after.runs == 1
+    parts = ["one run is left" if alone else "one class"]
     if row.time is not None:
         parts.append(f"about {row.time:.2g} times the time")
     if row.fidelity is not None and plain.fidelity is not None:

@@ -48,6 +48,10 @@ class MitigationResult:
     """Why it cannot be, what is emulated, where it failed."""
     dishonoured: bool = False
     """Whether a run shows that the mitigation was not carried out."""
+    replaced_by: str = ""
+    """The backend that runs in place of this one, or of several; empty if none does."""
+    expected_runs: int | None = None
+    """How many runs give an output with it if none is lost; None for as many as without it."""
 
     @property
     def works(self) -> bool:
@@ -56,8 +60,11 @@ class MitigationResult:
 
     @property
     def incomplete(self) -> bool:
-        """Whether fewer runs gave an output than without it."""
-        return bool(self.before and self.after and self.after.runs < self.before.runs)
+        """Whether fewer runs gave an output than should have."""
+        if not self.before or not self.after:
+            return False
+        expected = self.before.runs if self.expected_runs is None else self.expected_runs
+        return self.after.runs < expected
 
     def to_dict(self) -> Record:
         """Return JSON values."""
@@ -106,7 +113,15 @@ def evaluate_trials(trials: Sequence[Trial], scales: Evaluator) -> list[Mitigati
 def _row(trial: Trial, plain: Trial, scales: Evaluator) -> MitigationResult:
     measurer = scales.measurer
     notes = [*trial.problems, *_substituted_precisions(trial), *_saturation_warnings(trial)]
-    row = MitigationResult(trial.backend, trial.mitigation, None, None, notes=tuple(notes))
+    row = MitigationResult(
+        trial.backend,
+        trial.mitigation,
+        None,
+        None,
+        notes=tuple(notes),
+        replaced_by=_replacement(trial),
+        expected_runs=trial.expected_runs(plain.runs),
+    )
     if not trial.runs:
         return row
     betrayed = _not_honoured(trial, measurer.store)
@@ -119,7 +134,7 @@ def _row(trial: Trial, plain: Trial, scales: Evaluator) -> MitigationResult:
         row,
         before=measure_consistency(plain.runs, measurer) if plain.runs else None,
         after=measure_consistency(trial.runs, measurer),
-        unchanged=bool(trial.mitigation) and bool(pairs) and all(_same(*pair) for pair in pairs),
+        unchanged=_changes_nothing([trial], {trial.backend: plain}),
         time=_ratio(pairs) if trial.mitigation else None,
         correctness=correctness,
         fidelity=None if correctness is None else correctness.normwise_bits(dtype),
@@ -142,11 +157,34 @@ def _across(
         mitigation=name,
         before=measure_consistency(before, measurer) if before else None,
         after=measure_consistency(after, measurer),
-        unchanged=bool(name) and bool(pairs) and all(_same(*pair) for pair in pairs),
+        unchanged=_changes_nothing(trials, plain),
         time=_ratio(pairs) if name else None,
         notes=(", ".join(trial.backend for trial in trials),),
+        replaced_by=next(filter(None, map(_replacement, trials)), ""),
+        expected_runs=sum(each.expected_runs(plain[each.backend].runs) for each in trials),
     )
     return [row]
+
+
+def _changes_nothing(trials: Sequence[Trial], plain: Mapping[str, Trial]) -> bool:
+    """Tell whether a mitigation leaves all bits as they were, in every run that it stands for.
+
+    One that fixes the number of threads stands for the runs with all numbers of them.
+    """
+    pairs = [
+        pair
+        for each in trials
+        for pair in _pairs(
+            each.runs, plain[each.backend].runs, any_threads=bool(each.change.threads)
+        )
+    ]
+    return bool(trials[0].mitigation) and bool(pairs) and all(_same(*pair) for pair in pairs)
+
+
+def _replacement(trial: Trial) -> str:
+    """Return the backend that runs in place of a trial's own."""
+    word = trial.change.replacement_backend
+    return word if word != trial.backend else ""
 
 
 def _substituted_precisions(trial: Trial) -> list[str]:
@@ -185,8 +223,13 @@ def _not_honoured(trial: Trial, store: Store) -> str:
     return ""
 
 
-def _pairs(runs: Sequence[Run], plain: Sequence[Run]) -> list[tuple[Run, Run]]:
-    """Put each run beside that without the mitigation, on the same platform and repeat."""
+def _pairs(
+    runs: Sequence[Run], plain: Sequence[Run], any_threads: bool = False
+) -> list[tuple[Run, Run]]:
+    """Put each run beside that without the mitigation, on the same platform and repeat.
+
+    With the same number of threads, unless any number will do or there is none with the same.
+    """
     twins: dict[tuple[str, int], list[Run]] = {}
     for run in plain:
         twins.setdefault((run.row["platform"], run.row["repeat"]), []).append(run)
@@ -194,7 +237,9 @@ def _pairs(runs: Sequence[Run], plain: Sequence[Run]) -> list[tuple[Run, Run]]:
     for run in runs:
         same = twins.get((run.row["platform"], run.row["repeat"]), [])
         threads = run.row["settings"].get("threads")
-        alike = [twin for twin in same if twin.row["settings"].get("threads") == threads]
+        alike = [
+            twin for twin in same if any_threads or twin.row["settings"].get("threads") == threads
+        ]
         found += [(run, twin) for twin in (alike or same)]
     return found
 

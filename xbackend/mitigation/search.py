@@ -11,6 +11,7 @@ from xbackend.mitigation.consistency import measure_consistency
 from xbackend.mitigation.trials import Trial
 from xbackend.plugins.mitigation import BackendChange, Mitigation
 from xbackend.reduction.ddmin import ddmin
+from xbackend.store.records import Run
 
 Record = dict[str, Any]
 Names = tuple[str, ...]
@@ -120,6 +121,8 @@ class Search:
     expected_runs: int
     """How many runs there are as it is: a set that gives fewer does not count."""
     backends: tuple[str, ...]
+    plain: Mapping[str, Sequence[Run]] = field(default_factory=dict)
+    """The runs of each backend as it is, if it matters that threads are among what differs."""
     counts: dict[frozenset[str], int | None] = field(default_factory=dict)
 
     def classes(self, names: Names) -> int | None:
@@ -135,13 +138,12 @@ class Search:
         except Conflict:
             return None
         label = "+".join(names)
-        trials = self.run([Trial(word, label, change) for word, change in changes.items()])
-        runs = [run for trial in trials for run in trial.runs]
-        return (
-            measure_consistency(runs, self.measurer).classes
-            if len(runs) == self.expected_runs
-            else None
-        )
+        asked = [Trial(word, label, change) for word, change in changes.items()]
+        expected = self.expected_runs
+        if self.plain:
+            expected = sum(each.expected_runs(self.plain[each.backend]) for each in asked)
+        runs = [run for trial in self.run(asked) for run in trial.runs]
+        return measure_consistency(runs, self.measurer).classes if len(runs) == expected else None
 
     def works(self, names: Names) -> bool:
         """Tell whether a set gives one class."""
@@ -210,6 +212,7 @@ def find_smallest_sets(
             measurer=measurer,
             expected_runs=sum(len(trial.runs) for trial in group),
             backends=tuple(trial.backend for trial in group),
+            plain={trial.backend: trial.runs for trial in group},
         ).find()
         for group in groups
         if group
@@ -232,6 +235,11 @@ def describe_result(found: SearchResult, model: str) -> str:
     if not found.names:
         return f"{who}: one class as it is."
     lines = [f"{who}: one class with {' + '.join(found.names)} ({found.tried} sets tried)."]
+    lines += [
+        f"  That replaces {word}: {change.replacement_backend} runs in its place."
+        for word, change in found.changes.items()
+        if change.replacement_backend not in ("", word)
+    ]
     for word, change in found.changes.items():
         if change != BackendChange():
             again = () if change.rewrite else (_rerun_command(word, change, model),)

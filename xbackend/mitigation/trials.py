@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from xbackend.comparison.measurement import Measurer
 from xbackend.errors import ConversionError, InputError, ModelError, UsageError
 from xbackend.execution.execute import ExecutionContext, execute_all
 from xbackend.execution.request import RunRequest
+from xbackend.mitigation.consistency import measure_consistency
 from xbackend.numerics.float64_error import REFERENCE
 from xbackend.plugins import registry
 from xbackend.plugins.mitigation import EVERY, BackendChange, Mitigation, MitigationContext
@@ -38,6 +40,15 @@ class Trial:
     """Why it cannot be, or which runs failed."""
     failed: int = 0
     """How many runs failed, others than those that were skipped."""
+
+    def expected_runs(self, plain: Sequence[Run]) -> int:
+        """Return how many runs it gives if none is lost, of those that there are without it.
+
+        One that fixes the number of threads makes one run of those that differ in it.
+        """
+        if not self.change.threads:
+            return len(plain)
+        return len({(run.row["platform"], run.row["repeat"]) for run in plain})
 
 
 def select_mitigations(
@@ -126,9 +137,12 @@ def run_mitigations(
     plain = [Trial(word, "", BackendChange()) for word in backends]
     base = run_trials(request, plain, context)
     trials, idle = [], []
-    for mitigation in select_mitigations(
-        wanted, all_mitigations(request, backends, base), backends
-    ):
+    chosen = select_mitigations(wanted, all_mitigations(request, backends, base), backends)
+    if not wanted:
+        chosen, why = without_needless(base, chosen, Measurer(context.store))
+        if why:
+            context.display.log(why)
+    for mitigation in chosen:
         for word in backends:
             lack = mitigation.unavailable.get(word, mitigation.unavailable.get(EVERY))
             if word in mitigation.changes:
@@ -136,6 +150,30 @@ def run_mitigations(
             elif lack is not None:
                 idle.append(Trial(word, mitigation.name, BackendChange(), problems=(lack,)))
     return [*base, *run_trials(request, trials, context), *idle]
+
+
+def without_needless(
+    base: Sequence[Trial], chosen: Sequence[Mitigation], measurer: Measurer
+) -> tuple[list[Mitigation], str]:
+    """Return the mitigations that may remove a difference which there is, and why others cannot.
+
+    Where each backend gives the same bits in all its runs, only what changes several of them can
+    make all agree; where all agree already, nothing is left to remove.
+    """
+    ran = [trial for trial in base if trial.runs]
+    several = [trial for trial in ran if len(trial.runs) > 1]
+    consistent = all(measure_consistency(each.runs, measurer).classes == 1 for each in several)
+    if not several or len(several) < len(ran) or not consistent:
+        return list(chosen), ""
+    together = measure_consistency([run for trial in ran for run in trial.runs], measurer)
+    if together.classes == 1:
+        return [], "all backends give the same bits as they are; --mitigations tries some anyway"
+    words = {trial.backend for trial in ran}
+    kept = [each for each in chosen if len(words & each.changes.keys()) > 1]
+    return kept, (
+        "every backend gives the same bits in all its runs, so only what changes several backends "
+        "is tried; --mitigations tries others anyway"
+    )
 
 
 def run_trials(

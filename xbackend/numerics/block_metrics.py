@@ -219,16 +219,16 @@ def _find_extremes_across_zero(
     blocks: Sequence[Bits], buffers: ScratchBuffers, order: np.dtype[Any]
 ) -> None:
     high, low, place = (each.view(order) for each in (buffers.high, buffers.low, buffers.scratch))
-    _flip_negative(blocks[0].view(order), high)
+    order_places(blocks[0].view(order), high)
     lowest = high
     for block in blocks[1:]:
-        _flip_negative(block.view(order), place)
+        order_places(block.view(order), place)
         np.minimum(lowest, place, out=low)
         np.maximum(high, place, out=high)
         lowest = low
 
 
-def _flip_negative(bits: Array, out: Array) -> None:
+def order_places(bits: Array, out: Array) -> None:
     """Turn bits of floats into places in their order, or back: -0.0 is at -1.
 
     Both arrays are of signed integers. All bits but the sign are flipped where the sign is set.
@@ -248,8 +248,8 @@ def _ends(
         return blocks[0], blocks[1]
     if not crossing:
         return buffers.high, buffers.low
-    _flip_negative(buffers.high.view(order), buffers.deviating.view(order))
-    _flip_negative(buffers.low.view(order), buffers.scratch.view(order))
+    order_places(buffers.high.view(order), buffers.deviating.view(order))
+    order_places(buffers.low.view(order), buffers.scratch.view(order))
     return buffers.deviating, buffers.scratch
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from xbackend.numerics.blocks import Bits, TensorBlocks, unsigned_dtype, view_as_numbers
 from xbackend.worker.tensor import Tensor, from_numpy  # noqa: F401 (of is for the example)
 
+POSITIONS = frozenset({"int32", "int64", "uint32", "uint64"})
+"""Formats of indices and counts, which are no scores."""
 ELEMENTS = 1 << 16
 """How many elements are looked at in one go, or one row if that has more."""
 
@@ -19,9 +21,25 @@ def label_flips(tensors: Sequence[TensorBlocks]) -> list[bool]:
 
     The label of a row is the index of its highest value along the last axis: the first such index
     where several are equal, and that of the first NaN where there is one. A tensor of another
-    shape, but for axes of extent 1, flips. Without a last axis of two or more there is no label.
+    shape, but for axes of extent 1, flips. For what has no label see `has_label`.
     """
     return [_flips(tensors[0], tensor) for tensor in tensors]
+
+
+def has_label(dtype: str, shape: Sequence[int]) -> bool:
+    """Tell whether a tensor is what a classifier gives: one row of scores a sample, two or more.
+
+    An image, a sequence, a single number and positions in a list are no scores.
+
+    >>> (
+    ...     has_label("float32", (1, 10)),
+    ...     has_label("float32", (1, 3, 8, 8)),
+    ...     has_label("int64", (1, 5)),
+    ... )
+    (True, False, False)
+    """
+    extents = tuple(shape[:2]) if all(extent == 1 for extent in shape[2:]) else tuple(shape)
+    return dtype not in POSITIONS and 1 <= len(extents) <= 2 and extents[-1] >= 2
 
 
 def argmax_label(tensor: Tensor) -> int:
@@ -36,9 +54,9 @@ def argmax_label(tensor: Tensor) -> int:
 
 def _flips(first: TensorBlocks, other: TensorBlocks) -> bool:
     if _squeezed(first) != _squeezed(other):
-        return True
+        return has_label(first.dtype, first.shape)
     row = _squeezed(first)[-1] if _squeezed(first) else 1
-    if first is other or row < 2 or (first.shape and first.shape[-1] < 2):
+    if first is other or not has_label(first.dtype, first.shape):
         return False
     rows = prod(first.shape) // row
     step = max(1, ELEMENTS // row)

@@ -22,7 +22,7 @@ def cores(platform: Platform, value: str) -> Platform:
     if platform.transport:
         raise UsageError(f"'cores:{value}' cannot be joined with '{platform.transport}'.")
     allowed = sorted(os.sched_getaffinity(0))
-    if not value.isdigit() or not 1 <= int(value) <= len(allowed):
+    if not (value.isascii() and value.isdecimal()) or not 1 <= int(value) <= len(allowed):
         raise UsageError(
             f"The platform 'cores:{value}' is not possible here: give a number from 1 to "
             f"{len(allowed)}, the cores that this process may use."

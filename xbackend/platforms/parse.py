@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from xbackend.errors import UsageError
 from xbackend.platforms import arm, emulated, local, remote
 from xbackend.platforms.platform import Platform
+from xbackend.store.escaping import MOVING, quoted
 
 KINDS: dict[str, str] = {
     "native": "this machine as it is",
@@ -63,8 +65,9 @@ def parse_platform(text: str) -> Platform:
     >>> parse_platform("native").prefix
     ()
     """
+    _refuse_unreadable(text)
     platform = Platform(spec=text)
-    for part in _split(text):
+    for part in split_platform(text):
         kind, _, value = part.partition(":")
         if kind not in PARTS:
             raise UsageError(
@@ -74,13 +77,25 @@ def parse_platform(text: str) -> Platform:
     return platform
 
 
+def _refuse_unreadable(text: str) -> None:
+    """Raise UsageError for what no command line can hold, or a terminal would act on."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        sound = False
+    else:
+        sound = MOVING.search(text) is None
+    if not sound:
+        raise UsageError(f"The platform {quoted(text)} holds characters that no platform has.")
+
+
 def processor_of(text: str) -> str:
     """Return the emulated x86 processor that a platform names, empty if it names none.
 
     >>> processor_of("cores:1+qemu:SandyBridge,+fma+python:/opt/old/bin/python")
     'SandyBridge,+fma'
     """
-    found = (part.partition(":") for part in _split(text))
+    found = (part.partition(":") for part in split_platform(text))
     return next((value for kind, _, value in found if kind == "qemu"), "")
 
 
@@ -90,13 +105,13 @@ def with_processor(text: str, processor: str) -> str:
     >>> with_processor("qemu:Haswell+python:/opt/old/bin/python", "Haswell,-fma")
     'qemu:Haswell,-fma+python:/opt/old/bin/python'
     """
-    parts = _split(text)
+    parts = split_platform(text)
     return "+".join(
         f"qemu:{processor}" if part.partition(":")[0] == "qemu" else part for part in parts
     )
 
 
-def _split(text: str) -> list[str]:
+def split_platform(text: str) -> list[str]:
     """Split at each `+` that begins a kind, not at those that switch a processor's flag on."""
     parts = text.split("+")
     joined = [parts[0]]

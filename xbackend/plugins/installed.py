@@ -6,11 +6,15 @@ the user's cache folder until a folder on `sys.path` changes, which every instal
 
 from __future__ import annotations
 
+import atexit
 import functools
 import hashlib
 import json
 import os
+import shutil
+import stat
 import sys
+import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,6 +39,31 @@ def cache_folder() -> Path:
     """Return the user's cache folder for this package, `$XDG_CACHE_HOME` or `~/.cache`."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(base) / "xbackend"
+
+
+def private_folder(name: str) -> Path:
+    """Return a folder of the cache that only this user reads and writes, made if it is not there.
+
+    Where there is none to be had, since the home cannot be written or another owns what lies
+    there, it is one for this process alone.
+    """
+    folder = cache_folder() / name
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        seen = os.lstat(folder)
+        if stat.S_ISDIR(seen.st_mode) and seen.st_uid == os.geteuid() and not seen.st_mode & 0o077:
+            return folder
+    except OSError:
+        pass  # A home that cannot be written costs time, nothing else.
+    return _passing_folder(name)
+
+
+@functools.cache
+def _passing_folder(name: str) -> Path:
+    """Make a folder that ends with this process."""
+    made = tempfile.mkdtemp(prefix=f"xbackend-{name}-")
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return Path(made)
 
 
 @functools.cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections import deque
@@ -18,7 +19,9 @@ from xbackend.plugins.converter import ConversionRequest, ConverterSpec
 from xbackend.plugins.installed import importable, version
 from xbackend.preparation.converter_launch import CALLABLE, run_converter
 from xbackend.preparation.model import Model
-from xbackend.store.store import Store
+from xbackend.store.artifact_files import discard, file_fault, file_rows
+from xbackend.store.files import is_digest, open_plain
+from xbackend.store.store import MAX_SMALL, Store
 from xbackend.worker.artifact import MANIFEST, read_artifact
 
 HUB = "graph"
@@ -94,10 +97,22 @@ class ArtifactBuilder:
     def _cached(self, memo: Path) -> ConvertedModel | None:
         """Return what was made under the same circumstances, without importing a converter."""
         try:
-            folder = self.store.folder / "artifacts" / memo.read_text(encoding="ascii")
-        except (OSError, ValueError):
+            digest = self.store.read_file(memo, MAX_SMALL).decode("ascii")
+        except (OSError, ValueError, StoreError):
             return None
-        return _read_converted(folder) if (folder / MANIFEST).is_file() else None
+        return self._kept(self.store.folder / "artifacts" / digest) if is_digest(digest) else None
+
+    def _kept(self, folder: Path) -> ConvertedModel | None:
+        """Return an artifact of the store, None where it is to be made anew."""
+        if not os.path.lexists(folder):
+            return None
+        made = _read_converted(folder)
+        fault = file_fault(folder)
+        if not fault:
+            return made
+        self.log(f"{fault}; the artifact is made again")
+        discard(folder)
+        return None
 
     def _cache_entry(self, target: str) -> Path:
         """Return the file that remembers which artifact these circumstances gave."""
@@ -123,8 +138,10 @@ class ArtifactBuilder:
         key = self._key(step, source, hub)
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         folder = self.store.folder / "artifacts" / digest
-        if not (folder / MANIFEST).is_file():
-            self._run(step, source, hub, key, folder)
+        kept = self._kept(folder)
+        if kept is not None:
+            return kept
+        self._run(step, source, hub, key, folder)
         return _read_converted(folder)
 
     def _key(
@@ -196,6 +213,7 @@ class ArtifactBuilder:
                 text = json.dumps([key, onnx_digest(scratch / result["model"])], sort_keys=True)
                 folder = artifacts / hashlib.sha256(text.encode()).hexdigest()
             manifest = self._manifest(step, source, key, folder.name, result)
+            manifest["files"] = file_rows(scratch)
             (scratch / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
             _publish(scratch, folder)
         except OSError as error:
@@ -263,9 +281,13 @@ def _cannot_write(folder: Path, error: OSError) -> StoreError:
 def _read_converted(folder: Path) -> ConvertedModel:
     """Return what an artifact's folder holds. Raises StoreError where that is damaged."""
     try:
+        open_plain(folder / MANIFEST, folder.parent).close()
         artifact = read_artifact(folder)
-        return ConvertedModel(folder, folder.name, folder / artifact.manifest["model"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        main = artifact.manifest["model"]
+        if Path(main).name != main or artifact.digest != folder.name:
+            raise ValueError
+        return ConvertedModel(folder, folder.name, folder / main)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(
             f"{folder / MANIFEST} is damaged. Remove the folder {folder}, and it is made again."
         ) from error
@@ -277,8 +299,11 @@ def _publish(scratch: Path, folder: Path) -> None:
         scratch.chmod(0o755)
         scratch.rename(folder)
     except OSError:
-        if not (folder / MANIFEST).is_file():
+        if not os.path.lexists(folder):
             raise
+        if file_fault(folder):
+            discard(folder)
+            scratch.rename(folder)
 
 
 def find_conversion_path(sources: set[str], target: str) -> list[ConversionStep]:

@@ -12,10 +12,11 @@ import tempfile
 import threading
 from typing import Any
 
-from xbackend.errors import ConversionError, ModelError, XbackendError
+from xbackend.errors import ConversionError, ModelError
 from xbackend.plugins.converter import ConversionRequest, ConverterSpec
 from xbackend.preparation import converter_process
 from xbackend.preparation.limits import SECONDS, Limits, limits
+from xbackend.store.escaping import readable
 
 CALLABLE = "callable"
 """The format of a model that the user's own function makes: code that the user trusts, which may
@@ -45,8 +46,13 @@ def run_converter(spec: ConverterSpec, request: ConversionRequest) -> dict[str, 
         )
     answer: dict[str, Any] = json.loads(told)
     if "error" in answer:
-        kinds: dict[str, type[XbackendError]] = {"ModelError": ModelError}
-        raise kinds.get(answer["error"]["kind"], ConversionError)(answer["error"]["message"])
+        kind, message = answer["error"]["kind"], readable(answer["error"]["message"])
+        if kind == converter_process.UNEXPECTED:
+            message = (
+                f"The converter {spec.name} cannot convert this model from {request.source_format} "
+                f"to {request.target_format}; a package that it uses says: {message}"
+            )
+        raise (ModelError if kind == "ModelError" else ConversionError)(message)
     result: dict[str, Any] = answer["result"]
     return result
 
@@ -120,4 +126,4 @@ def _last_line(printed: bytes) -> str:
     """Return the last line that says something."""
     text = printed.decode(errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "none"
+    return readable(lines[-1][:300]) if lines else "none"

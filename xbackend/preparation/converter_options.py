@@ -67,6 +67,19 @@ def options_label(steps: Iterable[Mapping[str, Any]]) -> str | None:
     return ",".join(f"{key}={value}" for key, value in applied_options(steps).items()) or None
 
 
+def quantizer_of(steps: Iterable[Mapping[str, Any]]) -> str | None:
+    """Return the converter that chose the scales of an int8 artifact, None where none did.
+
+    >>> quantizer_of([{"converter": "onnx_to_int8", "from": "onnx", "to": "onnx-int8"}])
+    'onnx_to_int8'
+    """
+    for step in steps:
+        source, target = str(step.get("from", "")), str(step.get("to", ""))
+        if target.endswith("-int8") and not source.endswith("-int8"):
+            return str(step["converter"])
+    return None
+
+
 def reject_unused_options(options: Options, steps: Iterable[Mapping[str, Any]]) -> None:
     """Raise UsageError for options of a converter that none of the steps gave to it."""
     told: dict[str, bool] = {}

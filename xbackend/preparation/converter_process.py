@@ -26,6 +26,10 @@ COMMAND = (
 """Arguments of Python for this process; the current folder must not shadow a package."""
 
 
+UNEXPECTED = "unexpected"
+"""The kind of an error that no converter has foreseen."""
+
+
 def main() -> None:
     """Run the conversion on standard input; what packages print goes to standard error."""
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -59,7 +63,7 @@ def _answer(document: dict[str, Any], sandbox: dict[str, Any] | None) -> dict[st
         traceback.print_exc()
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         message = f"{type(error).__name__}: {lines[0][:500] if lines else '(no message)'}"
-        return {"error": {"kind": "ConversionError", "message": message}}
+        return {"error": {"kind": UNEXPECTED, "message": message}}
 
 
 def to_document(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xbackend.errors import InputError
-from xbackend.preparation.archive import refuse_archive_fault
+from xbackend.errors import InputError, StoreError
+from xbackend.preparation.numpy_file import read_numpy
+from xbackend.store.files import digest_of, is_digest
 from xbackend.worker.artifact import ValueInfo
 from xbackend.worker.job import Sample, Slice
 
@@ -20,11 +23,11 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-READ_ERRORS = (ValueError, EOFError, RuntimeError, OverflowError, MemoryError)
-"""What NumPy raises for a file that is not whole, besides what zip files raise."""
-
 RANDOM_SAMPLES = 3
 """How many random samples are made where none are given."""
+
+MAX_RANDOM = 1 << 28
+"""How many numbers are made up at most for an input: two GiB while they are made."""
 
 MAX_COMBINATIONS = 200_000
 """How many ways of putting kept files into a model's inputs are tried."""
@@ -79,7 +82,9 @@ class InputSet:
         for value in interface:
             file = self._file(value.name, interface)
             arrays[value.name] = np.load(file.path, mmap_mode="r", allow_pickle=False)
-        np.savez(path, **arrays)
+        made = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.tmp.npz")
+        np.savez(made, **arrays)
+        made.replace(path)
         return path
 
 
@@ -129,22 +134,24 @@ def find_stored_inputs(digest: str, interface: Sequence[ValueInfo], store: Store
             count = min(file.count for file in files)
             return InputSet(chosen, tuple(str(index) for index in range(count)), digest)
     raise InputError(
-        f"The inputs with the digest {digest[:8]} are no longer in {store.folder / 'inputs'}. Run "
+        f"The inputs with the digest {digest[:8]} are no longer in {store.folder / 'inputs'}, or "
+        "do not hold the bytes that their names promise. Run "
         "the model again with --inputs, there and in what it is compared with."
     )
 
 
 def _candidates(value: ValueInfo, store: Store) -> list[InputFile]:
     """Return the files of the store that an input can be."""
-    import numpy as np
 
     found = []
     for path in sorted((store.folder / "inputs").glob("*.npy")):
         try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            if not is_digest(path.stem) or not _holds(path, path.stem, store):
+                continue
+            array = read_numpy(path, "the inputs", "")[""]
             _check_dtype(path, value, array)
             found.append(_locate_samples(path, value, array))
-        except (InputError, OSError, *READ_ERRORS):
+        except (InputError, KeyError):
             continue
     return found
 
@@ -186,24 +193,8 @@ def random_inputs(interface: Sequence[ValueInfo], store: Store, seed: int = 0) -
 
 
 def _read_arrays(path: Path, interface: Sequence[ValueInfo]) -> dict[str, Array]:
-    import tokenize
-    import zipfile
-    import zlib
-
-    import numpy as np
-
     names = [value.name for value in interface]
-    try:
-        refuse_archive_fault(path)
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        found = {"": loaded} if isinstance(loaded, np.ndarray) else _members(loaded)
-    except OSError as error:
-        raise InputError(f"Cannot read the inputs {path}: {error.strerror or error}.") from error
-    except (*READ_ERRORS, tokenize.TokenError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(
-            f"{path} is not a whole .npy or .npz file of numbers ({_short(error)}). "
-            "Save the inputs with numpy.save."
-        ) from error
+    found = read_numpy(path, "the inputs", "Save the inputs with numpy.save.")
     if len(found) == 1 and len(names) == 1 and ("" in found):
         return {names[0]: found[""]}
     unknown = sorted(set(found) - set(names))
@@ -216,20 +207,6 @@ def _read_arrays(path: Path, interface: Sequence[ValueInfo]) -> dict[str, Array]
             "Save them by these names with numpy.savez."
         )
     return found
-
-
-def _members(archive: Any) -> dict[str, Array]:
-    import numpy as np
-
-    found = dict(archive)
-    for name, member in found.items():
-        if not isinstance(member, np.ndarray):
-            raise ValueError(f"'{name}' in it is no array")
-    return found
-
-
-def _short(error: BaseException) -> str:
-    return str(error).splitlines()[0][:120].rstrip(".") if str(error) else type(error).__name__
 
 
 def _check_dtype(path: Path, value: ValueInfo, array: Array) -> None:
@@ -317,10 +294,19 @@ def _keep(array: Array, rows: int, store: Store, drop_axis: bool = False) -> Inp
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     np.save(stream, np.ascontiguousarray(little), allow_pickle=False)
     data = stream.getvalue()
-    path = store.folder / "inputs" / f"{hashlib.sha256(data).hexdigest()}.npy"
-    if not path.exists():
+    digest = hashlib.sha256(data).hexdigest()
+    path = store.folder / "inputs" / f"{digest}.npy"
+    if not _holds(path, digest, store):
         store.write_file(path, data)
     return InputFile(path.resolve(), array.shape[0] // rows, rows, drop_axis)
+
+
+def _holds(path: Path, digest: str, store: Store) -> bool:
+    """Tell whether a kept file is there and has the bytes that its name promises."""
+    try:
+        return digest_of(path, store.folder) == digest
+    except (OSError, StoreError):
+        return False
 
 
 def _common_count(path: Path, files: dict[str, InputFile]) -> int:
@@ -339,14 +325,20 @@ def _set_digest(files: dict[str, InputFile]) -> str:
 def _random_shape(value: ValueInfo) -> tuple[int, ...]:
     """Return the shape of all made samples of an input together."""
     shape = value.shape
-    if shape is None or any(extent is None for extent in shape[1:]):
+    if shape is None or any(extent is None or extent < 0 for extent in shape[1:]):
         shown = "any shape" if shape is None else _show(shape)
         raise InputError(
             f"The model's input '{value.name}' takes {shown}, so no input can be made up. "
             "Give one with --inputs."
         )
     rest = tuple(extent for extent in shape[1:] if extent is not None)
-    return ((shape[0] if shape and shape[0] else 1) * RANDOM_SAMPLES, *rest)
+    whole = (max(shape[0] or 1, 1) * RANDOM_SAMPLES if shape else RANDOM_SAMPLES, *rest)
+    if math.prod(whole) > MAX_RANDOM:
+        raise InputError(
+            f"The model's input '{value.name}' takes {_show(shape)}, {math.prod(whole)} numbers "
+            f"in {RANDOM_SAMPLES} samples, more than are made up. Give some with --inputs."
+        )
+    return whole
 
 
 def _random(generator: np.random.Generator, value: ValueInfo, shape: tuple[int, ...]) -> Array:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xbackend.errors import InputError, UsageError
-from xbackend.preparation.archive import refuse_archive_fault
+from xbackend.preparation.numpy_file import read_numpy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,16 +73,9 @@ def _held_out(text: str, model: BuiltinModel | None, store: Store) -> tuple[Path
 
 
 def _read(path: Path) -> list[int]:
-    import zipfile
-
-    import numpy as np
-
-    try:
-        refuse_archive_fault(path)
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"Cannot read the labels {path}: {error}.") from error
-    if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "iu":
+    found = read_numpy(path, "the labels", "Save the right classes with numpy.save.")
+    array = found.get("")
+    if array is None or array.ndim != 1 or array.dtype.kind not in "iu":
         raise InputError(
             f"{path} does not hold one whole number for each sample. Save the right classes with "
             "numpy.save, as an array of integers with one axis."

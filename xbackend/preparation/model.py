@@ -57,7 +57,7 @@ def find_model(text: str) -> Model:
         return _from_path(path, text)
     if text in catalogue.names():
         return _from_builtin(catalogue.builtin(text), text)
-    if _is_callable(text):
+    if is_callable(text):
         return _from_callable(text)
     raise ModelError(
         f"There is no model '{text}': neither a file nor a built-in name "
@@ -120,7 +120,8 @@ def _from_folder(path: Path, text: str) -> Model:
     )
 
 
-def _is_callable(text: str) -> bool:
+def is_callable(text: str) -> bool:
+    """Tell whether a text names a function that makes a model, as `module:callable`."""
     module, colon, name = text.partition(":")
     return bool(colon) and name.isidentifier() and all(p.isidentifier() for p in module.split("."))
 

@@ -104,6 +104,28 @@ def measure_saturation(graph: Graph, activations: Activations) -> tuple[Saturati
     )
 
 
+@dataclass(frozen=True)
+class SaturationReach:
+    """What certain inputs do to the layers that can overflow; each is in one of the tuples."""
+
+    over: tuple[str, ...]
+    """Layers in which a pair overflows."""
+    clear: tuple[str, ...]
+    """Layers in which none does."""
+    unknown: tuple[str, ...]
+    """Layers of which no activations were recorded."""
+
+
+def saturation_reach(found: Sequence[SaturationRisk]) -> SaturationReach:
+    """Return which layers overflow for certain inputs, which do not, and which nobody knows of."""
+    known = [each for each in found if each.share is not None]
+    return SaturationReach(
+        over=tuple(each.tap for each in known if each.share),
+        clear=tuple(each.tap for each in known if not each.share),
+        unknown=tuple(each.tap for each in found if each.share is None),
+    )
+
+
 def saturation_warning(model: str, where: str, exposed: Sequence[SaturationRisk]) -> str:
     """Return one sentence for a user: which layers, how far, on which processors, what to do."""
     names = [exposure.tap for exposure in exposed]

@@ -1,4 +1,5 @@
 """Records and objects on disk, and finding them.
 
-Others use `cohort`, `packed_results`, `records`, `query`, `store`.
+Others use `artifact_files`, `check`, `cohort`, `escaping`, `files`, `index`, `packed_results`,
+`query`, `record_schema`, `records`, `schema`, `store`.
 """

@@ -18,8 +18,8 @@ class Cohort:
     """The runs that can be compared at all: one model, one precision, one set of inputs."""
 
     group: Record
-    """`model_digest`, `precision`, `conversion` where converters were told something, and the keys
-    that were asked for, with their values."""
+    """`model_digest`, `precision`, `conversion` where converters were told something, `quantizer`
+    where several chose scales, and the keys that were asked for, with their values."""
     model: str
     inputs_digest: str
     runs: tuple[Run, ...] = field(repr=False)
@@ -32,16 +32,30 @@ class Cohort:
 
 
 def cohorts(runs: Iterable[Run], group_by: Sequence[str]) -> list[Cohort]:
-    """Put the runs that gave outputs into sections, ordered by their first run."""
+    """Put the runs that gave outputs into sections, ordered by their first run.
+
+    Models that different converters quantized have other scales, so they are other functions.
+    """
     found: dict[str, list[Run]] = {}
     for run in runs:
         if run.ok:
             key = json.dumps([_group(run, group_by), run.inputs_digest], sort_keys=True)
             found.setdefault(key, []).append(run)
     return [
-        Cohort(_group(of[0], group_by), of[0].row["model"], of[0].inputs_digest, tuple(of))
-        for of in found.values()
+        Cohort({**_group(of[0], group_by), **more}, of[0].row["model"], of[0].inputs_digest, of)
+        for together in found.values()
+        for more, of in _by_quantizer(together)
     ]
+
+
+def _by_quantizer(runs: Sequence[Run]) -> list[tuple[Record, tuple[Run, ...]]]:
+    """Tell runs apart by who chose their scales, where that is not the same for all."""
+    found: dict[str | None, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.row.get("quantizer"), []).append(run)
+    if len(found) == 1:
+        return [({}, tuple(runs))]
+    return [({"quantizer": name}, tuple(of)) for name, of in found.items()]
 
 
 def number_format(group: Record) -> str:

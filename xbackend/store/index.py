@@ -8,17 +8,14 @@ done without where it cannot be written. Deleting it costs nothing but the time 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
-import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xbackend.errors import StoreError
+from xbackend.store.index_file import COLUMNS, VERSION, Entry, checksum, open_index, text_name
 from xbackend.store.packed_results import PackedResults, ResultsTemplate, pack_results
 from xbackend.store.records import Run, read_run
 
@@ -28,51 +25,30 @@ if TYPE_CHECKING:
     from xbackend.store.store import Store
 
 FILE = "index.sqlite"
-VERSION = "1"
-"""To be raised whenever a record is read in another way than before."""
 YOUNG = 2_000_000_000
 """Nanoseconds: a file that changed so lately may change again without its time telling."""
-PATIENCE = 10.0
-"""Seconds to wait for another process that writes."""
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS texts (name BLOB PRIMARY KEY, text TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS runs (
-  file TEXT PRIMARY KEY, stamp TEXT NOT NULL, row TEXT NOT NULL, extras TEXT NOT NULL,
-  layers BLOB NOT NULL, template BLOB NOT NULL, digests BLOB NOT NULL, checksum INTEGER NOT NULL);
-"""
-COLUMNS = "file, stamp, row, extras, layers, template, digests, checksum"
-
-Entry = tuple[str, str, str, str, bytes, bytes, bytes, int]
-"""A row of `runs`."""
 
 
-class DamagedError(Exception):
-    """The index does not hold what was written into it."""
-
-
-def read_runs(store: Store) -> list[Run]:
+def read_runs(store: Store, damaged: list[StoreError] | None = None) -> list[Run]:
     """Return all runs of a store in the order of their ids, as `Store.runs` has the records.
 
-    Raises UsageError where there is no store, StoreError for a record that is not sound.
+    What is wrong with records that are not sound is added to `damaged`, and they are left out;
+    without such a list the first is raised. Raises UsageError where there is no store.
     """
     files = store.run_files()
-    path = store.folder / FILE
-    with _open(path) as held:
+    runs: list[Run] = []
+    with open_index(store.folder / FILE) as held:
         reader = RunReader(held.runs, held.texts)
-        runs = [reader.run(store, file) for file in files]
+        for file in files:
+            try:
+                runs.append(reader.run(store, file))
+            except StoreError as error:
+                if damaged is None:
+                    raise
+                damaged.append(error)
         if held.database is not None:
             _update(held.database, reader, {file.name for file in files})
     return runs
-
-
-@dataclass(frozen=True)
-class IndexContents:
-    """What an index holds; nothing where there is none."""
-
-    runs: dict[str, Entry]
-    texts: dict[bytes, str]
-    database: sqlite3.Connection | None
 
 
 class RunReader:
@@ -92,11 +68,8 @@ class RunReader:
         entry = self.held.get(file.name)
         if entry is not None and entry[1] == stamp:
             return self._unpack(entry)
-        run = read_run(store.read_run(file))
-        try:
-            entry = self._pack(file.name, stamp, run)
-        except ValueError:
-            return run  # what it calls a digest is none: whoever looks for the tensor will say so
+        run = read_run(store.read_run(file), file)
+        entry = self._pack(file.name, stamp, run)
         if changed < self.latest:
             self.fresh.append(entry)
         return self._unpack(entry)
@@ -107,10 +80,10 @@ class RunReader:
         template = self._name(packed.template.text)
         row, extras = (json.dumps(v, separators=(",", ":")) for v in (run.row, packed.extras))
         entry = (name, stamp, row, extras, layers, template, packed.digests)
-        return (*entry, _checksum(entry))
+        return (*entry, checksum(entry))
 
     def _name(self, text: str) -> bytes:
-        name = _name(text)
+        name = text_name(text)
         self.texts.setdefault(name, text)
         return name
 
@@ -132,74 +105,6 @@ def _stamp(file: Path) -> tuple[str, int]:
         return "", 0  # reading it will say what is wrong
     stamp = f"{seen.st_mtime_ns} {seen.st_ctime_ns} {seen.st_size} {seen.st_ino}"
     return stamp, max(seen.st_mtime_ns, seen.st_ctime_ns)
-
-
-def _name(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
-
-
-def _checksum(entry: Iterable[str | bytes]) -> int:
-    found = 0
-    for value in entry:
-        found = zlib.crc32(value.encode() if isinstance(value, str) else value, found)
-    return found
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[IndexContents]:
-    """Open an index, or none where that is not possible; it is made anew if it is damaged."""
-    try:
-        import sqlite3
-    except ImportError:  # a Python without it
-        yield IndexContents({}, {}, None)
-        return
-    held = None
-    for _ in range(2):
-        try:
-            held = _load(sqlite3.connect(path, timeout=PATIENCE, isolation_level=None))
-            break
-        except (sqlite3.DatabaseError, DamagedError) as error:
-            if isinstance(error, sqlite3.OperationalError) and "no such" not in str(error):
-                break  # no right to write, or a lock that is not given back
-            _remove(path)
-    if held is None or held.database is None:
-        yield IndexContents({}, {}, None)
-        return
-    with closing(held.database):
-        yield held
-
-
-def _load(database: sqlite3.Connection) -> IndexContents:
-    """Read all that an index holds. Raises DamagedError where its checksums do not hold."""
-    try:
-        database.executescript(SCHEMA)
-        version = database.execute("SELECT value FROM meta WHERE key = 'version'").fetchone()
-        if version is not None and version[0] != VERSION:
-            raise DamagedError("The index is of another version.")
-        texts = dict(database.execute("SELECT name, text FROM texts"))
-        runs = {row[0]: row for row in database.execute(f"SELECT {COLUMNS} FROM runs")}
-        _check(runs.values(), texts)
-    except BaseException:
-        database.close()
-        raise
-    return IndexContents(runs, texts, database)
-
-
-def _check(entries: Iterable[Entry], texts: dict[bytes, str]) -> None:
-    sound = all(_name(text) == name for name, text in texts.items())
-    for entry in entries:
-        sound = sound and _checksum(entry[:-1]) == entry[-1]
-        sound = sound and entry[4] in texts and entry[5] in texts
-    if not sound:
-        raise DamagedError("The index does not hold what was written into it.")
-
-
-def _remove(path: Path) -> None:
-    for name in (path, path.with_name(f"{FILE}-journal")):
-        try:
-            name.unlink(missing_ok=True)
-        except OSError:
-            pass  # then it is done without
 
 
 def _update(database: sqlite3.Connection, reader: RunReader, names: set[str]) -> None:
@@ -225,6 +130,6 @@ def _update(database: sqlite3.Connection, reader: RunReader, names: set[str]) ->
             "SELECT template FROM runs)"
         )
         database.execute("COMMIT")
-    except sqlite3.DatabaseError:
+    except (sqlite3.Error, ValueError):
         if database.in_transaction:
             database.execute("ROLLBACK")

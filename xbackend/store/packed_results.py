@@ -135,6 +135,15 @@ def results_key(results: Sequence[Record]) -> tuple[ResultsTemplate, bytes]:
     return packed.template, packed.digests
 
 
+def digests_of(results: Sequence[Record]) -> Iterator[str]:
+    """Yield the digests of all tensors of a run."""
+    if isinstance(results, PackedResults):
+        text = results.digests.hex()
+        yield from (text[n : n + 2 * SIZE] for n in range(0, len(text), 2 * SIZE))
+    else:
+        yield from (str(row["digest"]) for row in _tensors(results))
+
+
 def extra_of_sample(results: Sequence[Record], sample: str) -> Mapping[str, Any]:
     """Return what a run says of one sample besides its tensors."""
     if isinstance(results, PackedResults):

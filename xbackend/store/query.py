@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xbackend.errors import UsageError
+from xbackend.errors import StoreError, UsageError
 from xbackend.store.index import read_runs
 from xbackend.store.records import Run
 from xbackend.store.store import Store
@@ -24,12 +24,16 @@ class Query:
     """Keys in which the runs of a group must agree, besides model and precision."""
 
 
-def select(store: Store, query: Query) -> list[Run]:
+def select(store: Store, query: Query, damaged: list[StoreError] | None = None) -> list[Run]:
     """Return the runs that a query asks for, in the store's order.
 
-    Raises UsageError where the store is empty, a key is unknown or nothing is left.
+    Records that are not sound are left out, and what is wrong with them is added to `damaged`;
+    without such a list the first is raised. Raises UsageError where the store is empty, a key is
+    unknown or nothing is left.
     """
-    runs = read_runs(store)
+    runs = read_runs(store, damaged)
+    if damaged and not runs:
+        raise damaged[0]
     if not runs:
         raise UsageError(
             f"The store at {store.folder} holds no runs. Make some with 'xbackend run', or name "

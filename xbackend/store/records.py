@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from xbackend.errors import StoreError
+from xbackend.store.escaping import quoted
 from xbackend.store.packed_results import PackedResults
+from xbackend.store.record_schema import check_record, readable_values
+from xbackend.store.schema import Mismatch
 
 Record = dict[str, Any]
 
@@ -25,7 +28,7 @@ HARDWARE: Record = {
 
 EXTRAS = (
     "created", "xbackend", "software", "versions", "artifact", "worker", "inputs_digest", "facts",
-    "conversion", "saturation", "emulation_unsafe", "emulation_reasons",
+    "conversion", "quantizer", "saturation", "emulation_unsafe", "emulation_reasons",
 )  # fmt: skip
 """Keys of a record that are told as they are, if it has them."""
 
@@ -79,50 +82,34 @@ class Run:
         return " ".join(str(tensor["digest"]) for tensor in tensors)
 
 
-def read_run(record: Record) -> Run:
-    """Take what a comparison needs from a record. Raises StoreError for one that lacks a key."""
+def read_run(record: Record, file: Path | None = None) -> Run:
+    """Take what a comparison needs from a record, which was read from `file` if from any.
+
+    Raises StoreError, which names the file, for a record that the schema does not allow.
+    """
     try:
-        row = {
-            "id": record["id"],
-            "model": record["model"]["name"],
-            "model_digest": record["model"]["digest"],
-            "model_source": record["model"].get("source"),
-            **{key: record[key] for key in ("backend", "backend_version", "precision")},
-            **{key: record[key] for key in ("settings", "platform", "repeat")},
-            "hardware": {**HARDWARE, **record["hardware"]},
-            **{key: record[key] for key in ("status", "error", "seconds", "taps_neutral")},
-            **{key: record[key] for key in EXTRAS if key in record},
-        }
-        layers, results = tuple(record["layers"]), tuple(record["results"])
-        _check_rows(layers, results)
-        return Run(_finite(row), layers, results)
-    except KeyError as error:
-        raise _unsound(record, f"lacks {error}") from error
-    except (TypeError, AttributeError) as error:
-        raise _unsound(record, f"is damaged ({error})") from error
+        check_record(record)
+        if file is not None and file.stem != record["id"]:
+            raise Mismatch(f"'id' is '{record['id']}', which is not the file's name")
+    except Mismatch as error:
+        raise _unsound(record, file, error) from error
+    row = {
+        "id": record["id"],
+        "model": record["model"]["name"],
+        "model_digest": record["model"]["digest"],
+        "model_source": record["model"].get("source"),
+        **{key: record[key] for key in ("backend", "backend_version", "precision")},
+        **{key: record[key] for key in ("settings", "platform", "repeat")},
+        "hardware": {**HARDWARE, **record["hardware"]},
+        **{key: record[key] for key in ("status", "error", "seconds", "taps_neutral")},
+        **{key: record[key] for key in EXTRAS if key in record},
+    }
+    return Run(readable_values(row), tuple(record["layers"]), tuple(record["results"]))
 
 
-def _unsound(record: Record, what: str) -> StoreError:
+def _unsound(record: Record, file: Path | None, error: Mismatch) -> StoreError:
+    where = file or f"The record of run {quoted(str(record.get('id', '')))}"
     return StoreError(
-        f"The record of run {record.get('id', 'without id')} {what}: "
-        "delete it from the store's runs/ and run again."
+        f"{where} is not a sound record of a run: {error}. "
+        "Delete it from the store's runs/ and run again."
     )
-
-
-def _check_rows(layers: Sequence[Record], results: Sequence[Record]) -> None:
-    """Raise KeyError or TypeError where a row lacks what a comparison looks up in it."""
-    for layer in layers:
-        _ = layer["tap"], layer["layer"], layer["operator"]
-    for result in results:
-        _ = result["input"]
-        for tensor in (*result["outputs"], *result["taps"]):
-            _ = tensor["name"], tensor["dtype"], tensor["shape"], tensor["digest"]
-
-
-def _finite(value: Any) -> Any:
-    """Return JSON values with null for the numbers that JSON cannot write."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

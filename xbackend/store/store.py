@@ -4,7 +4,6 @@ objects/ab/cdef…        raw little-endian bytes, named by their SHA-256
 runs/<id>.json          one record for each run
 artifacts/<digest>/…    converted models
 inputs/<digest>.npy     sample inputs that were given or made
-workers/<digest>.pyz    the program that ran on the platform
 keys/<key>              which run has this digest of all that decides its bits
 studies/<digest>/…      models that studies made
 logs/<id>.txt           what the worker's framework printed
@@ -14,15 +13,19 @@ index.sqlite            what comparisons need of all records; made anew from the
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xbackend.errors import StoreError, UsageError
+from xbackend.store import files
+from xbackend.store.migration import upgraded
+from xbackend.store.record_schema import byte_count, check_record
+from xbackend.store.schema import WORD
 from xbackend.worker.objects import object_path, write_atomic
 
 if TYPE_CHECKING:
@@ -30,8 +33,12 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
-BLOCK = 1 << 20
-"""Bytes that are read at a time while a digest is checked."""
+FOLDERS = ("objects", "runs", "artifacts", "inputs", "logs")
+MAX_RECORD = 1 << 28
+"""Bytes of a record: a hundred times what the largest that are known have."""
+MAX_SMALL = 1 << 20
+"""Bytes of a file that holds a word, or durations."""
+RUN_ID = re.compile(WORD)
 
 
 @dataclass(frozen=True)
@@ -43,8 +50,9 @@ class Store:
     def create(self) -> None:
         """Make the folder if it is not there. Raises StoreError where that is not allowed."""
         try:
-            for name in ("objects", "runs", "artifacts", "inputs", "workers", "logs"):
+            for name in FOLDERS:
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
+                files.check_within(self.folder / name, self.folder)
         except OSError as error:
             raise StoreError(_cannot("write to", self.folder, error)) from error
 
@@ -56,6 +64,7 @@ class Store:
     def write_file(self, path: Path, data: bytes) -> None:
         """Write a file of the store, whole or not at all. Raises StoreError."""
         try:
+            files.check_within(path.parent, self.folder)
             write_atomic(str(path), data)
         except OSError as error:
             raise StoreError(_cannot("write", path, error)) from error
@@ -67,10 +76,18 @@ class Store:
     def find_by_key(self, key: str) -> Record | None:
         """Return the record of the run with a key, None where there is none that is sound."""
         try:
-            run = (self.folder / "keys" / key).read_text(encoding="ascii")
-            return self.read_run(self.folder / "runs" / f"{run}.json")
+            run = self.read_file(self.folder / "keys" / key, MAX_SMALL).decode("ascii")
+            if not RUN_ID.fullmatch(run):
+                return None
+            record = self.read_run(self.folder / "runs" / f"{run}.json")
+            check_record(record)
         except (OSError, ValueError, StoreError):
             return None
+        return record
+
+    def read_file(self, path: Path, most: int | None = None) -> bytes:
+        """Return the bytes of a plain file of the store. Raises OSError or StoreError."""
+        return files.read_plain(path, self.folder, most)
 
     def runs(self) -> Iterator[Record]:
         """Yield all records in the order of their ids, which is that in which they were planned.
@@ -91,44 +108,44 @@ class Store:
         return sorted(folder.glob("*.json"))
 
     def read_run(self, path: Path) -> Record:
-        """Return a record. Raises StoreError where it is not sound."""
+        """Return a record of today's schema. Raises StoreError where there is none in a file."""
         try:
-            record: Any = json.loads(path.read_bytes())
+            record: Any = json.loads(self.read_file(path, MAX_RECORD))
         except OSError as error:
             raise StoreError(_cannot("read", path, error)) from error
+        except RecursionError as error:
+            raise StoreError(f"{path} is not a sound record of a run: nested too deep.") from error
         except ValueError as error:
             raise StoreError(f"{path} is not a sound record of a run: {error}.") from error
-        version = record.get("schema_version") if isinstance(record, dict) else None
-        if version != 1:
-            raise StoreError(f"{path} has schema version {version}; this xbackend reads 1.")
-        return dict(record)
+        return upgraded(record, path)
 
     def object_path(self, digest: str) -> Path:
-        """Return the file that holds the bytes of a digest."""
+        """Return the file that holds the bytes of a digest. Raises StoreError for what is none."""
+        if not files.is_digest(digest):
+            raise StoreError(f"'{str(digest)[:80]}' is no SHA-256, so no object has that name.")
         return Path(object_path(str(self.folder), digest))
 
-    def read_object(self, digest: str) -> bytes:
+    def read_object(self, digest: str, size: int | None = None) -> bytes:
         """Return an object's bytes. Raises StoreError if they are gone or do not match."""
-        path = self.object_path(digest)
+        path = self.verify_object(digest, size)
         try:
-            data = path.read_bytes()
+            return self.read_file(path)
         except OSError as error:
             raise StoreError(_cannot("read", path, error)) from error
-        if hashlib.sha256(data).hexdigest() != digest:
-            raise StoreError(_damaged(path))
-        return data
 
-    def verify_object(self, digest: str) -> Path:
-        """Return an object's file after reading it once, in blocks, against its digest."""
+    def verify_object(self, digest: str, size: int | None = None) -> Path:
+        """Return an object's file after reading it once, in blocks, against its digest.
+
+        `size` is how many bytes it must have, where that is known.
+        """
         path = self.object_path(digest)
-        found = hashlib.sha256()
         try:
-            with path.open("rb") as stream:
-                while block := stream.read(BLOCK):
-                    found.update(block)
+            if size is not None and path.lstat().st_size != size:
+                raise StoreError(_damaged(path))
+            found = files.digest_of(path, self.folder)
         except OSError as error:
             raise StoreError(_cannot("read", path, error)) from error
-        if found.hexdigest() != digest:
+        if found != digest:
             raise StoreError(_damaged(path))
         return path
 
@@ -136,7 +153,8 @@ class Store:
         """Return a tensor by its record: dtype, shape, digest."""
         from xbackend.worker.tensor import from_bytes
 
-        return from_bytes(row["dtype"], tuple(row["shape"]), self.read_object(row["digest"]))
+        data = self.read_object(row["digest"], byte_count(row))
+        return from_bytes(row["dtype"], tuple(row["shape"]), data)
 
 
 def open_store(folder: str | None) -> Store:

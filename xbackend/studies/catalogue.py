@@ -24,7 +24,7 @@ def find(name: str) -> Study:
     """Return a study. Raises UsageError for an unknown name."""
     if name not in NAMES:
         raise UsageError(f"There is no study '{name}'. Studies: {', '.join(NAMES)}.")
-    found: Study = import_module(f"xbackend.studies.{name}").STUDY
+    found: Study = import_module(f"xbackend.studies.paper.{name}").STUDY
     return found
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.comparison.comparison import Comparison, compare
+from xbackend.comparison.compare import compare
+from xbackend.comparison.comparison import Comparison
 from xbackend.store.store import Store
 from xbackend.worker.objects import write_tensor
 from xbackend.worker.tensor import Tensor, from_numpy

@@ -107,9 +107,8 @@ def test_a_worker_gets_a_package_without_the_coordinators_imports(tmp_path: Path
 
     from xbackend.execution.worker_zipapp import worker_zipapp
     from xbackend.plugins.registry import backend
-    from xbackend.store.store import Store
 
-    path = worker_zipapp(backend("fixed"), Store(tmp_path))
+    path = worker_zipapp(backend("fixed"))
     with zipfile.ZipFile(path) as archive:
         source = archive.read("xbackend/__init__.py").decode()
     assert [type(node) for node in ast.parse(source).body] == [ast.Expr]

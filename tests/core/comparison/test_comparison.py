@@ -209,17 +209,17 @@ def test_an_empty_store_says_how_to_fill_it(bench: StoreBuilder) -> None:
 
 def test_a_record_that_lacks_a_key_is_named(bench: StoreBuilder) -> None:
     bench.store.write_run({"schema_version": 1, "id": "run-9", "model": {}})
-    with pytest.raises(StoreError, match="The record of run run-9 lacks 'name'"):
+    with pytest.raises(StoreError, match=r"run-9\.json is not a sound record.*lacks the key"):
         bench.compare()
 
 
 @pytest.mark.parametrize(
     ("key", "rows", "what"),
     [
-        ("layers", [3], "is damaged"),
-        ("layers", [{"tap": "conv", "layer": 0}], "lacks 'operator'"),
-        ("results", [{"input": "0", "outputs": [{"name": "y"}], "taps": []}], "lacks 'dtype'"),
-        ("results", 7, "is damaged"),
+        ("layers", [3], "'layers.0' is a number, not an object"),
+        ("layers", [{"tap": "conv", "layer": 0}], "'layers.0' lacks the key 'operator'"),
+        ("results", [{"input": "0", "outputs": [{}], "taps": []}], "'results.0.outputs.0' lacks"),
+        ("results", 7, "'results' is a number, not a list"),
     ],
 )
 def test_a_record_that_is_damaged_within_is_named(
@@ -228,7 +228,7 @@ def test_a_record_that_is_damaged_within_is_named(
     bench.run({"y": [1.0]})
     (record,) = bench.store.runs()
     bench.store.write_run({**record, key: rows})
-    with pytest.raises(StoreError, match=f"The record of run run-0 {what}"):
+    with pytest.raises(StoreError, match=f"run-0.json is not a sound record of a run: {what}"):
         bench.compare()
 
 

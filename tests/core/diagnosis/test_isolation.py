@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,11 +18,20 @@ import pytest
 from onnx import TensorProto, helper
 
 from xbackend.comparison.comparison import Comparison
-from xbackend.comparison.findings import INHERITED, NONE, OWN, UNKNOWN, Isolation, LayerVerdict
+from xbackend.comparison.findings import (
+    BOTH,
+    INHERITED,
+    NONE,
+    OWN,
+    UNKNOWN,
+    Isolation,
+    LayerVerdict,
+)
 from xbackend.diagnosis.isolation_pairs import choose_pairs, find_run
 from xbackend.errors import UsageError
 from xbackend.numerics.metrics import Metrics
 from xbackend.plugins import registry
+from xbackend.reports.isolation import isolation_sentences
 from xbackend.testing.store_builder import StoreBuilder
 
 PROGRAM = "import sys; from xbackend.commands.main import main; sys.exit(main())"
@@ -206,6 +216,44 @@ def test_what_an_emulator_may_have_made_is_no_finding(compared: Comparison) -> N
     assert "Of 2 layers, none has an error of its own; 1 other only inherits one" in text
     assert "† an emulator computes 't0' unlike a real processor: no finding." in text
     assert "own†" in text
+
+
+def test_a_layer_that_only_an_emulator_made_is_not_said_to_be_no_deviation(
+    compared: Comparison,
+) -> None:
+    text = _report(compared, "table", _layer(0, OWN, by_emulation=True))
+    assert "there is nothing to isolate" not in text
+
+
+def test_the_counts_of_a_sentence_are_those_of_the_verdicts(compared: Comparison) -> None:
+    for seed in range(1000):
+        check_counts(compared, random.Random(seed))
+
+
+def check_counts(compared: Comparison, draw: random.Random) -> None:
+    kinds = [NONE, OWN, INHERITED, UNKNOWN, BOTH]
+    layers = [
+        _layer(n, draw.choice(kinds), by_emulation=draw.random() < 0.2)
+        for n in range(draw.randrange(1, 9))
+    ]
+    one, other = compared.runs[:2]
+    said = " ".join(isolation_sentences(Isolation(one, other, ("0",), tuple(layers), ())))
+    own = [each for each in layers if each.verdict in (OWN, BOTH) and not each.by_emulation]
+    inherit = sum(each.verdict == INHERITED for each in layers)
+    unknown = sum(each.verdict == UNKNOWN for each in layers)
+    quiet = all(each.verdict == NONE for each in layers)
+    assert ("nothing to isolate" in said) == quiet
+    assert ("only inherit" in said) != quiet
+    if not quiet:
+        assert f"{inherit} other{'' if inherit == 1 else 's'} only inherit" in said
+    assert ("cannot be isolated" in said) == bool(unknown)
+    if len(own) == 1:
+        assert f"layer {own[0].layer} (Relu, tap '{own[0].tap}') alone has" in said
+    elif own:
+        assert f"differs is layer {own[0].layer} (" in said
+        assert f"{len(own)} of {len(layers)} layers have an error of their own" in said
+    else:
+        assert "alone has an error" not in said
 
 
 def test_layers_that_only_inherit_are_left_out_first(compared: Comparison) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xbackend.comparison.comparison import compare
+from xbackend.comparison.compare import compare
 from xbackend.comparison.machines import CHRONOLOGY, sort_key
 from xbackend.exchange.importing import ImportResult, import_runs
 from xbackend.plugins.importer import ImportedRun, ImportedSample, ImportIssue

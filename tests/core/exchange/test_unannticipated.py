@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from xbackend.comparison.comparison import compare
+from xbackend.comparison.compare import compare
 from xbackend.converters.unannticipated import runs
 from xbackend.exchange.importing import import_runs
 from xbackend.plugins.importer import ImportedRun, ImportIssue

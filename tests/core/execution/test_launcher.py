@@ -119,8 +119,13 @@ def launch(fake, store, tmp_path):
             store=str(store.folder),
             missing="Backend 'fake' needs a fake. Install it.",
         )
-        record = {"id": name, "schema_version": 1, "settings": {"does": does}, "status": "failed"}
-        return Launch(record, job, platform or Platform("native"), worker_zipapp(fake, store))
+        record = {
+            "id": name, "schema_version": 1, "settings": {"does": does}, "status": "failed",
+            "model": {"name": "m", "digest": "0" * 64}, "backend": "fake", "backend_version": None,
+            "precision": "float32", "platform": "here", "repeat": 0, "hardware": {}, "error": None,
+            "seconds": None, "taps_neutral": None, "layers": [], "results": [],
+        }  # fmt: skip
+        return Launch(record, job, platform or Platform("native"), worker_zipapp(fake))
 
     return make
 
@@ -238,8 +243,8 @@ def test_what_a_framework_prints_is_in_the_log_and_not_in_the_answer(launch, sto
 
 
 def test_the_worker_is_one_file_with_sources_and_without_a_clock(fake, store):
-    path = worker_zipapp(fake, store)
-    assert worker_zipapp(fake, store) == path
+    path = worker_zipapp(fake)
+    assert worker_zipapp(fake) == path
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         years = {info.date_time[0] for info in archive.infolist()}
@@ -301,7 +306,7 @@ def test_a_worker_says_nothing_but_what_is_its_own_to_say(launch, store, tmp_pat
         [launch("work", platform=_script(tmp_path, f"cat >/dev/null; echo '{told}'"))], store
     )
     assert record["id"] == "run-0"
-    assert "platform" not in record
+    assert record["platform"] == "here"
     assert "facts" not in record
     assert not list(tmp_path.glob("**/evil*"))
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from xbackend.execution.launcher import Launch, _WorkerOutput, final_record
+from xbackend.execution.channel import WorkerOutput
+from xbackend.execution.launcher import Launch, final_record
+from xbackend.execution.worker_process import WorkerEnd
 from xbackend.platforms.platform import Platform
 from xbackend.worker.contract import BackendSpec
 from xbackend.worker.job import Job
@@ -32,8 +34,8 @@ SPEC = BackendSpec(
 )
 def test_an_illegal_instruction_is_explained_by_what_the_framework_needs(flags, why):
     launch = Launch({"id": "r", "settings": {}}, JOB, Platform("qemu:Nehalem"), Path(), spec=SPEC)
-    answer = _WorkerOutput("import", {"hardware": {"flags": flags}})
-    error = final_record(launch, answer, -4, timed_out=False, timeout=1, seconds=1)["error"]
+    answer = WorkerOutput("import", {"hardware": {"flags": flags}})
+    error = final_record(launch, answer, WorkerEnd(-4), timeout=1, seconds=1)["error"]
     assert (error["symptom"], error["stage"]) == ("SIGILL", "import")
     assert why in error["message"]
     assert error["message"].startswith("The worker of 'fake' on 'qemu:Nehalem' died with SIGILL")

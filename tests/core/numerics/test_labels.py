@@ -73,3 +73,27 @@ def test_without_two_values_there_is_no_label(values: object) -> None:
 def test_axes_of_extent_one_are_no_other_shape() -> None:
     assert label_flips.label_flips([tensor([[1, 2]]), tensor([1, 2])]) == [False, False]
     assert label_flips.label_flips([tensor([[1, 2]]), tensor([1, 2, 0])]) == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "scores"),
+    [
+        ("float32", (1, 10), True),
+        ("uint8", (10,), True),
+        ("float16", (4, 10), True),
+        ("float32", (1, 1000, 1, 1), True),
+        ("float32", (1, 1, 1, 64), False),
+        ("float32", (1, 3, 8, 8), False),
+        ("float32", (1, 7, 30), False),
+        ("float32", (1, 1), False),
+        ("float32", (), False),
+        ("int64", (1, 5), False),
+    ],
+)
+def test_only_one_row_of_scores_a_sample_has_a_label(
+    dtype: str, shape: tuple[int, ...], scores: bool
+) -> None:
+    assert label_flips.has_label(dtype, shape) == scores
+    first = np.arange(np.prod(shape, dtype=int)).reshape(shape)
+    found = label_flips.label_flips([tensor(first, dtype), tensor(first.max() - first, dtype)])
+    assert found == [False, scores]

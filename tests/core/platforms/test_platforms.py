@@ -115,3 +115,10 @@ def test_a_fleet_stands_for_its_members_and_none_comes_twice():
 def test_an_unknown_fleet_is_refused():
     with pytest.raises(UsageError, match="Fleets: x86"):
         expand_platforms(("fleet:vax",))
+
+
+@pytest.mark.parametrize("text", ["qemu:\x00", "qemu:\ud800", "python:/bin/true\n", "\x1b[2J"])
+def test_characters_that_no_platform_has_are_refused_and_shown_as_escapes(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_platform(text)
+    assert str(caught.value).isprintable()

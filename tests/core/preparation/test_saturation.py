@@ -11,8 +11,10 @@ import pytest
 
 from xbackend.commands.main import main
 from xbackend.preparation.saturation import (
+    SaturationReach,
     SaturationRisk,
     measure_saturation,
+    saturation_reach,
     saturation_risks,
     saturation_warning,
 )
@@ -196,3 +198,10 @@ def test_the_command_lists_what_the_built_in_models_samples_reach(
 def test_a_graph_without_integers_is_not_looked_into(operators, integers):
     layers = tuple(Layer(f"t{place}", place, name) for place, name in enumerate(operators, 1))
     assert Artifact(Path(), "graph", "0", (), (), layers, {}).quantized == integers
+
+
+def test_a_layer_whose_activations_nobody_recorded_is_neither_over_nor_clear() -> None:
+    risks = [SaturationRisk("a", "QLinearConv", 40000, 33000, 0.5),
+             SaturationRisk("b", "QLinearConv", 40000, 100, 0.0),
+             SaturationRisk("c", "QLinearConv", 40000)]  # fmt: skip
+    assert saturation_reach(risks) == SaturationReach(("a",), ("b",), ("c",))

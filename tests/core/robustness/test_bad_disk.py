@@ -87,9 +87,10 @@ def test_a_store_that_became_read_only_keeps_its_runs(xbackend, sound: Path, sto
 
 @pytest.mark.parametrize("size", [0, 100, 5000])
 def test_a_disk_that_is_full_at_once_is_one_sentence(
-    xbackend, sound: Path, store: Path, size: int
+    xbackend, sound: Path, store: Path, tmp_path: Path, size: int
 ) -> None:
-    done = xbackend("run", sound, "--backends", "good", preexec_fn=full_after(size))
+    env = {"XDG_CACHE_HOME": str(tmp_path / "cache")}  # where the worker has still to be written
+    done = xbackend("run", sound, "--backends", "good", preexec_fn=full_after(size), env=env)
     assert done.status == 3, done
     assert "Traceback" not in done.err
     assert "File too large" in done.err

@@ -301,7 +301,8 @@ def test_a_name_that_is_no_unicode_can_be_written_into_every_report(
     assert xbackend("run", os.fsdecode(path), "--backends", "good").status == 0
     for name in ("table", "json", "markdown", "csv", "html"):
         done = xbackend("compare", "--format", name, "--output", f"out.{name}")
-        assert (done.status, done.err) == (0, "")
+        assert done.status == 0
+        assert all(line.startswith("not checked: ") for line in done.err.splitlines())
         assert (tmp_path / f"out.{name}").stat().st_size > 100
 
 

@@ -185,6 +185,7 @@ class Running:
             text=True,
             env=environment,
             cwd=folder,
+            preexec_fn=_hear_hangups,
         )
         self.runs = folder / "store" / "runs"
         limit = time.monotonic() + 60
@@ -256,6 +257,11 @@ def test_a_killed_run_leaves_nothing_half_written(
             os.kill(pid, signal.SIGKILL)
     done = xbackend("run", sound, "--backends", "good")
     assert done.status == 0, done
+
+
+def _hear_hangups() -> None:
+    """Undo what nohup did to the tests themselves: a signal that is ignored is inherited so."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def _runs(pid: int) -> bool:

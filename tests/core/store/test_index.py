@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from xbackend.errors import StoreError
-from xbackend.store import index
+from xbackend.store import index, index_file
 from xbackend.store.index import FILE, read_runs
 from xbackend.store.records import Run, read_run
 from xbackend.store.store import Store
@@ -194,7 +194,7 @@ def test_an_index_that_another_process_holds_is_done_without(
 ) -> None:
     read_runs(filled.store)
     new = filled.run({"y": [7.0]})
-    monkeypatch.setattr(index, "PATIENCE", 0.01)
+    monkeypatch.setattr(index_file, "PATIENCE", 0.01)
     database = sqlite3.connect(filled.store.folder / FILE, isolation_level=None)
     database.execute("BEGIN EXCLUSIVE")
     assert [run.id for run in read_runs(filled.store)][-1] == sorted([new, "run-9"])[-1]
@@ -203,11 +203,17 @@ def test_an_index_that_another_process_holds_is_done_without(
     assert told(read_runs(filled.store)) == from_records(filled.store)
 
 
-def test_a_record_with_a_digest_that_is_none_is_read_all_the_same(filled: StoreBuilder) -> None:
-    row = {"name": "y", "dtype": "float32", "shape": [1], "digest": "not a digest"}
-    filled.write(results=[{"input": "a", "outputs": [row], "taps": []}])
+def test_a_record_with_a_digest_that_is_none_is_named_and_the_others_are_read(
+    filled: StoreBuilder,
+) -> None:
+    row = {"name": "y", "dtype": "float32", "shape": [1], "digest": "../../dev/zero"}
+    name = filled.write(results=[{"input": "a", "outputs": [row], "taps": []}])
     for _ in range(2):
-        assert told(read_runs(filled.store)) == from_records(filled.store)
+        damaged: list[StoreError] = []
+        assert len(read_runs(filled.store, damaged)) == 30
+        (error,) = damaged
+        assert f"{name}.json is not a sound record" in str(error)
+        assert "results.0.outputs.0.digest" in str(error)
 
 
 def write_and_read(folder: str, number: int) -> Told:

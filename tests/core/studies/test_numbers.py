@@ -14,10 +14,10 @@ from xbackend.errors import UsageError
 from xbackend.models.generated.random_numbers import uniform_signed, uniform_unit
 from xbackend.preparation.model import find_model
 from xbackend.store.store import Store
-from xbackend.studies.convolutions import Convolution, write_model
-from xbackend.studies.exact_inference import read_layer
-from xbackend.studies.multiplications import convolution_configs
-from xbackend.studies.random_arrays import glorot, moments, normal
+from xbackend.studies.paper.convolutions import Convolution, write_model
+from xbackend.studies.paper.exact_inference import read_layer
+from xbackend.studies.paper.multiplications import convolution_configs
+from xbackend.studies.paper.random_arrays import glorot, moments, normal
 
 
 def rounded(value: Fraction) -> np.float32:

@@ -16,7 +16,7 @@ from xbackend.store.query import Query, select
 from xbackend.store.records import Run
 from xbackend.studies.catalogue import find
 from xbackend.studies.configuration import SIZES, shipped
-from xbackend.studies.placement import summarise_placement
+from xbackend.studies.paper.placement import summarise_placement
 from xbackend.studies.study import StudyContext, StudyResult
 from xbackend.testing.store_builder import StoreBuilder
 

@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.comparison.comparison import TapComparison, compare_runs
+from xbackend.comparison.compare import compare_runs
+from xbackend.comparison.comparison import TapComparison
 from xbackend.errors import UsageError
 from xbackend.preparation.model import find_model
 from xbackend.store.records import Run
 from xbackend.store.store import Store
 from xbackend.studies.configuration import ConfigKey, Configuration
-from xbackend.studies.convolutions import Convolution, write_model
-from xbackend.studies.exact_inference import read_layer
 from xbackend.studies.figure import Cell, Grid
-from xbackend.studies.random_arrays import glorot, moments, normal, uniform
+from xbackend.studies.paper.convolutions import Convolution, write_model
+from xbackend.studies.paper.exact_inference import read_layer
+from xbackend.studies.paper.random_arrays import glorot, moments, normal, uniform
 from xbackend.studies.study import (
     Record,
     Study,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from xbackend.comparison.activations import ActivationComparison, activation_totals, activations
-from xbackend.comparison.comparison import compare_runs
+from xbackend.comparison.compare import compare_runs
 from xbackend.store.records import Run
 from xbackend.store.store import Store
 from xbackend.studies.configuration import ConfigKey

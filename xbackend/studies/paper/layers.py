@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from xbackend.comparison.comparison import compare_runs
+from xbackend.comparison.compare import compare_runs
 from xbackend.comparison.layers import TapSummary, summarise_taps
 from xbackend.store.records import Run
 from xbackend.studies.configuration import ConfigKey

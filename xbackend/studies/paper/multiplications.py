@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isqrt
 
-from xbackend.comparison.comparison import TapComparison, compare_runs
+from xbackend.comparison.compare import compare_runs
+from xbackend.comparison.comparison import TapComparison
 from xbackend.models.generated.random_numbers import uniform_unit
 from xbackend.store.records import Run
 from xbackend.store.store import Store
 from xbackend.studies.configuration import ConfigKey, Configuration
-from xbackend.studies.convolutions import Convolution, write_model
 from xbackend.studies.figure import LinePlot, Series
+from xbackend.studies.paper.convolutions import Convolution, write_model
 from xbackend.studies.study import Record, Study, StudyContext, StudyResult, by_backend
 from xbackend.studies.table import Table
 from xbackend.studies.trust import (

@@ -1,0 +1,69 @@
+"""What is said of one cohort: its verdict, and what must be known before its tables are trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xbackend.comparison.summary import RunGroup, Summary
+from xbackend.facts.cohorts import facts_of
+from xbackend.platforms.emulation_doubt import join_names
+
+from . import sentences
+from .formatting import name_row, name_run, name_tap, pluralize, printable
+
+MOST_NOTES = 8
+"""So many runs are named one by one in the notes."""
+
+
+def verdict(summary: Summary) -> str:
+    """Return what is known of a cohort in a sentence, and what of its classes is no finding."""
+    return " ".join([sentences.verdict(facts_of(summary)), *emulation_sentences(summary)])
+
+
+def emulation_sentences(summary: Summary) -> Sequence[str]:
+    """Return a sentence on the classes that are no findings, if there are any."""
+    numbers, safe = [str(number) for number in summary.emulation_doubt.classes], summary.last_safe
+    if not numbers:
+        return []
+    who = (
+        f"Class {numbers[0]} rests" if len(numbers) == 1 else f"Classes {join_names(numbers)} rest"
+    )
+    what = "is no finding" if len(numbers) == 1 else "are no findings"
+    operators = printable(join_names(summary.emulation_doubt.operators))
+    sentence = f"{who} on emulated {operators} alone and {what}"
+    if safe is None:
+        return [f"{sentence}; no layer before was recorded, see --taps."]
+    classes = pluralize(safe.eqc_count, "class")
+    return [f"{sentence}; at {name_tap(safe)}, the last before, the runs fall into {classes}."]
+
+
+def notes(summary: Summary) -> list[str]:
+    """Return what a reader must know before trusting a cohort's tables."""
+    found = [
+        f"{name}: recording its layers changed the bits of its outputs, so its layers may not be "
+        "those of the untapped run."
+        for name in _few([name_row(row) for row in summary.rows if row.taps_neutral is False])
+    ]
+    if summary.nondeterministic:
+        names = "; ".join(_few([_name_once(row) for row in summary.nondeterministic]))
+        found.append(f"Not deterministic, as repeats gave other bits: {names}.")
+    found += _few(
+        [
+            f"{name_run(run)}: {printable(run.row['error']['message'])}"
+            for run in summary.cohort.runs
+            if run.row["error"] is not None
+        ]
+    )
+    return [*found, *sentences.cohort_notes(facts_of(summary))]
+
+
+def _few(texts: Sequence[str]) -> list[str]:
+    """Return texts without repetition; of many the first ones, and how many more there are."""
+    found = list(dict.fromkeys(texts))
+    more = len(found) - MOST_NOTES
+    return found if more < 2 else [*found[:MOST_NOTES], f"{more} more runs likewise"]
+
+
+def _name_once(row: RunGroup) -> str:
+    name = name_row(row)
+    return name.rpartition(" ×")[0] if len(row.ids) > 1 else name

@@ -1,0 +1,152 @@
+"""The report in words: what is known, how sure it is, and what to type next."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from xbackend.comparison.comparison import Comparison
+from xbackend.comparison.findings import ReferenceComparisonRow
+from xbackend.comparison.summary import Summary
+from xbackend.facts.explanation import CohortExplanation, Explanation, Grade, Isolated, explain
+from xbackend.facts.next_commands import NextCommand
+from xbackend.facts.outcome import Outcome
+from xbackend.facts.switched import Switch
+from xbackend.store.records import Run
+
+from . import sentences
+from .cohort_text import emulation_sentences, notes
+from .formatting import heading, name_row, name_run, pluralize, printable
+
+NARROWEST = 40
+UNTRIED = (
+    "No two runs differ in one setting or platform only, so nothing shows what removes the "
+    "difference."
+)
+
+
+def render(comparison: Comparison) -> str:
+    """Lay out what is known of each cohort, a sentence a line, its grade in brackets."""
+    width = max(NARROWEST, shutil.get_terminal_size((80, 24)).columns)
+    return "\n".join(_lines(explain(comparison), width)) + "\n"
+
+
+def _lines(found: Explanation, width: int) -> Iterator[str]:
+    if not found.cohorts:
+        yield sentences.NOTHING_COMPARED[Outcome.NO_RUN]
+    for each in found.cohorts:
+        title = heading(each.summary)
+        yield from (title, "=" * min(len(title), width))
+        for text in cohort_statements(each):
+            yield textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False)
+        for command in each.next:
+            yield from _next(command)
+        yield ""
+    stopped = sentences.counts_sentence(found.counts)
+    if stopped:
+        yield f"{stopped} See 'xbackend compare'."
+
+
+def cohort_statements(found: CohortExplanation) -> list[str]:
+    """Return all that is known of a cohort, each statement with its grade."""
+    said = [_graded(sentences.verdict(found.facts), found.verdict_grade)]
+    if found.facts.outcome is Outcome.DIFFERENT_BITS:
+        said.append(_graded(_rounding(found), found.rounding))
+        said += _parts(found)
+    said += [_graded(text, Grade.EMULATED) for text in emulation_sentences(found.summary)]
+    for each in found.isolated:
+        said += [_graded(text, each.grade) for text in _isolated(found.summary, each)]
+    said += _switches(found)
+    said += _accuracy(found)
+    return [*said, *(f"Note: {note}" for note in notes(found.summary))]
+
+
+def _graded(text: str, grade: Grade) -> str:
+    return f"{text} [{grade.value}]"
+
+
+def _rounding(found: CohortExplanation) -> str:
+    if found.rounding is Grade.CERTIFIED:
+        return "Rounding alone makes the difference."
+    return "Whether rounding alone makes the difference is not known."
+
+
+def _parts(found: CohortExplanation) -> list[str]:
+    """Return between whom the first difference is."""
+    first = found.facts.first
+    if first is None:
+        return []
+    sides = " | ".join(_names(found.summary, ids) for ids in first.classes)
+    where = f"At {sentences.name_place(first.place)}, input '{printable(first.place.input)}', the "
+    grade = Grade.NOT_JUDGED if first.taps_changed_bits else Grade.RECORDED
+    return [_graded(f"{where}runs part so: {sides}.", grade)]
+
+
+def _names(summary: Summary, ids: Sequence[str]) -> str:
+    rows = [name_row(row) for row in summary.rows if set(row.ids) & set(ids)]
+    more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
+    return f"{'; '.join(rows[:3])}{more}"
+
+
+def _isolated(summary: Summary, found: Isolated) -> Iterator[str]:
+    runs = {run.id: run for run in summary.cohort.runs}
+    names = [_run_name(runs.get(each), each) for each in (found.run, found.reference)]
+    head, *rest = sentences.isolation_verdict(found.facts, found.cure)
+    yield f"{names[0]} against {names[1]}: {head}"
+    yield from rest
+
+
+def _run_name(run: Run | None, name: str) -> str:
+    return printable(name) if run is None else name_run(run)
+
+
+def _switches(found: CohortExplanation) -> list[str]:
+    """Return what changes bits when it alone is switched, and what does not."""
+    if not found.switches and found.facts.outcome is Outcome.DIFFERENT_BITS:
+        return [_graded(UNTRIED, Grade.NOT_JUDGED)]
+    return [
+        _graded(_switch(each), Grade.SWITCHED if each.is_setting else Grade.GOES_WITH)
+        for each in found.switches
+    ]
+
+
+def _switch(found: Switch) -> str:
+    one, other = map(printable, found.values)
+    name, backend = printable(found.name), printable(found.backend)
+    does = "changes" if found.changes_bits else "does not change"
+    return f"{backend}: {name} {one} → {other} {does} bits of the outputs."
+
+
+def _accuracy(found: CohortExplanation) -> list[str]:
+    if not found.accuracy:
+        return []
+    names = {name: row for row in found.summary.rows for name in row.ids}
+
+    def name(row: ReferenceComparisonRow) -> str:
+        return name_row(names[row.ids[0]])
+
+    said = [
+        sentences.nearest_sentence(found.accuracy, name),
+        *sentences.loss_sentences(found.accuracy, name),
+    ]
+    return [_graded(text, Grade.RECORDED) for text in said]
+
+
+def _next(found: NextCommand) -> Iterator[str]:
+    took = "" if found.seconds is None else f" (about {duration_text(found.seconds)})"
+    yield f"Next, {found.purpose.value}{took}:"
+    yield f"  {found.command}"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a time in words.
+
+    >>> duration_text(0.4), duration_text(90), duration_text(7200)
+    ('1 second', '2 minutes', '2 hours')
+    """
+    if seconds < 60:
+        return pluralize(max(1, round(seconds)), "second")
+    if seconds < 3600:
+        return pluralize(round(seconds / 60), "minute")
+    return pluralize(round(seconds / 3600), "hour")

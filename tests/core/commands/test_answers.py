@@ -1,0 +1,137 @@
+"""What `run`, `compare` and `explain` answer, and the exit status when nothing was compared."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from xbackend.commands.main import main
+from xbackend.reports import runs
+from xbackend.testing.store_builder import StoreBuilder
+
+
+@pytest.fixture
+def split(bench: StoreBuilder) -> StoreBuilder:
+    bench.run({"y": [0.25, 0.5]}, {"conv": [1.0]})
+    bench.run({"y": [0.25, 0.75]}, {"conv": [2.0]}, backend="torch")
+    return bench
+
+
+def compare(bench: StoreBuilder, *options: str) -> int:
+    return main(["compare", "--store", str(bench.store.folder), *options])
+
+
+def test_compare_begins_with_the_answer(
+    split: StoreBuilder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(split) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[3].startswith("Outputs fall into 2 classes; first difference at layer 0 (Conv")
+
+
+def test_a_gate_that_is_broken_is_told_and_ends_with_one(
+    split: StoreBuilder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = ["--gate", "output: bits>=16, flips=0", "--gate", "conv*: snr>=3"]
+    assert compare(split, *rules) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "xbackend: Gate 'output: bits>=16' fails at 'y' of net (float32), input '0': bits is 0.",
+        "xbackend: Gate 'conv*: snr>=3' fails at 'conv' of net (float32), input '0': snr is 0.",
+    ]
+    assert compare(split, "--gate", "output: classes<=2") == 0
+
+
+def test_gates_and_thresholds_of_one_run_fail(
+    bench: StoreBuilder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.run({"y": [1.0, 2.0]})
+    for rule in (("--gate", "output: bits>=1"), ("--fail-under", "1"), ("--max-eqcs", "9")):
+        assert compare(bench, *rule) == 1
+        assert "othing was compared" in capsys.readouterr().err
+    assert compare(bench) == 0
+
+
+def test_a_rule_without_a_meaning_is_wrong_usage_before_anything_is_printed(
+    split: StoreBuilder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options in (["--gate", "output"], ["--gate", "rounding"], ["--metrics", "some"]):
+        assert compare(split, *options) == 2
+        assert capsys.readouterr().out == ""
+
+
+def test_all_metrics_are_keys_that_are_added(
+    split: StoreBuilder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compare(split, "--format", "json")
+    usual = json.loads(capsys.readouterr().out)
+    compare(split, "--format", "json", "--metrics", "all")
+    found = json.loads(capsys.readouterr().out)
+    pairs = found.pop("pairs")
+    assert found == usual
+    (conv,) = [pair for pair in pairs if pair["tap"] == "conv"]
+    assert (conv["mean_error"], conv["rms_error"], conv["relative"]) == (1.0, 1.0, 1.0)
+    assert conv["worst_abs"][0]["values"] == [1.0, 2.0]
+    assert conv["ulp_quantiles"]["0.5"] == 1 << 23
+    compare(split, "--metrics", "all")
+    assert "y, input 0, class 1 against 2: mean error 0.125;" in capsys.readouterr().out
+
+
+def test_explain_says_what_is_known_and_what_is_next(
+    split: StoreBuilder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", "--store", str(split.store.folder)]) == 0
+    text = capsys.readouterr().out
+    assert "[recorded]" in text
+    assert "  xbackend compare --model net --isolate" in text
+
+
+def run(*options: str) -> int:
+    return main(["run", "--backends", "fixed", "--taps", "outputs", *options])
+
+
+@pytest.fixture
+def _own_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("XBACKEND_STORE", str(tmp_path / "store"))
+
+
+@pytest.mark.usefixtures("_own_store")
+def test_run_ends_with_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--threads", "1,2") == 0
+    *_, said, there = capsys.readouterr().out.splitlines()
+    assert said == "The same bits in 2 runs."
+    assert there.endswith("; next: xbackend compare")
+
+
+@pytest.mark.usefixtures("_own_store")
+def test_runs_that_were_all_skipped_are_no_success(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--precision", "bfloat16") == 3
+    *_, said, there = capsys.readouterr().out.splitlines()
+    assert said.startswith("No run gave an output: there is nothing to compare.")
+    assert "next:" not in there
+
+
+@pytest.mark.usefixtures("_own_store")
+def test_strict_fails_for_what_was_asked_for_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--precision", "int8,bfloat16") == 0
+    assert run("--precision", "int8,bfloat16", "--strict") == 3
+    assert "xbackend: fixed bfloat16 on native was skipped: " in capsys.readouterr().err
+    assert run("--precision", "int8", "--strict") == 0
+
+
+def test_the_answer_of_run_reads_outputs_and_no_layer(split: StoreBuilder) -> None:
+    records = [dict(record) for record in split.store.runs()]
+    layers = {row["digest"] for r in records for each in r["results"] for row in each["taps"]}
+    for digest in layers:
+        split.store.object_path(digest).unlink()
+    said = runs.render(records, split.store.folder).splitlines()[-2]
+    assert said.startswith("Other bits: 2 classes in 2 runs; at least 0 of 23 mantissa bits agree")
+
+
+def test_a_damaged_output_does_not_lose_the_lines_of_runs(split: StoreBuilder) -> None:
+    records = [dict(record) for record in split.store.runs()]
+    digest = records[0]["results"][0]["outputs"][0]["digest"]
+    split.store.object_path(digest).write_bytes(b"other")
+    *_, said, there = runs.render(records, split.store.folder).splitlines()
+    assert said.startswith("Whether they gave the same bits is not known.")
+    assert there.startswith("2 of 2 runs are in ")

@@ -1,0 +1,184 @@
+"""What `explain` says: each statement with its evidence, and what to type next."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from xbackend.comparison.findings import INHERITED, OWN, Isolation, LayerVerdict
+from xbackend.facts.explanation import Grade, explain
+from xbackend.facts.next_commands import Purpose
+from xbackend.facts.outcome import Outcome
+from xbackend.numerics.metrics import Metrics
+from xbackend.reports import answer
+from xbackend.reports import explain as report
+from xbackend.testing.store_builder import StoreBuilder
+
+ZERO = Metrics(23, 0, 0.0, 0.0)
+FAILED = {"stage": "run", "symptom": "SIGILL", "message": "It died."}
+
+
+@pytest.fixture
+def split(bench: StoreBuilder) -> StoreBuilder:
+    """Two backends, one of them with two numbers of threads, in three classes."""
+    bench.run({"y": [0.25, 0.5]}, {"conv": [1.0], "relu": [1.0]})
+    bench.run({"y": [0.25, 0.6]}, {"conv": [1.0], "relu": [2.0]}, backend="torch")
+    settings = {"threads": 2}
+    bench.run({"y": [0.7, 0.5]}, {"conv": [1.0], "relu": [3.0]}, backend="torch", settings=settings)
+    return bench
+
+
+def said(bench: StoreBuilder) -> str:
+    return " ".join(report.render(bench.compare()).split())
+
+
+def test_the_verdict_says_what_is_recorded_and_never_that_it_is_rounding(
+    split: StoreBuilder,
+) -> None:
+    (found,) = explain(split.compare()).cohorts
+    assert (found.verdict_grade, found.rounding) == (Grade.RECORDED, Grade.NOT_JUDGED)
+    assert found.facts.outcome is Outcome.DIFFERENT_BITS
+    text = said(split)
+    assert "Whether rounding alone makes the difference is not known. [not judged]" in text
+    assert "at least 0 of 23 mantissa bits agree; labels flip in 1 run. [recorded]" in text
+
+
+def test_the_runs_on_each_side_of_the_first_difference_are_named(split: StoreBuilder) -> None:
+    assert (
+        "At layer 1 (Relu, tap 'relu'), input '0', the runs part so: ort 1.0, native | torch 1.0, "
+        "native, threads=1 | torch 1.0, native, threads=2. [recorded]"
+    ) in said(split)
+
+
+def test_a_setting_that_alone_was_switched_is_shown_and_a_platform_goes_with(
+    split: StoreBuilder,
+) -> None:
+    where = {"platform": "qemu:Haswell", "hardware": {"flags": ["avx2"]}}
+    split.run({"y": [0.25, 0.5]}, {"conv": [1.0], "relu": [1.0]}, **where)
+    text = said(split)
+    assert "torch: threads 1 → 2 changes bits of the outputs. [shown by switching]" in text
+    assert "ort: platform native → qemu:Haswell does not change bits of the outputs. [goes" in text
+
+
+def test_two_things_at_once_show_nothing(bench: StoreBuilder) -> None:
+    bench.run({"y": [1.0, 2.0]}, settings={"threads": 1, "mode": "a"})
+    bench.run({"y": [1.5, 2.0]}, settings={"threads": 2, "mode": "b"})
+    assert "No two runs differ in one setting or platform only" in said(bench)
+
+
+def test_a_run_that_contradicts_its_repeat_shows_nothing_of_settings(bench: StoreBuilder) -> None:
+    for repeat, value in enumerate((1.0, 1.5)):
+        bench.run({"y": [value, 2.0]}, repeat=repeat)
+    bench.run({"y": [1.0, 2.0]}, settings={"threads": 2})
+    text = said(bench)
+    assert "Not deterministic" in text
+    assert "threads 1 → 2" not in text
+
+
+def test_isolated_layers_are_proved_by_replay(split: StoreBuilder) -> None:
+    compared = split.compare()
+    one, other = compared.runs[:2]
+    layers = tuple(
+        LayerVerdict(tap, n, "Relu", verdict, "", ZERO, ZERO, ZERO, False)
+        for n, (tap, verdict) in enumerate((("relu", OWN), ("y", INHERITED)))
+    )
+    found = replace(compared, isolations=(Isolation(one, other, ("0",), layers, ()),))
+    text = " ".join(report.render(found).split())
+    assert (
+        "torch float32, native against ort float32, native: Of 2 layers, layer 0 (Relu, tap "
+        "'relu') alone has an error of its own; 1 other only inherits one. [proved by replay]"
+    ) in text
+    assert Purpose.ISOLATE not in [each.purpose for each in explain(found).cohorts[0].next]
+
+
+def test_the_next_commands_can_be_typed_and_say_how_long_they_take(split: StoreBuilder) -> None:
+    (found,) = explain(split.compare()).cohorts
+    by_purpose = {each.purpose: each for each in found.next}
+    isolate = by_purpose[Purpose.ISOLATE]
+    assert isolate.command == "xbackend compare --model net --isolate"
+    assert isolate.seconds == 1.5
+    assert by_purpose[Purpose.REDUCE].command == "xbackend reduce --runs run-0,run-1"
+    assert by_purpose[Purpose.MITIGATE].command == (
+        "xbackend mitigate net.onnx --backends ort,torch --threads 1,2"
+    )
+    assert "Next, whose error is its own (about 2 seconds):" in said(split)
+
+
+def test_how_long_runs_of_the_kind_took_last_counts(split: StoreBuilder) -> None:
+    kind = f"{'d' * 16} ort float32 native 1"
+    durations = json.dumps({kind: 100.0}).encode()
+    split.store.write_file(split.store.folder / "durations.json", durations)
+    (found,) = explain(split.compare()).cohorts
+    seconds = {each.purpose: each.seconds for each in found.next}
+    assert seconds[Purpose.ISOLATE] == 101.0
+
+
+def test_names_are_quoted_for_the_shell(bench: StoreBuilder) -> None:
+    model = {"name": "a b", "digest": "d" * 64, "source": "a b;rm.onnx"}
+    bench.run({"y": [1.0, 2.0]}, model=model)
+    (found,) = explain(bench.compare()).cohorts
+    assert [each.command for each in found.next] == ["xbackend run 'a b;rm.onnx'"]
+
+
+def test_nothing_is_next_where_all_agree(bench: StoreBuilder) -> None:
+    for _ in range(2):
+        bench.run({"y": [1.0, 2.0]})
+    (found,) = explain(bench.compare()).cohorts
+    assert (found.next, found.verdict_grade) == ((), Grade.RECORDED)
+
+
+def test_runs_that_all_stopped_are_said_to_have_been_compared_with_nothing(
+    bench: StoreBuilder,
+) -> None:
+    bench.run(None, status="failed", error=FAILED)
+    bench.run(None, status="skipped", error=FAILED)
+    bench.run(None, status="skipped", error=FAILED)
+    text = "No run gave an output: there is nothing to compare."
+    stopped = "Of 3 runs 1 failed and 2 were skipped."
+    assert said(bench) == f"{text} {stopped} See 'xbackend compare'."
+    assert answer.render(bench.compare()) == f"{text} {stopped}\n"
+
+
+def test_the_answer_of_a_run_is_one_line(split: StoreBuilder) -> None:
+    assert answer.render(split.compare()) == (
+        "Other bits: 3 classes in 3 runs; at least 0 of 23 mantissa bits agree; labels flip in 1 "
+        "run.\n"
+    )
+
+
+def test_several_cohorts_are_named_in_the_answer(bench: StoreBuilder) -> None:
+    for precision, values in (("float32", np.float32([[1, 2]])), ("float16", np.float16([[1, 2]]))):
+        for _ in range(2):
+            bench.run({"y": values}, precision=precision)
+    assert answer.render(bench.compare()).splitlines() == [
+        "net, float32, 1 input, 2 runs: The same bits in 2 runs.",
+        "net, float16, 1 input, 2 runs: The same bits in 2 runs.",
+    ]
+
+
+@pytest.mark.parametrize(("name", "shown"), [("OMP_NUM_THREADS", True), ("MALLOC_CHECK_", False)])
+def test_a_variable_that_hands_a_setting_on_is_no_second_difference(
+    bench: StoreBuilder, name: str, shown: bool
+) -> None:
+    for threads, value in ((1, 1.0), (2, 1.5)):
+        bench.run(
+            {"y": [value, 2.0]},
+            backend="torch",
+            settings={"threads": threads},
+            software={"environment": {name: str(threads)}},
+        )
+    assert ("torch: threads 1 → 2 changes bits" in said(bench)) == shown
+
+
+def test_a_class_that_rests_on_emulation_is_graded_so(bench: StoreBuilder) -> None:
+    bench.run({"y": [1.0, 2.0]}, {"conv": [1.0]})
+    unsafe = {"emulation_unsafe": ["y"], "emulation_reasons": {"Softmax": "rcpps"}}
+    bench.run({"y": [1.5, 2.0]}, {"conv": [1.0]}, platform="qemu:Haswell", **unsafe)
+    (found,) = explain(bench.compare()).cohorts
+    assert found.verdict_grade is Grade.EMULATED
+    text = said(bench)
+    assert "mantissa bits agree; no label flips. [rests on emulation]" in text
+    assert "Class 2 rests on emulated Softmax alone and is no finding; at layer 0" in text

@@ -1,0 +1,296 @@
+"""Judges the layers of runs that share a graph, part by part, and keeps the worst of each."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from xbackend.comparison.findings import BEYOND, NOT_JUDGED, NOT_NEUTRAL, LayerCertificate
+from xbackend.diagnosis.certification.evaluation import (
+    EvaluatedPart,
+    EvaluationSetting,
+    Rows,
+    evaluate,
+)
+from xbackend.diagnosis.certification.layers import GraphIndex, LayerSubject, are_products
+from xbackend.numerics.bounds.arithmetic import Arithmetic
+from xbackend.numerics.bounds.bound import Bound, Layer
+from xbackend.numerics.bounds.judge import PRODUCTS, Judgement, judge, together
+from xbackend.numerics.bounds.weights import touched
+from xbackend.store.records import Record, Run
+from xbackend.store.store import Store
+from xbackend.worker.graph import Node
+from xbackend.worker.tensor import Tensor, cast, storage_dtype
+
+Array = np.ndarray[Any, Any]
+CACHE_BYTES = 1 << 27
+"""What the tensors take that are kept for the next layers."""
+
+
+@dataclass(frozen=True)
+class RunSample:
+    """One sample of a run, and what that recorded of it."""
+
+    run: Run
+    name: str
+    rows: Rows
+
+
+@dataclass
+class LayerJudge:
+    """Judges layers of runs that share a graph, and keeps what was found."""
+
+    setting: EvaluationSetting
+    samples: Sequence[RunSample]
+    cache: TensorCache
+    refused: dict[str, str] = field(default_factory=dict)
+    found: dict[tuple[str, str], list[tuple[str, Judgement]]] = field(default_factory=dict)
+    """By run and tap: the judgement on each sample."""
+    live: dict[tuple[str, str], float] = field(default_factory=dict)
+    fused: set[str] = field(default_factory=set)
+    makers: set[tuple[str, str]] = field(default_factory=set)
+    """By run and tap: what makes NaN or infinities out of finite numbers."""
+
+    def judge(self, subjects: Sequence[LayerSubject]) -> None:
+        """Judge all layers; those that multiply and are beyond, by narrower products too."""
+        self.fused = {each.tap for each in subjects if each.fused}
+        rows = [each.rows for each in self.samples]
+        for part in evaluate(self.setting, subjects, rows):
+            self.refused.update(part.refused)
+            for subject in part.subjects:
+                self._judge_layer(part, subject)
+        for arithmetic in PRODUCTS:
+            self._try_products(subjects, arithmetic)
+
+    def _judge_layer(self, part: EvaluatedPart, subject: LayerSubject) -> None:
+        reader = self._reader(part)
+        judged = []
+        try:
+            for place, sample in enumerate(self.samples):
+                layer = reader.layer(subject, sample.rows, place)
+                judged.append(judge(layer, _bound(subject, layer)))
+        except LookupError as error:
+            self.refused[subject.tap] = str(error.args[0])
+            return
+        for place, (sample, one) in enumerate(zip(self.samples, judged, strict=True)):
+            if one.not_finite and reader.reads_finite(subject, sample.rows, place):
+                self.makers.add((sample.run.id, subject.tap))
+            self.found.setdefault((sample.run.id, subject.tap), []).append((sample.name, one))
+        self._touch(reader, subject)
+
+    def _reader(self, part: EvaluatedPart) -> _Reader:
+        return _Reader(self.setting.index, self.cache, part)
+
+    def _touch(self, reader: _Reader, subject: LayerSubject) -> None:
+        """Keep the share of a layer's weights that any sample of a run has touched."""
+        node = self.setting.index.graph.nodes[subject.node]
+        weights = self.setting.index.graph.constants.get((*node.inputs, "", "")[1])
+        if not subject.rule.multiplies or weights is None:
+            return
+        marks: dict[str, Array] = {}
+        for place, sample in enumerate(self.samples):
+            x = reader.value(node.inputs[0], sample.rows, place)
+            mark = None if x is None else touched(node.operator, node.attributes, x, _wide(weights))
+            if mark is not None:
+                marks[sample.run.id] = mark | marks.get(sample.run.id, np.zeros((), bool))
+        for run, mark in marks.items():
+            self.live[run, subject.tap] = float(mark.mean()) if mark.size else 1.0
+
+    def _try_products(self, subjects: Sequence[LayerSubject], arithmetic: Arithmetic) -> None:
+        """Judge again what is beyond rounding, as if operands had been rounded to fewer bits."""
+        wanted = [each for each in subjects if each.rule.multiplies and self._is_beyond(each.tap)]
+        if not wanted:
+            return
+        form = f"{arithmetic.operand_bits}{'-' if arithmetic.truncates else ''}"
+        samples = [each for each in self.samples if self._is_candidate(each)]
+        rows = [each.rows for each in samples]
+        plain = {
+            (subject.tap, place): row
+            for part in evaluate(self.setting, wanted, rows)
+            for subject in part.subjects
+            for place, row in enumerate(self._bounds(part, subject, samples))
+        }
+        for part in evaluate(self.setting, wanted, rows, form):
+            for subject in part.subjects:
+                self._judge_products(part, subject, samples, plain, arithmetic)
+
+    def _is_beyond(self, tap: str) -> bool:
+        return any(
+            name == tap and self._is_wide(run) and any(one.verdict == BEYOND for _, one in judged)
+            for (run, name), judged in self.found.items()
+        )
+
+    def _is_wide(self, run: str) -> bool:
+        return any(
+            each.run.id == run and each.run.row["precision"] == "float32" for each in self.samples
+        )
+
+    def _is_candidate(self, sample: RunSample) -> bool:
+        return any(
+            one.verdict == BEYOND
+            for (run, _), judged in self.found.items()
+            if run == sample.run.id
+            for _, one in judged
+        )
+
+    def _bounds(
+        self, part: EvaluatedPart, subject: LayerSubject, samples: Sequence[RunSample]
+    ) -> list[Bound]:
+        reader = self._reader(part)
+        return [
+            _bound(subject, reader.layer(subject, sample.rows, place))
+            for place, sample in enumerate(samples)
+        ]
+
+    def _judge_products(
+        self,
+        part: EvaluatedPart,
+        subject: LayerSubject,
+        samples: Sequence[RunSample],
+        plain: Mapping[tuple[str, int], Bound],
+        arithmetic: Arithmetic,
+    ) -> None:
+        """Replace the judgements of runs of which all samples are explained by an arithmetic."""
+        reader = self._reader(part)
+        judged: dict[str, list[tuple[str, Judgement]]] = {}
+        for place, sample in enumerate(samples):
+            layer = reader.layer(subject, sample.rows, place)
+            one = judge(layer, plain[subject.tap, place], (arithmetic,))
+            judged.setdefault(sample.run.id, []).append((sample.name, one))
+        for run, rows in judged.items():
+            had = [one.verdict for _, one in self.found[run, subject.tap]]
+            if BEYOND in had and all(one.verdict != BEYOND for _, one in rows):
+                self.found[run, subject.tap] = rows
+
+    def layer(
+        self, run: Run, tap: str, place: int, operator: str, refused: Mapping[str, str]
+    ) -> LayerCertificate:
+        """Return what was found of a tensor of a run."""
+        judged = self.found.get((run.id, tap), [])
+        if tap in refused or not judged:
+            reason = refused.get(tap, "it was not evaluated")
+            return LayerCertificate(tap, place, operator, NOT_JUDGED, reason, None)
+        whole = together([one for _, one in judged])
+        worst = next((name for name, one in judged if one.worst == whole.worst), None)
+        neutral = run.row["taps_neutral"] is not False
+        return LayerCertificate(
+            tap,
+            place,
+            operator,
+            whole.verdict if neutral else NOT_NEUTRAL,
+            "",
+            whole,
+            worst if whole.worst is not None else None,
+            tap in self.fused,
+            (run.id, tap) in self.makers,
+            self.live.get((run.id, tap)),
+        )
+
+
+def _bound(subject: LayerSubject, layer: Layer) -> Bound:
+    """Return the bound of a layer; of a fused one the last node gives the right values."""
+    found = subject.rule.bound(layer)
+    return replace(found, exact=None) if subject.fused else found
+
+
+@dataclass
+class TensorCache:
+    """Keeps the tensors that were read last, as what one layer gives the next one reads."""
+
+    store: Store
+    held: dict[str, Array] = field(default_factory=dict)
+    size: int = 0
+
+    def read(self, row: Record) -> Array:
+        """Return a tensor of a run in float64; it must not be written to."""
+        digest = f"{row['digest']} {row['dtype']} {row['shape']}"
+        if digest not in self.held:
+            array = _wide(self.store.read_tensor(row))
+            if self.size + array.nbytes > CACHE_BYTES:
+                self.held.clear()
+                self.size = 0
+            self.held[digest] = array
+            self.size += array.nbytes
+        return self.held[digest]
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads tensors of runs and their right values."""
+
+    index: GraphIndex
+    cache: TensorCache
+    part: EvaluatedPart
+
+    def layer(self, subject: LayerSubject, rows: Rows, place: int) -> Layer:
+        """Return a layer on one sample as its rule wants it."""
+        node = self.index.graph.nodes[subject.node]
+        found = self.part.rows[place]
+        row = rows[subject.tap]
+        return Layer(
+            operator=node.operator,
+            attributes={"opset": self.index.graph.opset, **node.attributes},
+            inputs=[self._input(subject, node, n, rows, place) for n in range(len(node.inputs))],
+            shapes=[self._shape(name, rows, found) for name in node.inputs],
+            shape=tuple(row["shape"]),
+            dtype=str(row["dtype"]),
+            exact=self._result(found.get((subject.tap, "exact"))),
+            magnitude=self._result(found.get((subject.tap, "magnitude"))),
+            recorded=self.cache.read(row),
+            products=are_products(self.index, node),
+            output=subject.output,
+        )
+
+    def _input(
+        self, subject: LayerSubject, node: Node, position: int, rows: Rows, place: int
+    ) -> Array | None:
+        name = node.inputs[position]
+        constant = name in self.index.graph.constants
+        return self.value(name, rows, place) if subject.rule.reads or constant else None
+
+    def reads_finite(self, subject: LayerSubject, rows: Rows, place: int) -> bool:
+        """Tell whether all that a layer reads is finite; what is nowhere is not known to be."""
+        names = [name for name in self.index.graph.nodes[subject.node].inputs if name]
+        found = [self.value(name, rows, place) for name in names]
+        return all(each is not None and np.isfinite(each).all() for each in found)
+
+    def value(self, name: str, rows: Rows, place: int) -> Array | None:
+        """Return a value as a run had it; None where it is left out or nowhere."""
+        if not name:
+            return None
+        if name in self.index.graph.constants:
+            return _wide(self.index.graph.constants[name])
+        if name in rows:
+            return self.cache.read(rows[name])
+        return self._result(self.part.rows[place].get((name, "value")))
+
+    def _result(self, row: Record | None) -> Array | None:
+        """Return what a worker has just given, whose digest nothing can have spoilt since."""
+        if row is None:
+            return None
+        path = self.part.store.object_path(str(row["digest"]))
+        flat = np.fromfile(path, storage_dtype(str(row["dtype"])))
+        return _wide(Tensor(str(row["dtype"]), flat.reshape(row["shape"])))
+
+    def _shape(
+        self, name: str, rows: Rows, found: Mapping[tuple[str, str], Record]
+    ) -> tuple[int, ...] | None:
+        if not name:
+            return None
+        if name in self.index.graph.constants:
+            return self.index.graph.constants[name].shape
+        row = rows.get(name) or found.get((name, "value"))
+        with contextlib.suppress(TypeError):
+            return tuple(row["shape"])  # type: ignore[index]  # None is what is suppressed
+        return ()
+
+
+def _wide(tensor: Tensor) -> Array:
+    """Return a tensor in float64; integers and truth values as they are."""
+    wide = cast(tensor, "float32") if tensor.dtype == "bfloat16" else tensor
+    floats = np.issubdtype(wide.array.dtype, np.floating)
+    return wide.array.astype(np.float64, copy=False) if floats else wide.array

@@ -1,0 +1,123 @@
+"""Which tensors of a run can be certified, from what, and by which rule: no framework, no run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from xbackend.numerics.bounds.bound import DOUBLE, NOTHING, Rule
+from xbackend.numerics.bounds.rules import LIPSCHITZ, rule_for
+from xbackend.worker.graph import Graph, Node
+
+MOVING = frozenset(
+    """
+    Identity Reshape Flatten Squeeze Unsqueeze Transpose Slice Split Concat Gather Expand Tile Pad
+    DepthToSpace SpaceToDepth Relu Neg Abs Max Min MaxPool GlobalMaxPool ReduceMax ReduceMin Clip
+    """.split()
+)
+"""Operators whose results are known where what they read is, as they compute nothing."""
+FUSED = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "AveragePool"))
+"""Nodes that kernels compute together with an activation that no error grows in."""
+
+
+@dataclass(frozen=True)
+class LayerSubject:
+    """A recorded tensor, and what its right values are computed from."""
+
+    tap: str
+    layer: int
+    """Position of the node that gave it."""
+    operator: str
+    node: int
+    """Position of the node whose rounding is judged: the same, or one before it."""
+    output: int
+    """Which of that node's outputs."""
+    rule: Rule
+    tail: tuple[int, ...] = ()
+    """Positions of nodes that were computed with it, in order."""
+
+    @property
+    def fused(self) -> bool:
+        """Whether what the judged node gave was not recorded itself."""
+        return bool(self.tail)
+
+
+@dataclass(frozen=True)
+class GraphIndex:
+    """A graph, and what is known of its values."""
+
+    graph: Graph
+    recorded: Collection[str]
+    """Names of the values that a run recorded, the model's inputs among them."""
+    hanging: Collection[str]
+    """Values that constants and extents alone decide."""
+    makers: Mapping[str, int] = field(default_factory=dict)
+    """By value: the position of the node that computes it."""
+
+    def is_known(self, name: str) -> bool:
+        """Tell whether a value was recorded, or is made of such values by moving them."""
+        if not name or name in self.graph.constants or name in self.recorded:
+            return True
+        if name in self.hanging:
+            return True
+        place = self.makers.get(name)
+        if place is None or self.graph.nodes[place].operator not in MOVING:
+            return False
+        return all(self.is_known(each) for each in self.graph.nodes[place].inputs)
+
+    def missing(self, node: Node) -> str:
+        """Return the first input of a node that is not known; empty where all are."""
+        return next((name for name in node.inputs if not self.is_known(name)), "")
+
+    def maker(self, name: str) -> Node | None:
+        """Return the node that computes a value."""
+        place = self.makers.get(name)
+        return None if place is None else self.graph.nodes[place]
+
+
+def index_graph(graph: Graph, recorded: Collection[str], hanging: Collection[str]) -> GraphIndex:
+    """Look up which node computes each value."""
+    makers = {name: n for n, node in enumerate(graph.nodes) for name in node.outputs if name}
+    return GraphIndex(graph, recorded, hanging, makers)
+
+
+def find_subjects(index: GraphIndex) -> tuple[list[LayerSubject], dict[str, str]]:
+    """Return the recorded tensors that can be judged, and the others with the reason."""
+    found: list[LayerSubject] = []
+    refused: dict[str, str] = {}
+    for place, node in enumerate(index.graph.nodes):
+        for output, tap in enumerate(node.outputs):
+            if not tap or tap not in index.recorded or tap in index.hanging:
+                continue
+            try:
+                found.append(_subject(index, place, output, tap))
+            except LookupError as error:
+                refused[tap] = str(error.args[0])
+    return found, refused
+
+
+def _subject(index: GraphIndex, place: int, output: int, tap: str) -> LayerSubject:
+    node = index.graph.nodes[place]
+    rule = rule_for(node.operator, node.domain)
+    if rule is None:
+        raise LookupError(f"no bound is known for {node.operator}")
+    missing = index.missing(node)
+    if not missing:
+        return LayerSubject(tap, place, node.operator, place, output, rule)
+    before = index.makers.get(missing)
+    single = node.inputs[:1] == (missing,) and node.operator in LIPSCHITZ
+    if before is not None and single and index.graph.nodes[before].operator in FUSED:
+        other = index.graph.nodes[before]
+        rule = rule_for(other.operator, other.domain)
+        if rule is not None and not index.missing(other):
+            where = tuple(other.outputs).index(missing)
+            shown = DOUBLE if rule.evaluation == NOTHING else rule.evaluation
+            rule = replace(rule, evaluation=shown)
+            return LayerSubject(tap, place, node.operator, before, where, rule, (place,))
+    raise LookupError(f"'{missing}', which it reads, was not recorded")
+
+
+def are_products(index: GraphIndex, node: Node) -> tuple[bool, ...]:
+    """Tell of each input of a node whether a multiplication made it."""
+    makers = [index.maker(name) for name in node.inputs]
+    return tuple(maker is not None and maker.operator == "Mul" for maker in makers)

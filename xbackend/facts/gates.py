@@ -1,0 +1,227 @@
+"""Rules that tensors must keep, such as `output: bits>=16, flips=0`, and what breaks them.
+
+A rule is a pattern of tensors' names (`output` for all outputs), a colon, and conditions parted by
+commas. A rule for which nothing was compared is broken: two runs must have had a tensor that it is
+about, and of `flips` a label.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from xbackend.comparison.comparison import Comparison, TapComparison
+from xbackend.comparison.findings import TensorPair
+from xbackend.errors import UsageError
+from xbackend.numerics.floats import FORMATS
+from xbackend.numerics.label_flips import has_label
+
+OUTPUT = "output"
+CERTIFIED = "rounding"
+RELATIONS: Mapping[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge, "<=": operator.le, "==": operator.eq, "=": operator.eq, ">": operator.gt,
+    "<": operator.lt,
+}  # fmt: skip
+OF_ALL = ("classes", "bits", "flips", "ulp", "abs", "deviating")
+"""Measures over all classes of a tensor."""
+OF_PAIRS: Mapping[str, str] = {
+    "mean": "mean_abs", "rms": "rms_error", "relative": "relative", "cosine": "cosine",
+    "snr": "snr_db",
+}  # fmt: skip
+"""Measures of each pair of classes, by the field of `PairMetrics`."""
+BEST = {"cosine": 1.0, "snr": float("inf")}
+"""What a measure is where nothing differs; 0 for the others."""
+Key = tuple[str, str, str]
+"""A cohort's key, a sample's name, a tensor's name."""
+CONDITION = re.compile(r"\s*(\w+)\s*(>=|<=|==|=|>|<)\s*([-+.\w]+)\s*")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One measure and its bound."""
+
+    measure: str
+    relation: str
+    bound: float
+
+    def __str__(self) -> str:
+        return f"{self.measure}{self.relation}{self.bound:g}"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A rule: which tensors, and what must hold of each on every sample."""
+
+    pattern: str
+    conditions: tuple[Condition, ...]
+
+    def __str__(self) -> str:
+        return f"{self.pattern}: {', '.join(map(str, self.conditions))}"
+
+
+@dataclass(frozen=True)
+class GateFailure:
+    """A condition that does not hold."""
+
+    gate: Gate
+    condition: Condition
+    tensor: TapComparison | None
+    """Where; None where nothing was compared."""
+    value: float | None
+    """What it is there; None where there is no such number."""
+
+    def __str__(self) -> str:
+        rule = f"Gate '{self.gate.pattern}: {self.condition}'"
+        if self.tensor is None:
+            return f"{rule}: nothing was compared, as {_nothing(self.gate, self.condition)}."
+        tap, group = self.tensor, self.tensor.cohort.group
+        where = f"'{tap.tap}' of {tap.cohort.model} ({group['precision']}), input '{tap.input}'"
+        found = "has no such number" if self.value is None else f"is {self.value:g}"
+        return f"{rule} fails at {where}: {self.condition.measure} {found}."
+
+
+def _nothing(gate: Gate, condition: Condition) -> str:
+    what = "output" if gate.pattern == OUTPUT else f"tensor '{gate.pattern}'"
+    label = " that has a label" if condition.measure == "flips" else ""
+    return (
+        f"no two runs have an {what}{label}"
+        if what == "output"
+        else (f"no two runs recorded a {what}{label}")
+    )
+
+
+def parse_gate(text: str) -> Gate:
+    """Read a rule. Raises UsageError for one that has no meaning.
+
+    >>> str(parse_gate("conv*: ulp <= 64"))
+    'conv*: ulp<=64'
+    """
+    if text.strip() == CERTIFIED:
+        raise UsageError(
+            "The gate 'rounding' needs certificates of layers, which this comparison has not: "
+            "give bounds instead, such as --gate 'output: bits>=16'."
+        )
+    pattern, colon, rest = text.rpartition(":")
+    matches = [CONDITION.fullmatch(part) for part in rest.split(",")]
+    if not colon or not pattern.strip() or None in matches:
+        raise UsageError(
+            f"'--gate {text}' is no rule. Write tensors, a colon and conditions: "
+            "'output: bits>=16, flips=0' or 'conv*: ulp<=64'."
+        )
+    return Gate(pattern.strip(), tuple(_condition(text, each) for each in matches if each))
+
+
+def _condition(text: str, found: re.Match[str]) -> Condition:
+    measure, relation, bound = found.groups()
+    if measure not in (*OF_ALL, *OF_PAIRS):
+        known = ", ".join((*OF_ALL, *OF_PAIRS))
+        raise UsageError(f"'--gate {text}': there is no measure '{measure}'. Measures: {known}.")
+    try:
+        number = float(bound)
+    except ValueError:
+        number = float("nan")
+    if number != number:
+        raise UsageError(f"'--gate {text}': '{bound}' is no number.")
+    return Condition(measure, relation, number)
+
+
+def needs_pairs(gates: Sequence[Gate]) -> bool:
+    """Tell whether a rule is about a measure of pairs, which are measured on demand only."""
+    return any(each.measure in OF_PAIRS for gate in gates for each in gate.conditions)
+
+
+def gate_failures(comparison: Comparison, gates: Sequence[Gate]) -> list[GateFailure]:
+    """Return what breaks rules, rule by rule, tensor by tensor; empty if all hold.
+
+    Measures of pairs must have been added to the comparison, see `xbackend.facts.pairs`.
+    """
+    pairs: dict[Key, list[TensorPair]] = {}
+    for pair in comparison.pairs:
+        pairs.setdefault((pair.cohort, pair.input, pair.tap), []).append(pair)
+    return [
+        failure
+        for gate in gates
+        for condition in gate.conditions
+        for failure in _failures(comparison, gate, condition, pairs)
+    ]
+
+
+def _failures(
+    comparison: Comparison,
+    gate: Gate,
+    condition: Condition,
+    pairs: Mapping[Key, Sequence[TensorPair]],
+) -> Iterator[GateFailure]:
+    judged = [
+        tap
+        for sample in comparison.samples
+        for tap in sample.taps
+        if _concerns(gate, tap) and _is_compared(tap, condition)
+    ]
+    if not judged:
+        yield GateFailure(gate, condition, None, None)
+    for tap in judged:
+        for value in _values(tap, condition.measure, pairs.get(key_of(tap), ()) if pairs else ()):
+            holds = value is not None and RELATIONS[condition.relation](value, condition.bound)
+            if not holds:
+                yield GateFailure(gate, condition, tap, value)
+                break
+
+
+def key_of(tap: TapComparison) -> Key:
+    """Return what pairs of a tensor are found by."""
+    return (tap.cohort.key, tap.input, tap.tap)
+
+
+def _concerns(gate: Gate, tap: TapComparison) -> bool:
+    return tap.is_output if gate.pattern == OUTPUT else fnmatchcase(tap.tap, gate.pattern)
+
+
+def _is_compared(tap: TapComparison, condition: Condition) -> bool:
+    if sum(map(len, tap.eqcs)) < 2:
+        return False
+    return condition.measure != "flips" or (tap.is_output and has_label(tap.dtype, tap.shape))
+
+
+def _values(
+    tap: TapComparison, measure: str, pairs: Sequence[TensorPair]
+) -> Iterator[float | None]:
+    """Yield what a measure is, for each pair if it is one of pairs; None where there is none."""
+    metrics = tap.metrics
+    if measure in OF_PAIRS:
+        if tap.eqc_count == 1:
+            yield BEST.get(measure, 0.0)
+        elif not pairs:
+            yield None
+        for pair in pairs:
+            yield None if pair.metrics is None else _of_pair(pair, measure)
+        return
+    yield {
+        "classes": tap.eqc_count,
+        "bits": _bits(tap),
+        "flips": sum(len(ids) for ids, flips in zip(tap.eqcs, tap.flips) if flips),  # noqa: B905 (flips is empty but for outputs)
+        "ulp": metrics.max_ulp,
+        "abs": metrics.max_abs,
+        "deviating": metrics.deviating_fraction,
+    }[measure]
+
+
+def _of_pair(pair: TensorPair, measure: str) -> float | None:
+    """Return a measure of two tensors; without any finite difference it is at its best."""
+    metrics = pair.metrics
+    if metrics is None or metrics.not_finite:
+        return None
+    if not metrics.rms_error and measure in BEST:
+        return BEST[measure]
+    value: float | None = getattr(metrics, OF_PAIRS[measure])
+    return value
+
+
+def _bits(tap: TapComparison) -> float | None:
+    """Return the bits that all classes share; several classes of integers share none."""
+    if tap.dtype in FORMATS:
+        return tap.metrics.remaining_precision
+    return float("inf") if tap.eqc_count == 1 else 0

@@ -1,0 +1,4 @@
+"""How far rounding can move a layer's outputs: bounds for each operator, without any tolerance.
+
+Others use `arithmetic`, `bound`, `judge`, `rules`, `weights`.
+"""

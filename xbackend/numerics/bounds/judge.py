@@ -1,0 +1,338 @@
+"""Rounding or fault: what one layer gave, held against its right values and its bound."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from xbackend.numerics.float64_error import round_bits
+from xbackend.numerics.floats import FORMATS
+from xbackend.worker.tensor import Tensor, cast, storage_dtype
+
+from .arithmetic import (
+    Arithmetic,
+    Array,
+    gamma,
+    is_representable,
+    largest,
+    roundoff,
+    smallest_normal,
+)
+from .bound import Bound, Layer
+
+EXACT, ROUNDING, BEYOND = "exact", "rounding", "beyond rounding"
+"""Verdicts: the right bits, within what rounding can do, or another function."""
+UNUSUAL = 4.0
+"""Factor on the usual size from which a layer is pointed at."""
+HALF = ("float16", "bfloat16")
+PRODUCTS = (
+    Arithmetic("TF32 products", "float32", 11, slack=4.0),
+    Arithmetic("TF32 products", "float32", 11, truncates=True, slack=4.0),
+    Arithmetic("bfloat16 products", "float32", 8, slack=4.0),
+    Arithmetic("bfloat16 products", "float32", 8, truncates=True, slack=4.0),
+)
+"""What matrix units do to float32, tried by rounding the operands before the float64 evaluation."""
+EVIDENCE = 8
+"""Different results, all of a narrower format, from which a layer is taken to compute in it."""
+NARROWED_LIMIT = 3.0
+"""Roundings more where operands are rounded to a narrower format and the result is."""
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The element that is farthest out, as a share of what is allowed."""
+
+    index: tuple[int, ...]
+    recorded: float
+    exact: float
+    allowed: float
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is known of a layer's error on some samples."""
+
+    verdict: str
+    arithmetic: str
+    """The arithmetic that the error speaks of."""
+    terms: int
+    error: float
+    """The largest error, in roundings of the run's own format relative to the bound's scale; of
+    whole numbers in steps."""
+    limit: float
+    """The roundings that are allowed there."""
+    usual: float
+    """The roundings that are seen as a rule there."""
+    unusual: int
+    """Elements far above the usual size, though within the bound."""
+    beyond: int
+    """Elements beyond the bound."""
+    elements: int
+    overflowed: int
+    """Elements that are not finite although the right value is, or is too large for the format."""
+    peak: float
+    """The largest of the right values that overflowed, 0 where none did."""
+    not_finite: int
+    """Elements that are NaN or infinite, rightly or not."""
+    flushed: int
+    """Elements that are 0 where the right value is a subnormal number."""
+    worst: Worst | None
+    """None where every element has the right value."""
+
+
+def own_arithmetics(dtype: str) -> tuple[Arithmetic, ...]:
+    """Return what a run in a format may compute in, the most precise first."""
+    if dtype in HALF:
+        kept = f"{dtype}, float32 between layers"
+        return (
+            Arithmetic(dtype, "float32", result=dtype),
+            Arithmetic(dtype, dtype),
+            Arithmetic(kept, "float32", result=dtype, keeps=True),
+        )
+    return (Arithmetic(dtype if dtype in FORMATS else "float32", _sums(dtype)),)
+
+
+def _sums(dtype: str) -> str:
+    return dtype if dtype in FORMATS else "float32"
+
+
+def narrower_arithmetics(dtype: str, recorded: Array) -> tuple[Arithmetic, ...]:
+    """Return the narrower formats whose numbers all results of a run in a wider one are.
+
+    None where there are too few different results to tell: a few zeros are numbers of any format.
+    """
+    if np.unique(recorded[recorded != 0]).size < EVIDENCE:
+        return ()
+    names = {"float32": HALF, "float64": ("float32", *HALF)}.get(dtype, ())
+    wide = "float32"
+    return tuple(
+        one
+        for name in names
+        if is_representable(recorded, name)
+        for one in (Arithmetic(name, wide, result=name), Arithmetic(name, name))
+    )
+
+
+def judge(layer: Layer, bound: Bound, products: Sequence[Arithmetic] = ()) -> Judgement:
+    """Hold what was recorded against the bound, in the run's own format or one that explains it.
+
+    `products` are arithmetics for which the layer's right values were computed with operands
+    rounded already: then only these are tried.
+    """
+    recorded = layer.recorded
+    assert recorded is not None
+    if bound.moves and _is_same(layer, bound):
+        return _moved(layer, bound)
+    tried = products or own_arithmetics(layer.dtype)
+    usable = [each for each in tried if not (each.keeps and bound.condition is None)]
+    found: list[Judgement] = []
+    for each in usable:
+        found.append(_judge(layer, bound, each))
+        if found[-1].verdict != BEYOND:
+            return found[-1]
+    if bound.moves or products:
+        return found[0]
+    widened = replace(bound, limit=np.asarray(bound.limit) + NARROWED_LIMIT)
+    others = (_judge(layer, widened, each) for each in narrower_arithmetics(layer.dtype, recorded))
+    return next((each for each in others if each.verdict != BEYOND), found[0])
+
+
+def _is_same(layer: Layer, bound: Bound) -> bool:
+    """Tell at once whether what only moves numbers gave the right ones."""
+    exact = layer.exact if bound.exact is None else bound.exact
+    recorded = layer.recorded
+    assert exact is not None
+    assert recorded is not None
+    return bool(np.array_equal(recorded, exact) or np.array_equal(recorded, exact, equal_nan=True))
+
+
+def _moved(layer: Layer, bound: Bound) -> Judgement:
+    elements = math.prod(layer.shape)
+    name = own_arithmetics(layer.dtype)[0].name
+    odd = _not_finite(layer.recorded)
+    return Judgement(EXACT, name, bound.terms, 0.0, 0.0, 0.0, 0, 0, elements, 0, 0.0, odd, 0, None)
+
+
+def _not_finite(recorded: Array | None) -> int:
+    if recorded is None or recorded.dtype.kind != "f":
+        return 0
+    return int(recorded.size - np.count_nonzero(np.isfinite(recorded)))
+
+
+def _judge(layer: Layer, bound: Bound, arithmetic: Arithmetic) -> Judgement:
+    recorded = np.asarray(layer.recorded, np.float64)
+    exact = np.asarray(layer.truth if bound.exact is None else bound.exact, np.float64)
+    if recorded.shape != exact.shape:
+        exact = np.broadcast_to(exact, recorded.shape)
+    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+        allowed = np.broadcast_to(_allowed(layer, bound, arithmetic, exact), recorded.shape)
+        error = np.abs(recorded - exact)
+    if np.isfinite(error).all():
+        never = np.zeros((), bool)
+        return _summed(
+            layer, bound, arithmetic, (recorded, exact, allowed, error, never, error > allowed)
+        )
+    same = (recorded == exact) | (np.isnan(recorded) & np.isnan(exact))
+    error = np.where(same, 0.0, error)
+    over = _overflowed(layer, bound, arithmetic, recorded, exact, allowed)
+    lost = ~np.isfinite(exact) & ~same & ~_spoilt(recorded, exact, bound, arithmetic)
+    beyond = ~over & ~same & (~(error <= allowed) & np.isfinite(exact) | lost)
+    return _summed(layer, bound, arithmetic, (recorded, exact, allowed, error, over, beyond))
+
+
+def _spoilt(recorded: Array, exact: Array, bound: Bound, arithmetic: Arithmetic) -> Array:
+    """Tell where both are not finite in ways that an order of summation can decide.
+
+    What was recorded as infinite may have been finite where it was handed on.
+    """
+    if bound.moves:
+        return np.zeros(recorded.shape, bool)
+    if arithmetic.keeps:
+        return np.ones(recorded.shape, bool)
+    return np.asarray(np.isnan(recorded) | (np.isnan(exact) & ~np.isfinite(recorded)))
+
+
+def _allowed(layer: Layer, bound: Bound, arithmetic: Arithmetic, exact: Array) -> Array:
+    """Return the error that is allowed of each element."""
+    if bound.moves and not bound.rounds_once:
+        return np.zeros(())
+    if bound.moves and layer.dtype in FORMATS:
+        return np.asarray(np.abs(_rounded(exact, layer.dtype) - exact))
+    unit = arithmetic.roundoff
+    limit = np.asarray(bound.limit, np.float64) * arithmetic.slack
+    if layer.dtype == "float64":
+        limit = 2 * limit + 1
+    rounding = gamma(limit, unit) * bound.scale
+    rounding = np.where(np.asarray(bound.scale) == 0, 0.0, rounding)
+    whole = rounding + _floor(layer, bound, arithmetic)
+    if arithmetic.keeps and bound.condition is not None:
+        whole = whole + roundoff(layer.dtype) * np.asarray(bound.condition)
+    if arithmetic.result and layer.dtype in FORMATS:
+        half = roundoff(arithmetic.result)
+        whole = whole + half * (np.abs(exact) + whole)
+    return np.asarray(whole)
+
+
+def _floor(layer: Layer, bound: Bound, arithmetic: Arithmetic) -> Array | float:
+    """Return what is allowed of every element however small it is."""
+    result = smallest_normal(arithmetic.result) / 2 if arithmetic.result else 0.0
+    return bound.absolute + bound.underflows * arithmetic.tiny + result
+
+
+def _rounded(values: Array, dtype: str) -> Array:
+    """Return numbers as a format holds them, in float64; whole numbers for integers."""
+    if dtype not in FORMATS:
+        return np.rint(values)
+    flat = np.ascontiguousarray(values, np.float64).reshape(-1)
+    bits = round_bits(flat, dtype).view(storage_dtype(dtype))
+    held = cast(Tensor(dtype, bits), "float64" if dtype != "bfloat16" else "float32").array
+    return held.astype(np.float64).reshape(values.shape)
+
+
+def _overflowed(
+    layer: Layer,
+    bound: Bound,
+    arithmetic: Arithmetic,
+    recorded: Array,
+    exact: Array,
+    allowed: Array,
+) -> Array:
+    """Tell where a result is not finite as the format, or a partial sum in it, ends there."""
+    if bound.moves and not (bound.rounds_once and layer.dtype in FORMATS):
+        return np.zeros(recorded.shape, bool)
+    if layer.dtype not in FORMATS:
+        return np.zeros(recorded.shape, bool)
+    formats = (layer.dtype, arithmetic.result or layer.dtype, arithmetic.sums)
+    most = min(map(largest, formats)) * (1 - roundoff(layer.dtype))
+    scale = 0.0 if bound.moves else np.asarray(bound.scale)
+    reach = np.maximum(np.abs(exact), scale) + allowed
+    found: Array = np.isfinite(exact) & ~np.isfinite(recorded) & (reach >= most)
+    return found
+
+
+def _summed(
+    layer: Layer,
+    bound: Bound,
+    arithmetic: Arithmetic,
+    found: tuple[Array, Array, Array, Array, Array, Array],
+) -> Judgement:
+    recorded, exact, allowed, error, over, beyond = found
+    unit, steps = roundoff(_sums(layer.dtype)), layer.dtype not in FORMATS and not bound.moves
+    scale = np.broadcast_to(np.asarray(bound.scale, np.float64), error.shape)
+    floor = 0.0 if bound.moves else _floor(layer, bound, arithmetic)
+    finite = np.isfinite(error) & ~over if over.ndim else np.ones((), bool)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        own_error = np.maximum(error - floor, 0.0)
+        roundings = np.where(finite & (scale > 0), own_error / (unit * scale), 0.0)
+        if layer.dtype not in FORMATS:
+            roundings = np.abs(recorded - np.rint(exact))
+        share = np.where(finite, error / np.maximum(allowed, 1e-300), 0.0)
+        share = np.where(beyond & ~finite, np.inf, share) if over.ndim else share
+    place = int(np.argmax(share)) if share.size else 0
+    differs = bool(share.size and share.flat[place] > 0)
+    right = _has_right_bits(layer, bound, recorded, exact) and not beyond.any()
+    own = arithmetic.name == layer.dtype and not bound.rounds_once and not bound.moves
+    usual = UNUSUAL * gamma(bound.usual, unit) / unit
+    odd = int((finite & ~beyond & (roundings > usual)).sum()) if own else 0
+    peak = float(np.abs(exact[over]).max(initial=0.0)) if over.ndim else 0.0
+    return Judgement(
+        verdict=BEYOND if beyond.any() else EXACT if right else ROUNDING,
+        arithmetic=arithmetic.name,
+        terms=bound.terms,
+        error=float(roundings.max(initial=0.0)),
+        limit=1.0 if steps else float(np.max(np.broadcast_to(bound.limit, error.shape), initial=0)),
+        usual=float(np.max(np.broadcast_to(bound.usual, error.shape), initial=0.0)),
+        unusual=odd,
+        beyond=int(beyond.sum()),
+        elements=int(error.size),
+        overflowed=int(over.sum()),
+        peak=peak,
+        not_finite=_not_finite(recorded),
+        flushed=_flushed(layer, recorded, exact),
+        worst=_worst(recorded, exact, allowed, place) if differs else None,
+    )
+
+
+def _flushed(layer: Layer, recorded: Array, exact: Array) -> int:
+    """Count zeros in place of subnormal numbers that do not round to zero."""
+    if layer.dtype not in FORMATS:
+        return 0
+    sizes = np.abs(exact[recorded == 0])
+    bits = 0 if layer.dtype == "float16" else FORMATS[layer.dtype].mantissa_bits
+    least = smallest_normal(layer.dtype)
+    return int(((sizes > least * 2.0**-bits) & (sizes < least)).sum())
+
+
+def _has_right_bits(layer: Layer, bound: Bound, recorded: Array, exact: Array) -> bool:
+    """Tell whether every element is the right value, rounded once where that is all there is."""
+    if not bound.rounds_once and not bound.moves and layer.dtype in FORMATS:
+        return False
+    wanted = _rounded(exact, layer.dtype)
+    return bool(np.array_equal(recorded, wanted, equal_nan=True))
+
+
+def _worst(recorded: Array, exact: Array, allowed: Array, place: int) -> Worst:
+    index = tuple(int(n) for n in np.unravel_index(place, recorded.shape))
+    return Worst(index, float(recorded[index]), float(exact[index]), float(allowed[index]))
+
+
+def together(judgements: Sequence[Judgement]) -> Judgement:
+    """Return one judgement of a layer on several samples: the worst of each."""
+    order = (EXACT, ROUNDING, BEYOND)
+    worst = max(judgements, key=lambda one: (order.index(one.verdict), one.beyond, one.error))
+    return replace(
+        worst,
+        error=max(one.error for one in judgements),
+        limit=max(one.limit for one in judgements),
+        usual=max(one.usual for one in judgements),
+        unusual=sum(one.unusual for one in judgements),
+        beyond=sum(one.beyond for one in judgements),
+        elements=sum(one.elements for one in judgements),
+        overflowed=sum(one.overflowed for one in judgements),
+        peak=max(one.peak for one in judgements),
+        not_finite=sum(one.not_finite for one in judgements),
+        flushed=sum(one.flushed for one in judgements),
+    )
