@@ -106,6 +106,253 @@ def test_a_savedmodel_that_writes_files_is_refused_and_not_run(
     assert not (keras_models / "written").exists()
 
 
+def test_a_savedmodel_that_writes_while_it_is_loaded_is_refused_and_not_loaded(
+    keras_models: Path, convert: Any
+) -> None:
+    assert json.loads((keras_models / "writer.json").read_text()), "it does so where nothing stops"
+    with pytest.raises(ModelError, match="only compute .CreateSummaryFileWriter, SummaryWriter"):
+        convert("keras_to_onnx", keras_models / "writer", "savedmodel", "onnx")
+    assert not (keras_models / "events").exists()
+
+
+def test_a_savedmodel_may_save_only_where_nothing_runs(keras_models: Path, convert: Any) -> None:
+    with pytest.raises(ModelError, match=r"only compute \(SaveV2\)"):
+        convert("keras_to_onnx", keras_models / "saver", "savedmodel", "onnx")
+    assert not list(keras_models.glob("saved*"))
+
+
+@pytest.mark.parametrize("name", ["small", "norm", "table"])
+def test_harmless_savedmodels_pass_with_the_parts_that_save_and_restore(
+    keras_models: Path, name: str
+) -> None:
+    from xbackend.converters.savedmodel_operations import RESTORING, SAVING
+    from xbackend.converters.savedmodel_safety import check_saved_model
+
+    check_saved_model(keras_models / name)
+    data = (keras_models / name / "saved_model.pb").read_bytes()
+    assert all(each.encode() in data for each in RESTORING | SAVING - {"ShardedFilename"})
+
+
+@pytest.mark.parametrize("place", ["node", "function", "called", "named after an operation"])
+def test_an_operation_is_refused_wherever_it_stands(
+    keras_models: Path, tmp_path: Path, place: str
+) -> None:
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    from xbackend.converters.savedmodel_safety import check_saved_model
+
+    folder = tmp_path / "planted"
+    shutil.copytree(keras_models / "small", folder)
+    model = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    graph = model.meta_graphs[0].graph_def
+    library = graph.library.function
+    if place == "node":
+        graph.node.add(name="planted", op="ReadFile")
+    elif place == "named after an operation":
+        library.add().signature.name = "ReadFile"
+        graph.node.add(name="planted", op="ReadFile")
+    else:
+        planted = library.add()
+        planted.signature.name = "planted"
+        planted.node_def.add(name="inner", op="ReadFile")
+    if place == "called":
+        graph.node.add(name="caller", op="planted")
+    (folder / "saved_model.pb").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=r"only compute \(ReadFile\)"):
+        check_saved_model(folder)
+
+
+def test_a_function_that_saves_may_not_be_called_by_what_runs(
+    keras_models: Path, tmp_path: Path
+) -> None:
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    from xbackend.converters.savedmodel_safety import check_saved_model
+
+    folder = tmp_path / "planted"
+    shutil.copytree(keras_models / "small", folder)
+    model = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    library = model.meta_graphs[0].graph_def.library.function
+    (saves,) = [f.signature.name for f in library if "traced_save" in f.signature.name]
+    served = next(f for f in library if "signature_wrapper" in f.signature.name)
+    called = served.node_def.add(name="planted", op="PartitionedCall")
+    called.attr["f"].func.name = saves
+    (folder / "saved_model.pb").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="SaveV2"):
+        check_saved_model(folder)
+
+
+def test_a_savedmodel_in_parts_is_refused(keras_models: Path, tmp_path: Path) -> None:
+    from xbackend.converters.savedmodel_safety import check_saved_model
+
+    shutil.copytree(keras_models / "small", tmp_path / "parts")
+    (tmp_path / "parts" / "saved_model.cpb").write_bytes(b"")
+    with pytest.raises(ModelError, match="saved_model.cpb"):
+        check_saved_model(tmp_path / "parts")
+
+
+IN_THE_CONVERTER = """
+import json
+import tf2onnx, tf2onnx.tfonnx
+from tf2onnx.handler import tf_op
+from tensorflow.python.framework import op_def_registry
+names = {n for versions in tf_op.get_opsets().values() for v in versions for n in v}
+known = {n for n in names if op_def_registry.get(n) is not None}
+print("#" + json.dumps(sorted(n for n in known if "Queue" not in n and "Iterator" not in n)))
+"""
+
+
+def test_what_a_savedmodel_may_hold_is_what_the_converter_takes() -> None:
+    from xbackend.converters.savedmodel_operations import COMPUTING, CONVERTED
+
+    pytest.importorskip("tf2onnx")
+    done = subprocess.run(
+        [sys.executable, "-c", IN_THE_CONVERTER], capture_output=True, text=True, check=True
+    )
+    assert sorted(CONVERTED) == json.loads(done.stdout.rpartition("#")[2])
+    acts = ("File", "Summary", "Save", "Restore", "PyFunc", "Iterator", "Dataset", "Queue", "Rpc")
+    assert not [name for name in CONVERTED | COMPUTING if any(word in name for word in acts)]
+
+
+IN_KERAS = """
+import inspect, json, sys
+import keras, keras.src.ops as ops
+parts = ("layers", "initializers", "regularizers", "constraints", "dtype_policies", "losses",
+         "metrics")
+def classes(part):
+    return sorted(n for n, v in vars(part).items() if inspect.isclass(v) and n[0] != "_")
+found = {name: classes(getattr(keras, name)) for name in parts}
+found["optimizers"] = sorted({*classes(keras.optimizers), *classes(keras.optimizers.schedules)})
+def functions(part):
+    return sorted(n for n, v in vars(part).items() if inspect.isfunction(v) and n[0] != "_")
+print("#" + json.dumps([found, {n: functions(getattr(keras, n)) for n in ("activations", "ops")}]))
+"""
+
+
+def test_what_a_keras_file_may_name_is_what_keras_offers_to_models() -> None:
+    from xbackend.converters.keras_known import CLASSES, FUNCTIONS
+
+    done = subprocess.run(
+        [sys.executable, "-c", IN_KERAS], capture_output=True, text=True, check=True
+    )
+    classes, functions = json.loads(done.stdout.rpartition("#")[2])
+    code = {"Lambda", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFSMLayer"}
+    assert {part: sorted(CLASSES[part]) for part in classes} == {
+        part: sorted(set(names) - code) for part, names in classes.items()
+    }
+    assert set(functions["activations"]) - FUNCTIONS["activations"] == {
+        "get", "serialize", "deserialize",
+    }  # fmt: skip
+    assert set(functions["ops"]) - FUNCTIONS["ops"] == {
+        "map", "scan", "associative_scan", "switch", "while_loop", "fori_loop", "cond",
+        "vectorized_map", "vectorize", "custom_gradient", "jvp", "convert_to_numpy", "is_tensor",
+    }  # fmt: skip
+
+
+REACHED_BY_PATH = [
+    ("keras.datasets.mnist", "load_data"),
+    ("keras.datasets", "mnist.load_data"),
+    ("keras.utils", "plot_model"),
+    ("keras.utils", "get_file"),
+    ("keras.saving", "load_model"),
+    ("keras.layers", "deserialize"),
+    ("keras.layers", "TFSMLayer"),
+    ("keras.src.saving.saving_lib", "load_model"),
+    ("keras.src.utils.file_utils", "get_file"),
+    ("keras.src.layers.layer_test", "Dense"),
+    ("keras.config", "enable_unsafe_deserialization"),
+    ("keras.activations", "get"),
+    ("keras", "utils.plot_model"),
+]
+
+
+@pytest.mark.parametrize("as_function", [True, False])
+@pytest.mark.parametrize(("module", "name"), REACHED_BY_PATH)
+def test_a_path_of_the_file_leads_to_nothing_but_layers_and_functions(
+    rewritten: Callable[..., Path], module: str, name: str, as_function: bool
+) -> None:
+    entry = {"module": module, "class_name": name, "config": {}, "registered_name": None}
+    if as_function:
+        entry.update(class_name="function", config=name, registered_name=name)
+
+    def replace(config: dict[str, Any]) -> None:
+        _first_layer(config)["config"]["activation"] = entry
+
+    with pytest.raises(ModelError):
+        check_keras_file(rewritten(replace))
+
+
+def test_what_keras_itself_writes_of_functions_and_operations_passes() -> None:
+    def entry(module: str | None, kind: str, config: Any, name: str | None) -> dict[str, Any]:
+        return {"module": module, "class_name": kind, "config": config, "registered_name": name}
+
+    layers = [
+        entry("keras.layers", "Dense", {"units": 3}, None),
+        entry("keras.src.models.functional", "Functional", {}, "Functional"),
+        entry("keras.src.engine.functional", "Functional", {}, "Functional"),
+        entry("keras.src.ops.numpy", "GetItem", {}, "GetItem"),
+        entry("keras", "DTypePolicy", {"name": "float32"}, None),
+        entry("builtins", "function", "relu", "function"),
+        entry("keras.activations", "function", "mish", "mish"),
+        entry(None, "Conv2D", {}, None),
+        {"class_name": "__keras_tensor__", "config": {"shape": [1]}},
+    ]
+    refuse_code({"config": {"layers": layers}}, Path("m.keras"))
+
+
+def test_an_h5_file_names_no_function_by_its_path(keras_models: Path, tmp_path: Path) -> None:
+    import h5py
+
+    path = tmp_path / "path.h5"
+    shutil.copyfile(keras_models / "small.h5", path)
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        config["config"]["layers"][1]["config"]["activation"] = {
+            "module": "keras.utils", "class_name": "function", "config": "plot_model",
+            "registered_name": "plot_model",
+        }  # fmt: skip
+        file.attrs["model_config"] = json.dumps(config)
+    with pytest.raises(ModelError, match="'keras.utils.plot_model', which is none of the layers"):
+        check_h5_file(path)
+
+
+def test_a_keras_file_that_unpacks_to_too_much_is_refused_at_once(
+    rewritten: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = rewritten(lambda config: None)
+    with (
+        zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("assets/zeros", "w") as file,
+    ):
+        for _ in range(50):
+            file.write(bytes(4 << 20))
+    with pytest.raises(ModelError, match="unpacks to .* more than 200 times"):
+        check_keras_file(path)
+
+
+@pytest.mark.parametrize("how", ["never written", "compressed"])
+def test_weights_that_are_larger_than_their_file_are_refused(tmp_path: Path, how: str) -> None:
+    import h5py
+
+    path = tmp_path / "bomb.h5"
+    options = {"compression": "gzip"} if how == "compressed" else {}
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {}})
+        file.create_dataset("w", (1 << 26,), "f4", chunks=(1 << 20,), **options)
+    with pytest.raises(ModelError, match="compressed" if how == "compressed" else "200 times"):
+        check_h5_file(path)
+
+
+def test_groups_that_hold_each_other_end(tmp_path: Path) -> None:
+    import h5py
+
+    path = tmp_path / "circle.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {}})
+        file.create_group("a")["b"] = file["/"]
+    check_h5_file(path)
+
+
 def test_a_custom_layer_is_named(keras_models: Path) -> None:
     with pytest.raises(
         ModelError, match=r"custom object 'elsewhere>Doubled', whose Python code is not"
