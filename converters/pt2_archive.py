@@ -69,7 +69,7 @@ DROPPED: dict[str, Any] = {"metadata": {}, "guards_code": [], "treespec_namedtup
 def sanitize(source: Path, target: Path) -> None:
     """Write a harmless copy of an exported program. Raises ModelError where there is none."""
     try:
-        fault = archive_fault(source, nested=(".pt",))
+        fault = archive_fault(source, nested=("",))  # any: content is copied as raw bytes
         if fault:
             raise ModelError(f"{source} {fault}. Save it with torch.export.save.")
         with zipfile.ZipFile(source) as archive:

@@ -71,10 +71,11 @@ def _list_fault(members: Sequence[zipfile.ZipInfo], size: int) -> str:
         return f"holds a file that would be put elsewhere: {odd[:80]!r}"
     if len(set(names)) < len(names):
         return "holds two files of one name"
+    fault = size_fault(sum(member.file_size for member in members), size)
     method = next((m.compress_type for m in members if m.compress_type not in METHODS), None)
-    if method is not None:
+    if not fault and method is not None:
         return f"is compressed by method {method}, which numbers are not saved with"
-    return size_fault(sum(member.file_size for member in members), size)
+    return fault
 
 
 def size_fault(unpacked: int, size: int) -> str:
