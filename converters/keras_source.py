@@ -37,7 +37,8 @@ class TraceableModel:
     scopes: tuple[str, ...] = ()
     """Names of the model and its layers, as they occur in the names of values."""
     owner: Any = None
-    """What holds the variables, which live as long as it does."""
+    """What holds the variables, which live as long as it does: the Keras model, or what TensorFlow
+    loaded."""
 
     def frozen(self) -> Any:
         """Return the concrete function with its variables turned into constants.
@@ -83,6 +84,7 @@ def _keras_model(path: Path) -> TraceableModel:
         outputs=_numbered([_layer(tensor) for tensor in model.outputs]),
         weights={weight.path: weight.numpy() for weight in model.weights},
         scopes=(model.name, *(layer.name for layer in model._flatten_layers())),
+        owner=model,
     )
 
 

@@ -1,4 +1,8 @@
-"""PyTorch to ONNX with nothing folded: an exported program, or a module that a function makes."""
+"""PyTorch to ONNX with nothing folded: an exported program, or a module that a function makes.
+
+Nodes of the graph say in their metadata which operation of the program, or which call of a module,
+gives their value (`torch_names`); what the exporter warned of is in the notes.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,11 @@ import inspect
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,6 +26,8 @@ from xbackend.preparation import weights
 
 from .pt2_archive import sanitize
 from .sentence import clause
+from .torch_names import mark_module_calls, mark_program_nodes, watched_calls
+from .torch_state import code_digest, draws_random_numbers, state_digest
 
 SPEC = ConverterSpec(
     name="torch_to_onnx",
@@ -29,6 +36,7 @@ SPEC = ConverterSpec(
     modules=("torch", "onnxscript", "onnx"),
     extra="torch",
     distributions=("torch", "onnxscript", "onnx"),
+    revision=2,
 )
 
 MODULE_OPSET = 17
@@ -55,9 +63,10 @@ def convert(request: ConversionRequest) -> ConversionResult:
     if request.source_format == "pt2":
         return _convert_program(load_program(request.source), request)
     made = call_factory(str(request.source))
+    code = {"code": code_digest()}
     if isinstance(made.module, torch.export.ExportedProgram):
-        return _convert_program(made.module, request)
-    return _convert_module(made, request)
+        return _convert_program(made.module, request, code)
+    return _convert_module(made, request, code)
 
 
 def load_program(source: Path) -> Any:
@@ -114,12 +123,17 @@ def _current_folder_importable() -> Iterator[None]:
         sys.path.remove("")
 
 
-def _convert_program(program: Any, request: ConversionRequest) -> ConversionResult:
+def _convert_program(
+    program: Any, request: ConversionRequest, about: Mapping[str, Any] = MappingProxyType({})
+) -> ConversionResult:
     """Export by PyTorch's exporter of programs, whose optimiser folds and is left out."""
     import torch
 
+    for node in program.graph.nodes:
+        node.meta.pop("from_node", None)  # what it went through before is not what is exported
+
     def export(path: Path) -> None:
-        torch.onnx.export(
+        made = torch.onnx.export(
             program,
             (),
             path,
@@ -129,18 +143,30 @@ def _convert_program(program: Any, request: ConversionRequest) -> ConversionResu
             external_data=False,
             verbose=False,
         )
+        mark_program_nodes(path, program, made.exported_program)
 
     state = {**program.state_dict, **program.constants}
-    return _exported(export, state, request, {"exporter": "dynamo", "opset": PROGRAM_OPSET})
+    notes = {
+        **about,
+        "exporter": "dynamo",
+        "opset": PROGRAM_OPSET,
+        "state": state_digest(state),
+        "train_mode": draws_random_numbers(program),
+    }
+    return _exported(export, state, request, notes)
 
 
-def _convert_module(made: ModuleWithExamples, request: ConversionRequest) -> ConversionResult:
+def _convert_module(
+    made: ModuleWithExamples, request: ConversionRequest, about: Mapping[str, Any]
+) -> ConversionResult:
     """Export by tracing, in inference, with the folding of constants and normalisations off."""
     import torch
 
+    train_mode = bool(made.module.training)
     module = made.module.eval()
     names = list(inspect.signature(module.forward).parameters)
     examples = made.examples or _given(request, names)
+    calls, count = watched_calls(module, examples)
 
     def export(path: Path) -> None:
         torch.onnx.export(
@@ -152,20 +178,23 @@ def _convert_module(made: ModuleWithExamples, request: ConversionRequest) -> Con
             training=torch.onnx.TrainingMode.PRESERVE,
             do_constant_folding=False,
             input_names=names[: len(examples)],
-            output_names=_output_names(module, examples),
+            output_names=_output_names(count),
         )
+        mark_module_calls(path, calls)
 
-    notes = {"exporter": "trace", "opset": MODULE_OPSET, "mode": "eval"}
+    notes = {
+        **about,
+        "exporter": "trace",
+        "opset": MODULE_OPSET,
+        "mode": "eval",
+        "train_mode": train_mode,
+        "state": state_digest({**dict(module.named_parameters()), **dict(module.named_buffers())}),
+    }
     return _exported(export, module.state_dict(), request, notes)
 
 
-def _output_names(module: Any, examples: tuple[Any, ...]) -> list[str]:
-    """Name the outputs `output`, or `output_0` and so on; as many as an inference gives."""
-    import torch
-    from torch.utils._pytree import tree_leaves
-
-    with torch.no_grad():
-        count = len(tree_leaves(module(*examples)))
+def _output_names(count: int) -> list[str]:
+    """Name the outputs `output`, or `output_0` and so on."""
     return ["output"] if count == 1 else [f"output_{index}" for index in range(count)]
 
 
@@ -195,8 +224,8 @@ def _exported(
 
     path = request.output / FILE
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
             export(path)
     except Exception as error:  # an exporter raises anything
         raise ConversionError(
@@ -204,7 +233,31 @@ def _exported(
         ) from error
     held = [_bits(to_array(tensor)) for tensor in onnx.load(path).graph.initializer]
     source = {name: _array(value) for name, value in state.items() if not _is_counter(name)}
-    return ConversionResult(model=FILE, weights=weights.compare_weights(source, held), notes=notes)
+    return ConversionResult(
+        model=FILE,
+        weights=weights.compare_weights(source, held),
+        notes={**notes, "warnings": exporter_warnings(said)},
+    )
+
+
+def exporter_warnings(said: Iterable[warnings.WarningMessage]) -> list[str]:
+    """Return what an exporter warned of, each sentence once, with the lines that it is about.
+
+    That a function will go away says nothing of a model.
+    """
+    future = (DeprecationWarning, FutureWarning, PendingDeprecationWarning, ImportWarning)
+    places: dict[str, list[str]] = {}
+    for each in said:
+        if issubclass(each.category, (*future, ResourceWarning)):
+            continue
+        own = "/torch/" in each.filename and "/site-packages/" in each.filename
+        place = f"{Path(each.filename).name}:{each.lineno}" + (" of PyTorch itself" if own else "")
+        text = f"{each.category.__name__}: {' '.join(str(each.message).split())[:500]}"
+        places.setdefault(text, []).append(place)
+    return [
+        f"{text} ({', '.join(dict.fromkeys(sorted(where, key=lambda place: ' ' in place)))})"
+        for text, where in places.items()
+    ]
 
 
 def _is_counter(name: str) -> bool:

@@ -6,6 +6,7 @@ import json
 
 from xbackend.comparison.activations import activation_totals, activations
 from xbackend.comparison.comparison import Comparison
+from xbackend.comparison.export import export_judgements
 from xbackend.comparison.summary import summaries
 
 
@@ -26,6 +27,7 @@ def render(comparison: Comparison) -> str:
     }
     parts = {
         "accuracy": [each.to_dict() for each in comparison.reference_comparisons],
+        "exports": [each.to_dict() for each in export_judgements(comparison)],
         "isolations": [each.to_dict() for each in comparison.isolations],
         "pairs": [{**about[pair.cohort], **pair.to_dict()} for pair in comparison.pairs],
         "certificates": [each.to_dict() for each in comparison.certificates],

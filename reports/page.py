@@ -17,6 +17,7 @@ from .certificates import (
     meaning_sentence,
 )
 from .cohort_text import notes, verdict
+from .export import export_sentences
 from .formatting import UNSUCCESSFUL, heading
 from .isolation import isolation_heading, isolation_sentences, isolation_table
 from .tables import (
@@ -77,7 +78,7 @@ def _section(summary: Summary, comparison: Comparison, markup: Markup) -> Iterab
         if has_starred_layers(summary):
             yield markup.note(STAR)
     yield from map(markup.note, emulation_notes(summary))
-    if found := notes(summary):
+    if found := [*export_sentences(comparison, summary), *notes(summary)]:
         yield from markup.notes(found)
     if judged := find_reference_comparison(comparison, summary):
         yield from map(markup.table, accuracy_tables(summary, judged, markup.most))

@@ -22,6 +22,7 @@ from .certificates import (
     verdict_sentences,
 )
 from .cohort_text import notes, verdict
+from .export import export_sentences
 from .formatting import UNSUCCESSFUL, heading, shorten
 from .isolation import isolation_heading, isolation_sentences, isolation_table
 from .sentences import pair_sentence
@@ -69,8 +70,9 @@ def _section(summary: Summary, comparison: Comparison, width: int) -> str:
     if shows_layers(summary):
         parts.append(_layers(summary, width))
     parts += [wrap(text, width) for text in emulation_notes(summary)]
-    if said := notes(summary):
-        parts.append("\n".join(wrap(f"Note: {note}", width) for note in said))
+    said = [*export_sentences(comparison, summary), *(f"Note: {note}" for note in notes(summary))]
+    if said:
+        parts.append("\n".join(wrap(text, width) for text in said))
     parts += _accuracy(summary, comparison, width)
     return "\n\n".join(parts)
 

@@ -1,10 +1,13 @@
-"""TensorFlow: executes the ONNX graph, one native operation for each ONNX operator."""
+"""TensorFlow: runs a Keras model or SavedModel, or the ONNX graph operation by operation."""
 
 from __future__ import annotations
 
 from xbackend.worker.artifact import GRAPHS
-from xbackend.worker.contract import BackendSpec, Setting, UnfaithfulOperators
+from xbackend.worker.contract import BackendSpec, Setting, UnfaithfulOperators, graph_setting
 from xbackend.worker.onednn import SETS
+
+SOURCE_FORMAT = "source-tf"
+"""The artifact that holds a Keras file or a SavedModel."""
 
 _SINGLE = {"precision": ("float32", "float16", "bfloat16")}
 """All but float64, every operator of which has the same bits on Emerald Rapids and on
@@ -52,7 +55,10 @@ SPEC = BackendSpec(
     modules=("tensorflow",),
     distributions=("tensorflow",),
     formats=GRAPHS,
+    sources={"keras": SOURCE_FORMAT, "h5": SOURCE_FORMAT, "savedmodel": SOURCE_FORMAT},
+    source_title="TensorFlow model",
     settings=(
+        graph_setting("Keras model or SavedModel"),
         Setting(
             "mode",
             "eager",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, Tuple
 from xbackend.worker.contract import Backend
 from xbackend.worker.graph import read_graph
 
-from . import SPEC
+from . import SOURCE_FORMAT, SPEC
 from .framework import start
 
 if TYPE_CHECKING:
@@ -39,10 +39,14 @@ class Adapter(Backend):
         return {SPEC.word: str(tf.__version__), **build_versions(tf)}
 
     def prepare(self, artifact: Artifact, settings: Settings) -> Session:
-        """Start TensorFlow, read the graph and refuse it if an operator is missing."""
+        """Start TensorFlow, read the graph or the source; refuse what it lacks operators for."""
         chosen = {**SPEC.defaults(), "threads": 1, **settings}
         SPEC.check(chosen)
         placement = start(chosen)
+        if artifact.format == SOURCE_FORMAT:
+            from .source import prepare_source
+
+            return prepare_source(artifact, placement, str(chosen["mode"]))
         from .executor import Executor
         from .session import EagerSession, FunctionSession
 

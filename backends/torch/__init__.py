@@ -1,10 +1,13 @@
-"""PyTorch: runs the ONNX graph node by node, one native operation for each operator."""
+"""PyTorch: runs a program or module of its own, or the ONNX graph node by node."""
 
 from __future__ import annotations
 
 from xbackend.worker.artifact import GRAPHS
-from xbackend.worker.contract import BackendSpec, Setting
+from xbackend.worker.contract import BackendSpec, Setting, graph_setting
 from xbackend.worker.onednn import SETS, VARIABLE
+
+SOURCE_FORMAT = "source-torch"
+"""The artifact that holds an exported program, or names a module."""
 
 SPEC = BackendSpec(
     word="torch",
@@ -13,7 +16,10 @@ SPEC = BackendSpec(
     modules=("torch",),
     distributions=("torch", "triton", "nvidia-cudnn-cu13", "nvidia-cudnn-cu12"),
     formats=GRAPHS,
+    sources={"pt2": SOURCE_FORMAT, "callable": SOURCE_FORMAT},
+    source_title="PyTorch module",
     settings=(
+        graph_setting("PyTorch program or module"),
         Setting("device", "cpu", "where the model runs", ("cpu", "cuda")),
         Setting(
             "mode", "eager", "node by node, or torch.compile over the graph", ("eager", "compiled")

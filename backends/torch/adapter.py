@@ -10,10 +10,11 @@ import torch
 from xbackend.worker.contract import Backend
 from xbackend.worker.graph import read_graph
 
-from . import SPEC, global_settings
+from . import SOURCE_FORMAT, SPEC, global_settings
 from .compiler import require_compiler
 from .program import prepare_program
 from .session import TorchSession
+from .source.session import prepare_source
 
 if TYPE_CHECKING:
     from xbackend.worker.artifact import Artifact
@@ -44,12 +45,14 @@ class Adapter(Backend):
         return versions
 
     def prepare(self, artifact: Artifact, settings: Settings) -> Session:
-        """Turn the switches, read the graph, and bind it to the device."""
+        """Turn the switches, read the graph or the source, and bind it to the device."""
         device = global_settings.apply(settings)
-        program = prepare_program(read_graph(artifact.folder), device)
         compiled = settings["mode"] == "compiled"
         if compiled:
             require_compiler(device)
+        if artifact.format == SOURCE_FORMAT:
+            return prepare_source(artifact, device, compiled, _about(device))
+        program = prepare_program(read_graph(artifact.folder), device)
         return TorchSession(program, compiled, _about(device))
 
 

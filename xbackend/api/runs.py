@@ -62,8 +62,14 @@ class Runs(Sequence[Run]):
         return map(read_run, self.records)
 
     def __str__(self) -> str:
-        """Return a line for each run: how it ended, which bits came out."""
-        return registry.renderer("runs")(self.records, self.store.folder)
+        """Return a line for each run, how it ended and its bits, then what the export changed."""
+        lines = str(registry.renderer("runs")(self.records, self.store.folder))
+        if not any(record["settings"].get("graph") == "source" for record in self.records):
+            return lines
+        from xbackend.comparison.compare import compare_runs  # NumPy, seldom needed
+
+        told = registry.report("export")(compare_runs(self.store, list(self)))
+        return f"{lines}\n{told}" if told else lines
 
     @property
     def failed(self) -> tuple[Run, ...]:
@@ -176,6 +182,7 @@ def run(
             options=settings_texts(options),
             repeats=positive_integer("repeats=", repeats),
             fresh=fresh,
+            sources=True,
             allow_nonfinite=allow_nonfinite,
         )
         records = execute(request, execution_context(there, jobs, timeout, progress))

@@ -122,18 +122,15 @@ def compare(options: Namespace) -> int:
             trust_platforms=options.trust_platforms,
             progress=display,
         )
-        how = {"timeout": execution["timeout"], "jobs": execution["jobs"]}
-        if options.certify:
-            found = api.certify(found, **how, progress=display)
+        how = {key: execution[key] for key in ("timeout", "jobs")} | {"progress": display}
+        found = api.certify(found, **how) if options.certify else found
         if options.isolate is not None:
             found = api.isolate(
                 found,
                 options.isolate,
                 reference=options.reference,
-                timeout=execution["timeout"],
-                jobs=execution["jobs"],
                 trust_platforms=options.trust_platforms,
-                progress=display,
+                **how,
             )
     if options.metrics == "all":
         found = found.with_pairs()

@@ -11,7 +11,7 @@ from xbackend.numerics.label_flips import label_flips
 from xbackend.numerics.metrics import Metrics, identical_metrics, measure
 from xbackend.numerics.pair_metrics import PairMetrics, measure_pair
 from xbackend.numerics.partition import partition
-from xbackend.store.record_schema import byte_count
+from xbackend.store.schema.record import byte_count
 from xbackend.store.store import Store
 
 Record = dict[str, Any]

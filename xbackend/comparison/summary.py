@@ -16,6 +16,7 @@ from xbackend.numerics.metrics import Metrics, identical_metrics
 from xbackend.platforms.emulation_doubt import EmulationDoubt, assess_emulation, doubtful_run_ids
 from xbackend.store.cohort import Cohort
 from xbackend.store.records import Run
+from xbackend.worker.contract import GRAPH
 
 Record = dict[str, Any]
 
@@ -311,6 +312,8 @@ def _varying(runs: Iterable[Run]) -> dict[str, set[tuple[str, str]]]:
 
 def _where(run: Run, key: str) -> str:
     """Return the platform for what its name usually implies; elsewhere all runs count."""
+    if key == "artifact":  # a source is another artifact than its graph, which `graph` says
+        return str(run.row["settings"].get(GRAPH, ""))
     return str(run.row["platform"]) if key in IMPLIED else ""
 
 

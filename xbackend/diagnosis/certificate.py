@@ -19,6 +19,7 @@ from xbackend.diagnosis.certification.layers import find_subjects, index_graph
 from xbackend.diagnosis.cut_graph import constants_of, load_model, shape_computed
 from xbackend.diagnosis.isolation import tensors_with_inputs
 from xbackend.diagnosis.rerun import onnx_path, recorded_types
+from xbackend.diagnosis.source_trust import trusted_source
 from xbackend.errors import UsageError, XbackendError
 from xbackend.execution.execute import ExecutionContext
 from xbackend.execution.request import RunRequest
@@ -82,7 +83,9 @@ def _graph_folder(run: Run, context: ExecutionContext) -> Path:
             "same format is kept, so its layers are not certified. Certify runs of ort, tf, torch "
             "or fixed."
         )
-    request = RunRequest(model=str(source), model_digest=str(run.row["model_digest"]))
+    request = RunRequest(
+        model=trusted_source(str(source), context), model_digest=str(run.row["model_digest"])
+    )
     builder = conversion_builder(request, context.store, context.display.log, {})
     return builder.build("graph").folder
 

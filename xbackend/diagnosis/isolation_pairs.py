@@ -16,6 +16,7 @@ from xbackend.numerics.float64_error import REFERENCE, round_bits
 from xbackend.numerics.floats import FORMATS
 from xbackend.store.records import Record, Run
 from xbackend.store.store import Store
+from xbackend.worker.contract import GRAPH, SOURCE
 from xbackend.worker.objects import write_tensor
 from xbackend.worker.tensor import Tensor, storage_dtype
 
@@ -68,11 +69,11 @@ def choose_pairs(comparison: Comparison, text: str) -> list[Pair]:
             )
         return [(find_run(comparison, names[0]), find_run(comparison, names[1]))]
     runs = {run.id: run for run in comparison.runs if run.ok}
-    pairs = [
-        (runs[summary.eqcs[0][0]], runs[ids[0]])
-        for summary in summaries(comparison)
-        for ids in summary.eqcs[1:]
-    ]
+    pairs = []
+    for summary in summaries(comparison):
+        found = [[runs[name] for name in ids if not _is_source(runs[name])] for ids in summary.eqcs]
+        heads = [graphs[0] for graphs in found if graphs]
+        pairs += [(heads[0], head) for head in heads[1:]]
     if not pairs and len(runs) == 2:
         one, other = runs.values()
         return [(one, other)]
@@ -84,10 +85,16 @@ def choose_pairs(comparison: Comparison, text: str) -> list[Pair]:
     return pairs
 
 
+def _is_source(run: Run) -> bool:
+    """Tell whether a run computed the model's own source, which has no nodes to take apart."""
+    return bool(run.row["settings"].get(GRAPH) == SOURCE)
+
+
 def find_run(comparison: Comparison, name: str) -> Run:
     """Return the run with an id, or the only one of which the id holds this text."""
     runs = [run for run in comparison.runs if run.ok]
     exact = [run for run in runs if run.id == name]
+    exact = exact or [run for run in runs if run.id.endswith(f"-{name}")]
     found = exact or [run for run in runs if name in run.id]
     if len(found) == 1:
         return found[0]

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from xbackend.diagnosis.source_trust import trusted_source
 from xbackend.errors import ModelError, UsageError, XbackendError
 from xbackend.execution.execute import ExecutionContext, execute
 from xbackend.execution.request import RunRequest
 from xbackend.numerics.blocks import FileBlocks, blocks_of_file
 from xbackend.numerics.float64_error import REFERENCE, ErrorMetrics, error_metrics, worst_errors
-from xbackend.platforms.trust import function_was_named
 from xbackend.plugins import registry
-from xbackend.preparation.model import is_callable
 from xbackend.store.index import read_runs
-from xbackend.store.record_schema import byte_count
 from xbackend.store.records import Record, Run, read_run
+from xbackend.store.schema.record import byte_count
 from xbackend.store.store import Store
 
 BACKENDS = ("torch", "tf")
@@ -155,14 +154,8 @@ def _known(subject: ReferenceTarget, store: Store, backend: str) -> Run | None:
 
 
 def _make(subject: ReferenceTarget, context: ExecutionContext, backend: str) -> Run:
-    trusted = context.trust_platforms or function_was_named(subject.model)
-    if is_callable(subject.model) and not trusted:
-        raise UsageError(
-            f"The store's runs are of '{subject.model}', a function that was never named here. "
-            f"Name it with 'xbackend run {subject.model} --precision {REFERENCE}'."
-        )
     request = RunRequest(
-        model=subject.model,
+        model=trusted_source(subject.model, context),
         backends=(backend,),
         precisions=(REFERENCE,),
         model_digest=subject.model_digest,

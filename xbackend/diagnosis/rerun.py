@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from xbackend.diagnosis.cut_graph import TensorType
 from xbackend.errors import UsageError
 from xbackend.execution.execute import ExecutionContext
-from xbackend.execution.launcher import run_workers
 from xbackend.execution.plan import BackendConfig, Plan, Planner
 from xbackend.execution.request import RunRequest
+from xbackend.execution.workers.launcher import run_workers
 from xbackend.platforms.trust import followed_platform
 from xbackend.plugins import registry
 from xbackend.preparation.conversion import ArtifactBuilder
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 RERUN_FOLDER = "annex"
 """Folder of a store for runs of models that were made from its runs; it shares their objects."""
 FLAT = ("flat", "tflite")
+SOURCE = "source"
 InputRecords = Mapping[str, Record]
 """Tensors of a store by the name of the model's input: dtype, shape and digest."""
 
@@ -71,6 +72,11 @@ def onnx_path(run: Run, store: Store) -> Path:
             f"Run {run.id} computed a flat graph of TensorFlow Lite, which fuses nodes of the ONNX "
             "graph when it is converted, so its layers cannot be taken apart one by one. Compare "
             "runs of ort, tf or torch."
+        )
+    if str(artifact.get("format")).startswith(SOURCE):
+        raise UsageError(
+            f"Run {run.id} computed the model's own source, which has no nodes of ONNX that could "
+            "be taken apart. Name the run of its exported graph (graph=onnx)."
         )
     digest = str(artifact.get("digest"))
     if not (store.folder / "artifacts" / digest / "model.onnx").is_file():

@@ -23,8 +23,8 @@ from xbackend.plugins.importer import (
     ImportItems,
 )
 from xbackend.store.escaping import readable
-from xbackend.store.record_schema import check_record
-from xbackend.store.schema import Mismatch
+from xbackend.store.schema.kinds import Mismatch
+from xbackend.store.schema.record import check_record
 from xbackend.store.store import Store
 from xbackend.worker.objects import write_tensor
 from xbackend.worker.version import VERSION

@@ -1,4 +1,5 @@
 """From a request to records: plans the runs, starts the workers, keeps what they give.
 
-Others use `convert`, `durations`, `execute`, `launcher`, `plan`, `progress`, `request`, `source`.
+Others use `convert`, `durations`, `execute`, `plan`, `progress`, `request`, `source`,
+`workers`.
 """

@@ -15,6 +15,7 @@ from xbackend.execution.source import conversion_builder
 from xbackend.plugins import registry
 from xbackend.preparation.conversion import ArtifactBuilder
 from xbackend.preparation.converter_options import parse_options, reject_unused_options
+from xbackend.preparation.export_notes import export_notes, export_sentences
 from xbackend.store.store import Store
 
 Record = dict[str, Any]
@@ -60,6 +61,9 @@ def convert_files(
     made = [(target, builder.build(target)) for target in targets]
     steps = {target: read_conversion_steps(artifact.folder) for target, artifact in made}
     reject_unused_options(chosen, [step for each in steps.values() for step in each])
+    told = [export_sentences(builder.model.name, export_notes(each)) for each in steps.values()]
+    for sentence in dict.fromkeys(text for texts in told for text in texts):
+        log(sentence)
     for target in targets:
         _warn_of_saturation(builder, target, log)
     return tuple(
@@ -87,7 +91,8 @@ def read_conversion_steps(folder: Path) -> tuple[Record, ...]:
 def _check_formats(targets: Sequence[str]) -> None:
     """Refuse a format that no converter writes; the prepared ones are no files of the user's."""
     reached = {target for spec in registry.converters() for _, target in spec.conversions}
-    known = sorted(name for name in reached if name.partition("-")[0] not in ("graph", "flat"))
+    prepared = ("graph", "flat", "source")
+    known = sorted(name for name in reached if name.partition("-")[0] not in prepared)
     for target in targets:
         if target not in known:
             raise UsageError(

@@ -8,10 +8,10 @@ from typing import Any
 
 from xbackend.errors import XbackendError
 from xbackend.execution.durations import duration_key, read_durations, record_durations
-from xbackend.execution.launcher import Launch, run_workers
 from xbackend.execution.plan import Plan, make_plan
 from xbackend.execution.progress import ProgressLines
 from xbackend.execution.request import RunRequest
+from xbackend.execution.workers.launcher import Launch, run_workers
 from xbackend.store.store import Store
 from xbackend.worker.scratch import sweep_scratch
 

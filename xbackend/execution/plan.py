@@ -13,26 +13,33 @@ from typing import Any
 
 from xbackend.errors import ConversionError, ModelError, PluginError, UsageError
 from xbackend.execution.backend_settings import parse_settings
-from xbackend.execution.launcher import Launch
+from xbackend.execution.model_forms import (
+    check_copy,
+    form_settings,
+    is_source,
+    source_kind,
+    source_refusal,
+    travel_refusal,
+)
 from xbackend.execution.request import RunRequest
 from xbackend.execution.run_key import run_key
 from xbackend.execution.source import source_inputs, source_model
-from xbackend.execution.worker_zipapp import worker_zipapp
+from xbackend.execution.workers.launcher import Launch
+from xbackend.execution.workers.zipapp import worker_zipapp
 from xbackend.platforms.emulation_taint import last_faithful_tensors
 from xbackend.platforms.parse import expand_platforms, parse_platform
 from xbackend.platforms.platform import Platform
 from xbackend.platforms.trust import remember_function, remember_named
 from xbackend.plugins import registry
-from xbackend.preparation.conversion import ArtifactBuilder, MissingPackages
+from xbackend.preparation.conversion import CALLABLE, ArtifactBuilder, MissingPackages
 from xbackend.preparation.converter_options import (
     options_label,
     parse_options,
     quantizer_of,
     reject_unused_options,
 )
-from xbackend.preparation.inputs import (
-    InputSet,
-)
+from xbackend.preparation.export_notes import export_notes, export_sentences
+from xbackend.preparation.inputs import InputSet
 from xbackend.preparation.limits import Limits, limits
 from xbackend.preparation.model import Model, is_callable
 from xbackend.preparation.rewrite import rewrite_model
@@ -64,6 +71,13 @@ class BackendConfig:
     precision: str
     settings: dict[str, SettingValue]
     """The backend's own settings, without threads."""
+    optional: bool = False
+    """Whether nobody asked for it by name, so that it is skipped where it cannot be made."""
+
+    @property
+    def name(self) -> str:
+        """How the run's id ends: the backend's word, and `source` where it is no exported graph."""
+        return f"{self.spec.word}-source" if is_source(self.settings) else self.spec.word
 
 
 def make_plan(request: RunRequest, store: Store, log: Callable[[str], None]) -> Plan:
@@ -86,7 +100,10 @@ def make_plan(request: RunRequest, store: Store, log: Callable[[str], None]) -> 
     planner = Planner(request, builder.model, store, inputs, builder, platforms)
     for spec in specs:
         for precision in request.precisions or (spec.default_precision,):
-            planner.add(BackendConfig(spec, precision, settings[spec.word]))
+            own, both = settings[spec.word], request.sources
+            for chosen in form_settings(spec, own, builder.model, precision, both):
+                optional = is_source(chosen) and not is_source(own)
+                planner.add(BackendConfig(spec, precision, chosen, optional))
     if not any(record["status"] == "failed" for record in planner.not_started):
         reject_unused_options(builder.options, planner.steps)
     return Plan(tuple(planner.launches), tuple(planner.not_started), tuple(planner.cached))
@@ -135,6 +152,8 @@ class Planner:
     """Everything that was converted for these runs."""
     saturation_risks: dict[str, list[Record]] = field(default_factory=dict)
     """Digests of artifacts to the layers that saturating kernels overflow in."""
+    export: Record | None = None
+    """What the exporter told of the model's graph, once it is known."""
     run_counter: Iterator[int] = field(default_factory=itertools.count)
     id_prefix: str = field(default_factory=lambda: _run_id_prefix())
     limits: Limits = field(default_factory=limits)
@@ -147,19 +166,44 @@ class Planner:
             message = f"Backend '{spec.word}' has no {precision}: {reason}"
             self._record_not_started(config, "skipped", "plan", "unsupported", message)
             return
+        refusal = source_refusal(spec, self.model, precision) if is_source(config.settings) else ""
+        if refusal:
+            self._record_not_started(config, "skipped", "plan", "unsupported", refusal)
+            return
         try:
-            artifact = read_artifact(self.builder.build(spec.formats[precision]).folder)
+            artifact = self._artifact(config)
             worker = worker_zipapp(spec)
         except MissingPackages as error:
             self._record_not_started(config, "skipped", "convert", "not-installed", str(error))
         except (ConversionError, ModelError, PluginError) as error:
-            self._record_not_started(config, "failed", "convert", type(error).__name__, str(error))
+            status = "skipped" if config.optional else "failed"
+            self._record_not_started(config, status, "convert", type(error).__name__, str(error))
         else:
             self._check_taps(artifact)
+            self._note_export(artifact)
             self.steps += artifact.manifest["steps"]
             self._check_saturation(spec, artifact)
             self._launch(config, artifact, worker)
             self._skip_unavailable(config)
+
+    def _artifact(self, config: BackendConfig) -> Artifact:
+        """Return what a config runs. Raises an XbackendError where it cannot be made."""
+        if not is_source(config.settings):
+            return read_artifact(self.builder.build(config.spec.formats[config.precision]).folder)
+        kind = source_kind(config.spec, self.model)
+        artifact = read_artifact(self.builder.build(config.spec.sources[str(kind)]).folder)
+        check_copy(config.spec, self.model, artifact)
+        return artifact
+
+    def _note_export(self, artifact: Artifact) -> None:
+        """Find out what the exporter told of the model's graph, and say so once."""
+        if self.export is not None:
+            return
+        self.export = export_notes(artifact.manifest["steps"])
+        if not self.export and (hub := self.builder.hub()) is not None:
+            self.export = export_notes(read_artifact(hub.folder).manifest["steps"])
+        for sentence in export_sentences(self.model.name, self.export):
+            self.builder.log(sentence)
 
     def _check_saturation(self, spec: BackendSpec, artifact: Artifact) -> None:
         """Find the layers that a backend's kernels may overflow in, and say so once."""
@@ -192,7 +236,7 @@ class Planner:
     def _launch(self, config: BackendConfig, artifact: Artifact, worker: Path) -> None:
         samples = self.inputs.samples(artifact.inputs)
         digests = {"inputs": self.inputs.digest, "artifact": artifact.digest, "worker": worker.stem}
-        for platform, threads, repeat in self._grid(config.spec):
+        for platform, threads, repeat in self._grid(config):
             settings = {**config.settings, "threads": threads}
             chosen = self._chosen(samples, platform)
             job = Job(
@@ -212,7 +256,7 @@ class Planner:
             )
             some = {} if len(chosen) == len(samples) else {"samples": str(len(chosen))}
             key = run_key(config.spec, job, platform, {**digests, **some}, repeat)
-            repeatable = not (self.request.fresh or platform.transport)
+            repeatable = not (self.request.fresh or platform.transport or self._calls(config))
             known = self.store.find_by_key(key) if repeatable else None
             if known is not None:
                 self.cached.append(known)
@@ -220,6 +264,7 @@ class Planner:
             record = self._record(config, platform, threads, repeat)
             record["artifact"] = {"digest": artifact.digest, "format": artifact.format}
             record["conversion"] = options_label(artifact.manifest["steps"])
+            record["export"] = {**(self.export or {}), **source_notes(config, artifact)}
             record["quantizer"] = quantizer_of(artifact.manifest["steps"])
             saturating = config.spec.saturation_warning
             record["saturation"] = (
@@ -228,6 +273,11 @@ class Planner:
             record["layers"] = [vars(layer) for layer in artifact.layers]
             record["worker"] = worker.name
             self.launches.append(Launch(record, job, platform, worker, key, config.spec))
+
+    def _calls(self, config: BackendConfig) -> bool:
+        """Tell whether a run calls the user's function, whose code may rest on anything."""
+        own = source_kind(config.spec, self.model) == CALLABLE
+        return is_source(config.settings) and own
 
     def _taps(self, config: BackendConfig, artifact: Artifact) -> str:
         """Return the taps that are wanted; where emulation may spoil outputs, what vouches."""
@@ -265,14 +315,28 @@ class Planner:
     def _skip_unavailable(self, config: BackendConfig) -> None:
         """Record that a backend is skipped on the platforms that are known not to have it."""
         for platform in self.platforms:
-            if not platform.may_provide(config.spec.modules):
+            refusal = self._travel_refusal(config, platform)
+            if refusal:
+                error = {"stage": "plan", "symptom": "unsupported", "message": refusal}
+                self._add_not_started(config, platform, "skipped", error)
+            elif not platform.may_provide(config.spec.modules):
                 needs = " or ".join(config.spec.modules)
                 message = f"The set-up of '{platform.spec}' does not hold {needs}."
                 error = {"stage": "plan", "symptom": "not-installed", "message": message}
                 self._add_not_started(config, platform, "skipped", error)
 
-    def _grid(self, spec: BackendSpec) -> Iterator[tuple[Platform, int, int]]:
-        platforms = [platform for platform in self.platforms if platform.may_provide(spec.modules)]
+    def _travel_refusal(self, config: BackendConfig, platform: Platform) -> str:
+        if not is_source(config.settings):
+            return ""
+        return travel_refusal(config.spec, self.model, platform)
+
+    def _grid(self, config: BackendConfig) -> Iterator[tuple[Platform, int, int]]:
+        platforms = [
+            platform
+            for platform in self.platforms
+            if platform.may_provide(config.spec.modules)
+            and not self._travel_refusal(config, platform)
+        ]
         return itertools.product(platforms, self.request.threads, range(self.request.repeats))
 
     def _record(
@@ -282,7 +346,7 @@ class Planner:
         word = config.spec.word
         return {
             "schema_version": 1,
-            "id": f"{self.id_prefix}-{next(self.run_counter):04d}-{word}",
+            "id": f"{self.id_prefix}-{next(self.run_counter):04d}-{config.name}",
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "xbackend": VERSION,
             "model": {
@@ -308,6 +372,14 @@ class Planner:
             "results": [],
             "facts": {},
         }
+
+
+def source_notes(config: BackendConfig, artifact: Artifact) -> Record:
+    """Return how many of the graph's values a source computes too, and which it does not."""
+    if not is_source(config.settings):
+        return {}
+    notes = artifact.manifest["steps"][-1]["notes"]
+    return {key: notes[key] for key in ("kind", "matched", "unmatched") if key in notes}
 
 
 def _environment(spec: BackendSpec, settings: Mapping[str, SettingValue]) -> dict[str, str]:

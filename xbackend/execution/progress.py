@@ -13,7 +13,7 @@ from xbackend.execution.durations import duration_key
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from xbackend.execution.launcher import Launch
+    from xbackend.execution.workers.launcher import Launch
 
 Record = dict[str, Any]
 

@@ -32,6 +32,9 @@ class RunRequest:
     fresh: bool = False
     """Whether runs that the store has already are repeated."""
     allow_nonfinite: bool = False
+    sources: bool = False
+    """Whether a backend that knows the model's own source runs that, too, where the setting `graph`
+    is `auto`; without it that is the exported graph alone."""
     model_digest: str = ""
     """What the model's digest must be, where it is that of a run before."""
     inputs_digest: str = ""

@@ -3,8 +3,9 @@
 File formats, which `xbackend convert` writes: `keras`, `h5`, `savedmodel`, `pt2`, `callable`,
 `onnx`, `onnx-int8`, `onnx-float64`, `onnx-float16`, `onnx-bfloat16`, `tflite`, `tflite-int8`.
 Prepared formats, which adapters eat: `graph` and `graph-<precision>` (the ONNX graph, see
-`xbackend.worker.graph`), `flat` and `flat-<precision>` (a TensorFlow Lite file and which of its
-tensors is which ONNX value).
+`xbackend.worker.graph`), `source-torch` and `source-tf` (the model as its own framework runs it,
+see `xbackend.worker.artifact`), `flat` and `flat-<precision>` (a TensorFlow Lite file and which of
+its tensors is which ONNX value).
 
 A converter runs in a process of its own. Its module imports no framework at the top, so that the
 coordinator can read its `SPEC`.

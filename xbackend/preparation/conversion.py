@@ -18,6 +18,7 @@ from xbackend.plugins import registry
 from xbackend.plugins.converter import ConversionRequest, ConverterSpec
 from xbackend.plugins.installed import importable, version
 from xbackend.preparation.converter_launch import CALLABLE, run_converter
+from xbackend.preparation.export_notes import code_and_state_digest
 from xbackend.preparation.model import Model
 from xbackend.store.artifact_files import discard, file_fault, file_rows
 from xbackend.store.files import is_digest, open_plain
@@ -178,9 +179,12 @@ class ArtifactBuilder:
         (step,) = find_conversion_path({CALLABLE}, "onnx")
         source = self.build(CALLABLE)
         made = _read_converted(self._run(step, source, None, self._key(step, source, None), None))
-        digest = onnx_digest(made.model)
+        digest, steps = onnx_digest(made.model), read_artifact(made.folder).manifest["steps"]
         return replace(
-            self.model, digest=digest, files={"onnx": made.model}, digests={"onnx": digest}
+            self.model,
+            digest=digest,
+            files={**self.model.files, "onnx": made.model},
+            digests={CALLABLE: code_and_state_digest(steps, source.digest), "onnx": digest},
         )
 
     def _run(

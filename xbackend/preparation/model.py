@@ -107,10 +107,7 @@ def _from_folder(path: Path, text: str) -> Model:
             f"The folder {path} is neither a SavedModel (it has no saved_model.pb) nor a model "
             "that 'xbackend models train' wrote (it has no model.json)."
         )
-    digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        digest.update(f"{file.relative_to(path)}\0{file_digest(file)}\n".encode())
-    found = digest.hexdigest()
+    found = source_digest(path)
     return Model(
         path.name,
         found,
@@ -143,6 +140,16 @@ def _from_callable(text: str) -> Model:
         raise ModelError(f"Cannot find the module '{module}' of '{text}' on this Python's path.")
     digest = hashlib.sha256(f"{text}\0{file_digest(Path(spec.origin))}".encode()).hexdigest()
     return Model(name, digest, text, {"callable": Path(text)}, digests={"callable": digest})
+
+
+def source_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, or of a folder's files and their names."""
+    if not path.is_dir():
+        return file_digest(path)
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(f"{file.relative_to(path)}\0{file_digest(file)}\n".encode())
+    return digest.hexdigest()
 
 
 def file_digest(path: Path) -> str:

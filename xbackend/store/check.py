@@ -15,8 +15,8 @@ from xbackend.errors import StoreError
 from xbackend.store.artifact_files import file_fault
 from xbackend.store.files import ANNEX, digest_of, is_digest
 from xbackend.store.index import FILE
-from xbackend.store.record_schema import byte_count, tensors
 from xbackend.store.records import read_run
+from xbackend.store.schema.record import byte_count, tensors
 from xbackend.store.store import MAX_SMALL, RUN_ID, Store
 
 COUNTED = ("objects", "runs", "artifacts", "inputs")

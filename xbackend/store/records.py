@@ -11,8 +11,8 @@ from typing import Any
 from xbackend.errors import StoreError
 from xbackend.store.escaping import quoted
 from xbackend.store.packed_results import PackedResults
-from xbackend.store.record_schema import check_record, readable_values
-from xbackend.store.schema import Mismatch
+from xbackend.store.schema.kinds import Mismatch
+from xbackend.store.schema.record import check_record, readable_values
 
 Record = dict[str, Any]
 
@@ -28,7 +28,7 @@ HARDWARE: Record = {
 
 EXTRAS = (
     "created", "xbackend", "software", "versions", "artifact", "worker", "inputs_digest", "facts",
-    "conversion", "quantizer", "saturation", "emulation_unsafe", "emulation_reasons",
+    "conversion", "quantizer", "export", "saturation", "emulation_unsafe", "emulation_reasons",
 )  # fmt: skip
 """Keys of a record that are told as they are, if it has them."""
 

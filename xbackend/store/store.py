@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 from xbackend.errors import StoreError, UsageError
 from xbackend.store import files
-from xbackend.store.migration import upgraded
-from xbackend.store.record_schema import byte_count, check_record
-from xbackend.store.schema import WORD
+from xbackend.store.schema.kinds import WORD
+from xbackend.store.schema.migration import upgraded
+from xbackend.store.schema.record import byte_count, check_record
 from xbackend.worker.objects import object_path, write_atomic
 
 if TYPE_CHECKING:

@@ -104,7 +104,7 @@ class RandomComparison:
         flags = pick.choice([["avx2"], []])
         unsafe = [each for each in (*self.names, *self.outputs) if pick.random() < 0.05]
         return {
-            "schema_version": 1,
+            "schema_version": 1, "created": "2030-01-01T00:00:00Z", "artifact": None, "facts": {},
             "id": name, "model": {"name": "net", "digest": "d" * 64, "source": "net.onnx"},
             "inputs_digest": "i", "backend": pick.choice(["ort", "torch"]), "backend_version": "1",
             "precision": "float32", "settings": {"threads": pick.choice([1, 2])},

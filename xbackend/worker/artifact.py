@@ -3,7 +3,8 @@
 Formats: `graph` (and `graph-float64`, `graph-float16`, `graph-bfloat16`, `graph-int8`) hold the
 ONNX graph in files that need no onnx package: `graph.json`, `weights.bin`, and for ONNX Runtime
 `model.onnx` and `taps.onnx`, the same model with every value as an output. `tflite` and
-`tflite-int8` hold `model.tflite` and `taps.json`.
+`tflite-int8` hold `model.tflite` and `taps.json`. `source-torch` and `source-tf` hold the model's
+own program, file or name, and `source.json`: which of its tensors is which ONNX value.
 """
 
 from __future__ import annotations

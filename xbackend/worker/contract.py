@@ -43,6 +43,18 @@ class Setting:
     adapter sees in `prepare` whether the framework took it."""
 
 
+GRAPH = "graph"
+"""The setting that says what is run where a backend knows the model's own source."""
+AUTO, SOURCE, ONNX = "auto", "source", "onnx"
+"""Its values: `auto` is the source where there is one, beside the exported graph."""
+
+
+def graph_setting(own: str) -> Setting:
+    """Return the setting of a backend that runs models of its own framework."""
+    text = f"what runs: the {own} itself, or the ONNX graph that was exported from it; auto is both"
+    return Setting(GRAPH, AUTO, text, (AUTO, SOURCE, ONNX))
+
+
 @dataclass(frozen=True)
 class UnfaithfulOperators:
     """Operators that give other values on an emulated x86 processor than on any real one.
@@ -79,6 +91,12 @@ class BackendSpec:
     """Names on the package index whose versions belong to a run's record."""
     formats: Mapping[str, str]
     """Precision to the format of the artifact that the adapter eats: `{"float32": "graph"}`."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """File format of a model of this framework, such as `pt2`, to the format of the artifact from
+    which the adapter runs it as it is; empty where every model is run as its ONNX graph. A backend
+    that has any has the setting `graph`."""
+    source_title: str = ""
+    """What such a model is called in a sentence, such as `PyTorch module`."""
     settings: Tuple[Setting, ...] = ()
     """All knobs but threads and precision, which every backend has."""
     unsupported_precisions: Mapping[str, str] = field(default_factory=dict)

@@ -105,7 +105,7 @@ def test_what_a_package_holds_can_be_patched_by_its_dotted_name(
 def test_a_worker_gets_a_package_without_the_coordinators_imports(tmp_path: Path) -> None:
     import zipfile
 
-    from xbackend.execution.worker_zipapp import worker_zipapp
+    from xbackend.execution.workers.zipapp import worker_zipapp
     from xbackend.plugins.registry import backend
 
     path = worker_zipapp(backend("fixed"))

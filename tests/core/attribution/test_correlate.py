@@ -67,6 +67,7 @@ def _record(name, flags, digest, **changes):
     tensor = {"name": "y", "dtype": "float32", "shape": [1], "digest": digest}
     caches = changes.pop("caches", {"L1d": 32 << 10})
     return {
+        "schema_version": 1,
         "id": name,
         "model": {"name": "m", "digest": "d", "source": "m"},
         "backend": "ort",
@@ -84,6 +85,7 @@ def _record(name, flags, digest, **changes):
             "flags": flags,
             "caches": caches,
         },
+        "software": {},
         "status": "ok",
         "error": None,
         "seconds": 1.0,
@@ -95,12 +97,13 @@ def _record(name, flags, digest, **changes):
 
 
 def test_a_table_for_each_backend_comes_from_records_alone():
+    error = {"stage": "run", "symptom": "SIGILL", "message": "It died."}
     rows = [
         _record("a", ["sse", "avx2"], "1" * 64),
         _record("b", ["sse"], "2" * 64),
         _record("c", ["sse", "avx2"], "1" * 64),
         _record("d", ["sse"], "3" * 64, backend="tflite"),
-        _record("e", ["sse"], "4" * 64, status="failed"),
+        _record("e", ["sse"], "4" * 64, status="failed", error=error),
     ]
     ort, tflite = flag_tables([read_run(row) for row in rows])
     assert ort.group["backend"] == "ort"

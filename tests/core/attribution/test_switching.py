@@ -41,6 +41,7 @@ def record(name: str, conv: str, y: str, *flags: str, **keys: Any) -> Record:
         "outputs": [tensor("y", y)],
     }
     return {
+        "schema_version": 1, "software": {},
         "id": name, "model": {"name": "m", "digest": "d", "source": "m"}, "backend": "tf",
         "backend_version": "1", "precision": "float32", "settings": {"threads": 1},
         "platform": f"qemu:{name}", "repeat": 0, "status": "ok", "error": None, "seconds": 1.0,

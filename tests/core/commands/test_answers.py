@@ -7,7 +7,7 @@ import json
 import pytest
 
 from xbackend.commands.main import main
-from xbackend.reports import runs
+from xbackend.reports.results import runs
 from xbackend.testing.store_builder import StoreBuilder
 
 

@@ -14,7 +14,7 @@ import pytest
 from xbackend.commands.main import main
 from xbackend.comparison.threads import ThreadTable, thread_tables
 from xbackend.errors import UsageError
-from xbackend.reports import cores
+from xbackend.reports.results import cores
 from xbackend.store.query import Query, select
 from xbackend.testing.store_builder import StoreBuilder
 

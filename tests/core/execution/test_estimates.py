@@ -13,8 +13,8 @@ from xbackend.execution.durations import (
     read_durations,
     record_durations,
 )
-from xbackend.execution.launcher import Launch
 from xbackend.execution.progress import LiveProgress
+from xbackend.execution.workers.launcher import Launch
 from xbackend.platforms.platform import Platform
 from xbackend.store.store import Store
 from xbackend.worker.job import Job

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xbackend.execution.launcher import Launch, run_workers
-from xbackend.execution.worker_zipapp import worker_zipapp
+from xbackend.execution.workers.launcher import Launch, run_workers
+from xbackend.execution.workers.zipapp import worker_zipapp
 from xbackend.platforms.platform import Platform
 from xbackend.store.store import Store
 from xbackend.worker.contract import BackendSpec

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from xbackend.execution.channel import WorkerOutput
-from xbackend.execution.launcher import Launch, final_record
-from xbackend.execution.worker_process import WorkerEnd
+from xbackend.execution.workers.channel import WorkerOutput
+from xbackend.execution.workers.launcher import Launch, final_record
+from xbackend.execution.workers.process import WorkerEnd
 from xbackend.platforms.platform import Platform
 from xbackend.worker.contract import BackendSpec
 from xbackend.worker.job import Job

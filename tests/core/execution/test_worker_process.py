@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from xbackend.execution import channel, worker_process
-from xbackend.execution.launcher import Launch, run_workers, signal_name
-from xbackend.execution.worker_process import FAMILY
+from xbackend.execution.workers import channel, process
+from xbackend.execution.workers.launcher import Launch, run_workers, signal_name
+from xbackend.execution.workers.process import FAMILY
 from xbackend.platforms.platform import Platform
 from xbackend.store.records import read_run
 from xbackend.store.store import Store
@@ -168,7 +168,7 @@ def test_lines_without_end_are_a_flood(odd: Odd, monkeypatch: pytest.MonkeyPatch
 def test_what_is_printed_without_end_is_cut_in_the_log(
     odd: Odd, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_process, "LOG_LIMIT", 1 << 20)
+    monkeypatch.setattr(process, "LOG_LIMIT", 1 << 20)
     record = odd(f"for _ in range(400):\n    os.write(2, b'x' * 65536)\n{say(result=SOUND)}")
     assert record["status"] == "ok"
     log = store.folder / "logs" / "odd.txt"

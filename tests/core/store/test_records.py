@@ -13,11 +13,11 @@ import pytest
 from xbackend.comparison.compare import compare
 from xbackend.errors import StoreError, XbackendError
 from xbackend.plugins import registry
-from xbackend.store import migration
 from xbackend.store.index import read_runs
-from xbackend.store.record_schema import json_schema
 from xbackend.store.records import Run, read_run
-from xbackend.store.schema import MAX_DEPTH
+from xbackend.store.schema import migration
+from xbackend.store.schema.kinds import MAX_DEPTH
+from xbackend.store.schema.record import json_schema
 from xbackend.store.store import Store
 from xbackend.testing.store_builder import StoreBuilder
 
@@ -179,7 +179,7 @@ def test_a_run_that_failed_without_a_reason_is_refused(bench: StoreBuilder) -> N
 
 
 def test_the_published_schema_is_the_one_that_is_checked(root: Path) -> None:
-    """`python -m xbackend.store.write_schema > docs/reference/record.schema.json` writes it."""
+    """`python -m xbackend.store.schema.write > docs/reference/record.schema.json` writes it."""
     text = (root / "docs" / "reference" / "record.schema.json").read_text(encoding="utf-8")
     assert json.loads(text) == json_schema()
 

@@ -13,6 +13,7 @@ from xbackend.diagnosis.cut_graph import (
     SHAPE_OPERATORS,
     TensorType,
     empty_like,
+    onnx_type,
     value_info,
 )
 from xbackend.numerics.bounds.arithmetic import round_operand
@@ -104,7 +105,8 @@ class EvaluationBuilder:
         if rule.evaluation == SUM and not form:
             self._result(subject, "magnitude", self._magnitude(subject), "float64")
         for name in node.inputs if rule.reads and not form else ():
-            if name and name not in self.index.recorded and name not in self.index.graph.constants:
+            known = name in self.index.recorded or name in self.index.graph.constants
+            if name and not known and name not in self.index.hanging:
                 self._value(name)
 
     def _apply(self, subject: LayerSubject, form: str) -> str:
@@ -125,11 +127,13 @@ class EvaluationBuilder:
     def _value(self, name: str) -> None:
         """Give out a value that the run has not recorded."""
         if (name, "value") not in self.outputs:
-            from onnx import ValueInfoProto
+            from onnx import helper
 
+            form = self._widest(name)
+            dtype = "float64" if form == DOUBLE and self._is_float(name) else self._dtype(name)
             self.outputs[name, "value"] = shown = f"value/{len(self.outputs)}"
-            self._emit("Identity", [self.form(name, self._widest(name))], shown)
-            self.results.append(ValueInfoProto(name=shown))
+            self._emit("Identity", [self.form(name, form)], shown)
+            self.results.append(helper.make_tensor_value_info(shown, onnx_type(dtype), None))
 
     def _widest(self, name: str) -> str:
         return RAW if name in self.index.hanging else DOUBLE

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from xbackend.numerics.bounds.bound import DOUBLE, NOTHING, Rule
+from xbackend.numerics.bounds.bound import COPY, DOUBLE, NOTHING, Rule
+from xbackend.numerics.bounds.movement import moved
 from xbackend.numerics.bounds.rules import LIPSCHITZ, rule_for
 from xbackend.worker.graph import Graph, Node
 
@@ -103,6 +104,11 @@ def _subject(index: GraphIndex, place: int, output: int, tap: str) -> LayerSubje
         raise LookupError(f"no bound is known for {node.operator}")
     missing = index.missing(node)
     if not missing:
+        data = [name for name in node.inputs if name and name not in index.hanging]
+        if node.operator in MOVING and any(
+            n in index.makers and n not in index.recorded for n in data
+        ):
+            rule = Rule(moved, COPY)
         return LayerSubject(tap, place, node.operator, place, output, rule)
     before = index.makers.get(missing)
     single = node.inputs[:1] == (missing,) and node.operator in LIPSCHITZ

@@ -1,4 +1,4 @@
 """How far rounding can move a layer's outputs: bounds for each operator, without any tolerance.
 
-Others use `arithmetic`, `bound`, `judge`, `rules`, `weights`.
+Others use `arithmetic`, `bound`, `judge`, `movement`, `rules`, `weights`.
 """

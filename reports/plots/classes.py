@@ -11,10 +11,10 @@ from xbackend.comparison.dendrogram import Node
 from xbackend.comparison.machines import machine_table
 from xbackend.errors import UsageError
 
-from .cumulative import name_curve, name_machines
-from .dendrogram import Tree, trees
+from ..cumulative import name_curve, name_machines
+from ..dendrogram import Tree, trees
+from ..formatting import shorten
 from .figure_file import open_figure
-from .formatting import shorten
 
 LINE = 0.22
 """Inches for a line of text."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from xbackend.errors import StoreError
 from xbackend.store.escaping import quoted
-from xbackend.store.record_schema import SCHEMA_VERSION
+from xbackend.store.schema.record import SCHEMA_VERSION
 
 Record = dict[str, Any]
 

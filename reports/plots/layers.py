@@ -12,10 +12,10 @@ from xbackend.comparison.layers import TapSummary
 from xbackend.comparison.summary import Summary, summaries
 from xbackend.errors import UsageError
 
-from .activations import by_section, title_of
+from ..activations import by_section, title_of
+from ..formatting import DAGGER, heading, printable, shorten
+from ..layers import trust_marks
 from .figure_file import open_figure
-from .formatting import DAGGER, heading, printable, shorten
-from .layers import trust_marks
 
 WIDEST = 24.0
 """Inches: more layers than fit are drawn closer."""

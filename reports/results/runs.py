@@ -11,7 +11,7 @@ from xbackend.facts.outcome import compare_outputs
 from xbackend.store.records import read_run
 from xbackend.store.store import Store
 
-from .answer import render as render_answer
+from ..answer import render as render_answer
 
 Record = Mapping[str, Any]
 

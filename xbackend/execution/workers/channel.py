@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xbackend.store.escaping import readable
-from xbackend.store.record_schema import MESSAGES, TOLD, check_message, readable_values
-from xbackend.store.schema import Mismatch
+from xbackend.store.schema.kinds import Mismatch
+from xbackend.store.schema.record import MESSAGES, TOLD, check_message, readable_values
 
 Record = dict[str, Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xbackend.comparison.comparison import Comparison
 
-from .terminal import certificate_parts, terminal_width
+from ..terminal import certificate_parts, terminal_width
 
 
 def render(comparison: Comparison) -> str:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from xbackend.errors import StoreError
-from xbackend.execution.channel import LineReader, WorkerOutput
-from xbackend.execution.staging import StagedJob, Unreachable, stage_job
-from xbackend.execution.worker_process import WorkerEnd, WorkerProcess
+from xbackend.execution.workers.channel import LineReader, WorkerOutput
+from xbackend.execution.workers.process import WorkerEnd, WorkerProcess
+from xbackend.execution.workers.staging import StagedJob, Unreachable, stage_job
 from xbackend.platforms.emulation_taint import mark_emulated
 from xbackend.platforms.platform import Platform
 from xbackend.store.escaping import readable
-from xbackend.store.record_schema import byte_count, tensors
+from xbackend.store.schema.record import byte_count, tensors
 from xbackend.store.store import Store
 from xbackend.worker.contract import BackendSpec
 from xbackend.worker.job import Job

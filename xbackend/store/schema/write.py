@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from xbackend.store.record_schema import json_schema
+from xbackend.store.schema.record import json_schema
 
 if __name__ == "__main__":
     sys.stdout.write(json.dumps(json_schema(), indent=1) + "\n")

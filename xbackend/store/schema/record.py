@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from xbackend.store.escaping import readable
-from xbackend.store.schema import (
+from xbackend.store.schema.kinds import (
     NAME,
     NAME_FORM,
     SHA256,
@@ -146,6 +146,7 @@ RECORD = Table(
         "worker": LINE,
         "facts": FACTS,
         "conversion": Nullable(LINE),
+        "quantizer": Nullable(LINE),
         "saturation": Rows(Table()),
         "emulation_unsafe": Nullable(Rows(NAMED)),
         "emulation_reasons": Nullable(Table(others=LINE)),

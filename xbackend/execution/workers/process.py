@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from xbackend.execution.channel import FloodError
+from xbackend.execution.workers.channel import FloodError
 
 CHUNK = 1 << 16
 TICK = 0.1

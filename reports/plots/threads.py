@@ -9,9 +9,9 @@ from typing import Any
 from xbackend.comparison.threads import ThreadCell, ThreadTable
 from xbackend.store.cohort import number_format
 
-from .cores import OVERSUBSCRIBED_MARK, UNSAFE_MARK, cell_text, row_labels, sentences
+from ..formatting import printable, shorten
+from ..results.cores import OVERSUBSCRIBED_MARK, UNSAFE_MARK, cell_text, row_labels, sentences
 from .figure_file import open_figure
-from .formatting import printable, shorten
 
 CELL = (0.62, 0.36)
 """Width and height of a cell in inches."""

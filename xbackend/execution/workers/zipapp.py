@@ -61,7 +61,7 @@ def _is_sound(path: Path) -> bool:
 
 def _sources(spec: BackendSpec) -> dict[str, bytes]:
     """Return name in the zipapp to source, sorted."""
-    kernel = Path(__file__).parents[1]
+    kernel = Path(__file__).parents[2]
     files = {"__main__.py": ENTRY.encode(), "xbackend/__init__.py": PACKAGE}
     for path in (kernel / "worker").rglob("*.py"):
         files[f"xbackend/{path.relative_to(kernel).as_posix()}"] = _read(path)

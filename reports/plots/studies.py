@@ -9,8 +9,8 @@ from typing import Any
 
 from xbackend.studies.figure import Cell, Grid, LinePlot, Panel, Series
 
+from ..formatting import printable, shorten
 from .figure_file import open_figure
-from .formatting import printable, shorten
 
 LINES = (6.5, 3.6)
 """Width and height of a panel of lines, in inches."""

@@ -1,0 +1,1 @@
+"""Plots: of classes, layers, threads and studies. They need matplotlib."""

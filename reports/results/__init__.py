@@ -1,0 +1,1 @@
+"""Lays out what commands other than compare return, a file each."""

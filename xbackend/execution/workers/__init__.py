@@ -1,0 +1,4 @@
+"""Worker processes: packed, staged, started, listened to and ended.
+
+Others use `launcher`, `zipapp`.
+"""
