@@ -3,7 +3,7 @@
 A `.keras` file is a zip with `config.json`, a `.h5` file has the same as an attribute. Keras would
 unmarshal the code of a Lambda layer, import the module that an object names, and follow paths in
 a file, some of it in spite of its `safe_mode`. Here the configuration is read as plain JSON before
-TensorFlow is imported, and only objects that are Keras's own pass.
+TensorFlow is imported, and only layers, initializers and functions pass that are listed.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from xbackend.errors import ModelError
+from xbackend.preparation.archive import archive_fault, size_fault
 
+from .keras_known import CLASSES, FUNCTIONS
 from .sentence import first_line
 
 CODE_CLASSES = frozenset({"Lambda", "__lambda__", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"})
@@ -28,8 +30,31 @@ OUTSIDE_CLASSES = frozenset({"TFSMLayer"})
 VOCABULARY_CLASSES = frozenset({"StringLookup", "IntegerLookup", "TextVectorization"})
 """What reads a vocabulary from the file that the configuration names, if it names one."""
 
-FUNCTION_MODULES = ("keras.activations", "keras.ops", "keras.src.activations", "keras.src.ops")
-"""Where a function that a layer calls may come from: others read files or change settings."""
+VALUES = frozenset(
+    {
+        "__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__",
+        "__tuple__", "__complex__",
+    }
+)  # fmt: skip
+"""What stands for a value in a configuration and not for an object."""
+
+PARTS = {
+    "engine": "models",
+    "trainers": "models",
+    "backend": "random",
+    "dtype_policies": "dtype_policies",
+    "mixed_precision": "dtype_policies",
+}
+"""Parts of Keras's source by which files name classes of another part."""
+
+ANY_CLASS = frozenset().union(*CLASSES.values())
+ANY_FUNCTION = frozenset().union(*FUNCTIONS.values())
+
+CONFIG_BYTES = 64 << 20
+"""How long a configuration may be: a network of 10,000 layers takes a tenth of it."""
+
+HARMLESS_FILTERS = frozenset({2, 3})
+"""HDF5's numbers of filters that leave the size: shuffling and a checksum."""
 
 WEIGHTS = "model.weights.h5"
 
@@ -37,6 +62,9 @@ WEIGHTS = "model.weights.h5"
 def check_keras_file(path: Path) -> None:
     """Raise ModelError unless a `.keras` file is whole and holds nothing but Keras's own layers."""
     try:
+        fault = archive_fault(path)
+        if fault:
+            raise ModelError(f"{path} {fault}. Save it again with model.save.")
         with zipfile.ZipFile(path) as archive:
             _check_archive(archive, path)
             config = _parsed(archive.read("config.json"), path)
@@ -81,11 +109,11 @@ def refuse_code(config: dict[str, Any], path: Path) -> None:
     """
     inner = {key: value for key, value in config.items() if key != "compile_config"}
     for entry in _dictionaries(inner):
+        if "function_type" in entry:
+            raise ModelError(_code_sentence(path, "a Python function", _name(entry)))
         kind = entry.get("class_name")
         if isinstance(kind, str):
             _refuse_class(kind, entry, path)
-        if "function_type" in entry:
-            raise ModelError(_code_sentence(path, "a Python function", _name(entry)))
 
 
 def _refuse_class(kind: str, entry: dict[str, Any], path: Path) -> None:
@@ -103,28 +131,62 @@ def _refuse_class(kind: str, entry: dict[str, Any], path: Path) -> None:
             f"{path} reads a vocabulary from {vocabulary!r}, outside of the model. "
             "Save the model with its vocabulary."
         )
-    if _is_custom(entry):
-        raise ModelError(
-            f"{path} holds the custom object '{_full(kind, entry)}', whose Python code "
+    if not _is_listed(kind, entry):
+        raise ModelError(_unlisted_sentence(kind, entry, path))
+
+
+def _is_listed(kind: str, entry: dict[str, Any]) -> bool:
+    """Tell whether an object is a class or a function of the part of Keras that it names."""
+    if kind in VALUES:
+        return True
+    inner, module = entry.get("config"), entry.get("module")
+    function = kind == "function"
+    name = inner if function and isinstance(inner, str) else kind
+    package, mark, last = str(entry.get("registered_name") or "").rpartition(">")
+    if (mark and package.lower() != "keras") or last not in ("", kind, name):
+        return False
+    if module is None or (function and module == "builtins"):
+        return name in (ANY_FUNCTION if function else ANY_CLASS)
+    return name in _listed(str(module), FUNCTIONS if function else CLASSES)
+
+
+def _listed(module: str, known: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """Return the names that a module of Keras may be asked for; none for any other.
+
+    >>> (
+    ...     "Dense" in _listed("keras.layers", CLASSES),
+    ...     "load_data" in _listed("keras.datasets", CLASSES),
+    ... )
+    (True, False)
+    """
+    first, *rest = module.split(".")
+    if first != "keras" or not all(part.isidentifier() for part in rest):
+        return frozenset()
+    rest = rest[1:] if rest[:1] == ["src"] else rest
+    if not rest:
+        return known.get("models", frozenset()) | known.get("dtype_policies", frozenset())
+    if rest[-1].endswith("_test"):
+        return frozenset()
+    return known.get(PARTS.get(rest[0], rest[0]), frozenset())
+
+
+def _unlisted_sentence(kind: str, entry: dict[str, Any], path: Path) -> str:
+    full, module = _full(kind, entry), entry.get("module")
+    if module is None or str(module).partition(".")[0] != "keras":
+        return (
+            f"{path} holds the custom object '{full}', whose Python code "
             "is not in the file and is not loaded. Use Keras's own layers, or export to ONNX."
         )
-
-
-def _is_custom(entry: dict[str, Any]) -> bool:
-    """Tell whether an object is of a module or a registered package that is not Keras's."""
-    module, registered = entry.get("module"), str(entry.get("registered_name") or "")
-    if module is not None and entry["class_name"] == "function":
-        return not str(module).startswith(FUNCTION_MODULES)
-    if module is not None:
-        return module != "keras" and not str(module).startswith("keras.")
-    package, mark, _ = registered.partition(">")
-    return bool(mark) and package.lower() != "keras"
+    return (
+        f"{path} names '{full}', which is none of the layers and functions that a model is made "
+        "of. Use Keras's own layers, or export to ONNX."
+    )
 
 
 def _full(kind: str, entry: dict[str, Any]) -> str:
-    """Return the whole name of a custom object, for a message."""
+    """Return the whole name of an object, for a message."""
     if entry.get("module") is None:
-        return str(entry["registered_name"])
+        return str(entry.get("registered_name") or kind)
     inner = entry.get("config")
     named = inner if kind == "function" and isinstance(inner, str) else kind
     return f"{entry['module']}.{named}"
@@ -160,9 +222,8 @@ def _check_archive(archive: zipfile.ZipFile, path: Path) -> None:
     names = archive.namelist()
     if "config.json" not in names:
         raise ModelError(f"{path} is a zip file but no Keras model: it holds no config.json.")
-    for name in names:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise ModelError(f"{path} holds a file that would be put elsewhere: '{name}'.")
+    if archive.getinfo("config.json").file_size > CONFIG_BYTES:
+        raise ModelError(f"{path} has a configuration of more than {CONFIG_BYTES} bytes.")
     try:
         damaged = archive.testzip()
     except Exception as error:  # zlib and lzma each raise their own error for damaged data
@@ -184,25 +245,51 @@ def _parsed(text: bytes, path: Path) -> dict[str, Any]:
 
 
 def _refuse_references(stream: BinaryIO, path: Path) -> None:
-    """Raise ModelError if an HDF5 file takes data from another file."""
+    """Raise ModelError if an HDF5 file takes data from another file, or unpacks to too much."""
     import h5py
 
-    def visit(group: Any) -> None:
+    size = stream.seek(0, 2)
+    with h5py.File(stream, "r") as file:
+        unpacked = sum(_dataset_bytes(item, path) for item in _datasets(file, path))
+    fault = size_fault(unpacked, size)
+    if fault:
+        raise ModelError(f"{path} {fault}. Save it again with model.save.")
+
+
+def _datasets(file: Any, path: Path) -> Iterator[Any]:
+    """Yield each dataset of an HDF5 file once, whatever leads to it."""
+    import h5py
+
+    seen: set[int] = set()
+    waiting = [file]
+    while waiting:
+        group = waiting.pop()
         for name in group:
             link = group.get(name, getlink=True)
             if isinstance(link, h5py.ExternalLink):
                 raise ModelError(f"{path} takes '{name}' from another file, '{link.filename}'.")
-            if isinstance(link, h5py.HardLink):
-                _visit_item(group[name], visit, path)
+            if not isinstance(link, h5py.HardLink):
+                continue
+            item = group[name]
+            place = h5py.h5o.get_info(item.id).addr
+            if place in seen:
+                continue
+            seen.add(place)
+            if isinstance(item, h5py.Group):
+                waiting.append(item)
+            elif isinstance(item, h5py.Dataset):
+                yield item
 
-    with h5py.File(stream, "r") as file:
-        visit(file)
 
-
-def _visit_item(item: Any, visit: Any, path: Path) -> None:
-    import h5py
-
-    if isinstance(item, h5py.Group):
-        visit(item)
-    elif isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+def _dataset_bytes(item: Any, path: Path) -> int:
+    """Return what a dataset takes. Raises ModelError for one that lies elsewhere or is packed."""
+    if item.external or item.is_virtual:
         raise ModelError(f"{path} takes the weight '{item.name}' from another file.")
+    made = item.id.get_create_plist()
+    filters = {int(made.get_filter(place)[0]) for place in range(made.get_nfilters())}
+    if filters - HARMLESS_FILTERS:
+        raise ModelError(
+            f"{path} holds the weight '{item.name}' compressed, which Keras never does. Save it "
+            "again with model.save."
+        )
+    return int(item.nbytes)

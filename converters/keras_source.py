@@ -14,16 +14,11 @@ import numpy as np
 from xbackend.errors import ModelError
 
 from .keras_safety import check_h5_file, check_keras_file
+from .savedmodel_safety import check_saved_model
 from .sentence import first_line
 
 BATCH = 1
 """The extent of the first axis, fixed: a free one adds Shape, Gather, Slice and Concat nodes."""
-
-PYTHON_OPERATIONS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
-"""TensorFlow operations that call Python."""
-
-FILE_OPERATIONS = frozenset({"ReadFile", "WriteFile", "MatchingFiles", "LoadDataset", "PrintV2"})
-"""TensorFlow operations that read or write where a file says."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +109,7 @@ def _layer(tensor: Any) -> str:
 
 
 def _saved_model(path: Path) -> TraceableModel:
-    _refuse_python_operations(path)
+    check_saved_model(path)
     import tensorflow as tf
 
     try:
@@ -150,37 +145,6 @@ def _signature(loaded: Any, path: Path) -> Any:
         f"{path} has no signature 'serving_default' (it has: {known}). Save it with "
         "model.export, or with tf.saved_model.save(…, signatures=…)."
     )
-
-
-def _refuse_python_operations(path: Path) -> None:
-    """Read `saved_model.pb` as plain data and raise ModelError if its graph leaves TensorFlow."""
-    from google.protobuf.message import DecodeError
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-
-    file = path / "saved_model.pb"
-    try:
-        model = SavedModel.FromString(file.read_bytes())
-    except OSError as error:
-        raise ModelError(f"Cannot read the model {file}: {error.strerror or error}.") from error
-    except DecodeError as error:
-        raise ModelError(f"{file} is truncated or not a SavedModel.") from error
-    graphs = [meta.graph_def for meta in model.meta_graphs]
-    if not graphs:
-        raise ModelError(f"{file} is truncated or not a SavedModel: it holds no graph.")
-    nodes = [node for graph in graphs for node in graph.node]
-    nodes += [
-        n for graph in graphs for function in graph.library.function for n in function.node_def
-    ]
-    used = {node.op for node in nodes}
-    if used & PYTHON_OPERATIONS:
-        names = ", ".join(sorted(used & PYTHON_OPERATIONS))
-        raise ModelError(
-            f"{path} calls Python code ({names}), and code in a model is never executed. "
-            "Replace tf.py_function with TensorFlow operations."
-        )
-    if used & FILE_OPERATIONS:
-        names = ", ".join(sorted(used & FILE_OPERATIONS))
-        raise ModelError(f"{path} reads or writes files and streams of its own ({names}).")
 
 
 def _spec(shape: Sequence[int | None], dtype: Any, name: str) -> Any:

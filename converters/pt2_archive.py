@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from xbackend.errors import ModelError
+from xbackend.preparation.archive import archive_fault
 
 ROOT = "model"
 """The folder within the archive that is written, and the program's name in it."""
@@ -68,6 +69,9 @@ DROPPED: dict[str, Any] = {"metadata": {}, "guards_code": [], "treespec_namedtup
 def sanitize(source: Path, target: Path) -> None:
     """Write a harmless copy of an exported program. Raises ModelError where there is none."""
     try:
+        fault = archive_fault(source, nested=("",))  # any: content is copied as raw bytes
+        if fault:
+            raise ModelError(f"{source} {fault}. Save it with torch.export.save.")
         with zipfile.ZipFile(source) as archive:
             members = _members(archive, source)
             with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as copy:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -145,8 +146,80 @@ def save_file_operation(folder: Path) -> None:
     tf.saved_model.save(module, folder / "writes", signatures=module.call)
 
 
+class _Writer(tf.saved_model.experimental.TrackableResource):  # type: ignore[misc]
+    """A resource that TensorFlow makes while it loads the model: it writes a file of events."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__()
+        self.place = place
+        self.resource_handle  # noqa: B018 (which makes it)
+
+    def _create_resource(self) -> Any:
+        return tf.raw_ops.SummaryWriter(shared_name="w", container="")
+
+    def _initialize(self) -> Any:
+        tf.raw_ops.CreateSummaryFileWriter(
+            writer=self.resource_handle,
+            logdir=self.place,
+            max_queue=1,
+            flush_millis=1,
+            filename_suffix=".x",
+        )
+        return 1
+
+
+def save_writer(folder: Path) -> bool:
+    """Save a SavedModel that writes a file when it is loaded; return whether it was seen to."""
+    module = tf.Module()
+    module.writer = _Writer(str(folder / "events"))
+    specification = tf.TensorSpec((1, 4), tf.float32, name="image")
+    module.call = tf.function(lambda image: {"y": image + 1}, input_signature=[specification])
+    tf.saved_model.save(module, folder / "writer", signatures=module.call)
+    shutil.rmtree(folder / "events", ignore_errors=True)
+    tf.saved_model.load(str(folder / "writer"))
+    seen = (folder / "events").exists()
+    shutil.rmtree(folder / "events", ignore_errors=True)
+    return seen
+
+
+def save_saver(folder: Path) -> None:
+    """Save a SavedModel that saves a tensor to a file whenever it is run."""
+    module = tf.Module()
+
+    def harm(image: Any) -> Any:
+        saved = tf.raw_ops.SaveV2(
+            prefix=str(folder / "saved"), tensor_names=["x"], shape_and_slices=[""], tensors=[image]
+        )
+        with tf.control_dependencies([saved]):
+            return {"y": tf.identity(image)}
+
+    module.call = tf.function(harm, input_signature=[tf.TensorSpec((1, 4), tf.float32, "image")])
+    tf.saved_model.save(module, folder / "saver", signatures=module.call)
+
+
+def save_table(folder: Path) -> None:
+    """Save a harmless SavedModel with a table, a branch, a loop and a variable."""
+    module = tf.Module()
+    module.weight = tf.Variable(np.ones((4, 4), np.float32))
+    module.table = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer([0, 1], [1.0, 2.0], tf.int32, tf.float32), 0.0
+    )
+
+    def call(image: Any) -> Any:
+        found = module.table.lookup(tf.cast(tf.argmax(image, 1, tf.int32), tf.int32))
+        value = tf.matmul(image, module.weight) * found
+        value = tf.cond(tf.reduce_sum(value) > 0, lambda: value, lambda: -value)
+        return {"y": tf.while_loop(lambda i, v: i < 3, lambda i, v: (i + 1, v + 1), (0, value))[1]}
+
+    module.call = tf.function(call, input_signature=[tf.TensorSpec((1, 4), tf.float32, "image")])
+    tf.saved_model.save(module, folder / "table", signatures=module.call)
+
+
 def main(folder: Path) -> None:
     """Write every model."""
+    save_saver(folder)
+    save_table(folder)
+    (folder / "writer.json").write_text(json.dumps(save_writer(folder)))
     save(small(), "small", folder)
     save(norm(), "norm", folder)
     exotic().save(folder / "exotic.keras")

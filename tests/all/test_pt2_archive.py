@@ -290,3 +290,27 @@ def test_a_truncated_file_is_one_sentence(program: Path, tmp_path: Path) -> None
 def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"Cannot read .*nowhere\.pt2"):
         converted(tmp_path / "nowhere.pt2")
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused_at_once(
+    program: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "bomb.pt2"
+    path.write_bytes(program.read_bytes())
+    with (
+        zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("model/data/weights/weight_9", "w") as file,
+    ):
+        for _ in range(50):
+            file.write(bytes(4 << 20))
+    with pytest.raises(ModelError, match=r"unpacks to .* more than 200 times"):
+        converted(path)
+
+
+def test_a_name_that_leads_elsewhere_is_refused(program: Path, tmp_path: Path) -> None:
+    path = tmp_path / "elsewhere.pt2"
+    path.write_bytes(program.read_bytes())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("model/../../../evil", b"x")
+    with pytest.raises(ModelError, match=r"put elsewhere"):
+        converted(path)

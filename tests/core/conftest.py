@@ -116,6 +116,24 @@ def misbehave(does):
         sys.stdout.write('{"result": {"status": "ok"}}\\n' * 3)
         os.write(1, b"\\xff\\xfe not text\\n" * 20000)
         os.write(2, b"\\xff\\xfe not text\\n" * 20000)
+    elif word == "write":
+        with open(value, "w") as stream:
+            stream.write("evil")
+    elif word == "connect":
+        import socket
+        socket.create_connection(("127.0.0.1", int(value)), timeout=5).close()
+    elif word == "datagram":
+        import socket
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"evil", ("127.0.0.1", int(value)))
+    elif word == "eat":
+        kept = []
+        while True:
+            kept.append(b"x" * (64 << 20))
+    elif word == "remember":
+        import tempfile
+        with open(tempfile.mkstemp()[1], "w") as stream:
+            stream.write("kept for a while")
+        os.makedirs(os.environ["TORCHINDUCTOR_CACHE_DIR"], exist_ok=True)
     elif word == "import":
         import a_framework_that_nobody_has
     elif word not in ("nothing", *STEPS):

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from xbackend.commands.parser import Subparsers, add_command, add_store, terminal_progress
+from xbackend.commands.parser import (
+    Subparsers,
+    add_command,
+    add_sandbox,
+    add_store,
+    terminal_progress,
+)
 
 CONVERT_EXAMPLES = """examples:
   xbackend convert model.keras --to onnx,tflite,tflite-int8,onnx-int8
@@ -45,6 +51,7 @@ def add(commands: Subparsers) -> None:
     add("--option", metavar="CONVERTER.KEY=VALUE", action="append", help="of one converter")
     add("--force", action="store_true", help="overwrite files that are there")
     add_store(parser)
+    add_sandbox(parser)
 
 
 def convert(options: Namespace) -> int:

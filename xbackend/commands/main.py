@@ -67,6 +67,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup wants it
             signal.signal(number, _terminate)
+    if getattr(options, "no_sandbox", False):
+        _leave_sandbox()
     try:
         status: int = options.handler(options)
         sys.stdout.flush()
@@ -86,6 +88,16 @@ def _run(arguments: Sequence[str] | None) -> int:
         )
         _drop_output()
         return XbackendError.exit_status
+
+
+def _leave_sandbox() -> None:
+    """Let all that this command starts go without a sandbox, and say what that gives up."""
+    os.environ["XBACKEND_SANDBOX"] = "off"
+    print(
+        "xbackend runs models without a sandbox: what a hostile model does can write files where "
+        "you may, open connections and take all memory.",
+        file=sys.stderr,
+    )
 
 
 def _prepare_streams() -> None:

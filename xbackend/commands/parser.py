@@ -20,6 +20,11 @@ else:
     Subparsers = argparse._SubParsersAction  # which is not generic at run time
 Parser = argparse.ArgumentParser
 
+NO_SANDBOX_HELP = (
+    "let models' processes write where you may, use the network, and take all memory "
+    "(as XBACKEND_SANDBOX=off does)"
+)
+
 
 def add_command(
     commands: Subparsers, name: str, handler: Handler, text: str, examples: str
@@ -66,6 +71,12 @@ def add_execution_options(parser: Parser) -> None:
     add("--timeout", metavar="S", type=float, default=600.0, help="per worker (default: 600)")
     add("--jobs", metavar="N", type=int, help="workers at once (default: one for each core)")
     add_store(parser)
+    add_sandbox(parser)
+
+
+def add_sandbox(parser: Parser) -> None:
+    """Add `--no-sandbox`."""
+    parser.add_argument("--no-sandbox", action="store_true", help=NO_SANDBOX_HELP)
 
 
 def execution_arguments(options: argparse.Namespace) -> dict[str, Any]:

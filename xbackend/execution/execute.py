@@ -13,6 +13,7 @@ from xbackend.execution.progress import ProgressLines
 from xbackend.execution.request import RunRequest
 from xbackend.execution.workers.launcher import Launch, run_workers
 from xbackend.store.store import Store
+from xbackend.worker.scratch import sweep_scratch
 
 Record = dict[str, Any]
 
@@ -110,3 +111,4 @@ def _start(launches: Sequence[Launch], context: ExecutionContext) -> list[Record
         return run_workers(launches, store, context.jobs, context.timeout, display.on_start, end)
     finally:
         record_durations(store, ended)
+        sweep_scratch(str(store.folder / "scratch"))

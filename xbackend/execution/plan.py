@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from xbackend.execution.model_forms import (
     travel_refusal,
 )
 from xbackend.execution.request import RunRequest
-from xbackend.execution.run_key import run_key
+from xbackend.execution.run_key import run_id_prefix, run_key
 from xbackend.execution.source import source_inputs, source_model
 from xbackend.execution.workers.launcher import Launch
 from xbackend.execution.workers.zipapp import worker_zipapp
@@ -31,7 +30,8 @@ from xbackend.platforms.parse import expand_platforms, parse_platform
 from xbackend.platforms.platform import Platform
 from xbackend.platforms.trust import remember_function, remember_named
 from xbackend.plugins import registry
-from xbackend.preparation.conversion import CALLABLE, ArtifactBuilder, MissingPackages
+from xbackend.preparation.conversion import ArtifactBuilder, MissingPackages
+from xbackend.preparation.converter_launch import CALLABLE
 from xbackend.preparation.converter_options import (
     options_label,
     parse_options,
@@ -40,6 +40,7 @@ from xbackend.preparation.converter_options import (
 )
 from xbackend.preparation.export_notes import export_notes, export_sentences
 from xbackend.preparation.inputs import InputSet
+from xbackend.preparation.limits import Limits, limits
 from xbackend.preparation.model import Model, is_callable
 from xbackend.preparation.rewrite import rewrite_model
 from xbackend.store.store import Store
@@ -154,7 +155,8 @@ class Planner:
     export: Record | None = None
     """What the exporter told of the model's graph, once it is known."""
     run_counter: Iterator[int] = field(default_factory=itertools.count)
-    id_prefix: str = field(default_factory=lambda: _run_id_prefix())
+    id_prefix: str = field(default_factory=run_id_prefix)
+    limits: Limits = field(default_factory=limits)
 
     def add(self, config: BackendConfig) -> None:
         """Add the runs of one backend in one precision, on all platforms."""
@@ -249,6 +251,8 @@ class Planner:
                 missing=registry.install_hint(config.spec),
                 emulator=platform.emulator,
                 machine=platform.machine,
+                sandbox=self.limits.sandbox,
+                memory=self.limits.memory,
             )
             some = {} if len(chosen) == len(samples) else {"samples": str(len(chosen))}
             key = run_key(config.spec, job, platform, {**digests, **some}, repeat)
@@ -389,10 +393,3 @@ def _environment(spec: BackendSpec, settings: Mapping[str, SettingValue]) -> dic
         if each.variable and settings[each.key] != each.default
     }
     return {**own, **chosen}
-
-
-def _run_id_prefix() -> str:
-    """Return when a plan was made, to the microsecond, and a few random digits: a prefix of ids."""
-    now = time.time()
-    clock = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
-    return f"{clock}.{int(now * 1e6) % 1000000:06d}-{os.urandom(2).hex()}"

@@ -1,10 +1,11 @@
-"""What decides the bits of a run, as one digest: a run whose digest is known is not repeated."""
+"""What decides the bits of a run, as one digest: one that is known is not repeated; and its id."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +27,7 @@ def run_key(
     machine is: a store that is carried to another machine begins anew there.
     """
     told = asdict(job)
-    for place in ("artifact", "store", "missing", "samples"):
+    for place in ("artifact", "store", "missing", "samples", "sandbox", "memory"):
         told.pop(place)
     parts = {
         "job": told,
@@ -66,3 +67,10 @@ def _machine() -> list[str]:
     except OSError:
         pass  # Without it the kernel's word must do.
     return [os.uname().machine, *(found.get(word, "") for word in words)]
+
+
+def run_id_prefix() -> str:
+    """Return when a plan was made, to the microsecond, and a few random digits: a prefix of ids."""
+    now = time.time()
+    clock = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
+    return f"{clock}.{int(now * 1e6) % 1000000:06d}-{os.urandom(2).hex()}"

@@ -6,8 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -15,24 +13,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from xbackend.errors import ConversionError, ModelError, StoreError
+from xbackend.errors import ConversionError, StoreError
 from xbackend.plugins import registry
 from xbackend.plugins.converter import ConversionRequest, ConverterSpec
 from xbackend.plugins.installed import importable, version
-from xbackend.preparation import converter_process
+from xbackend.preparation.converter_launch import CALLABLE, run_converter
 from xbackend.preparation.export_notes import code_and_state_digest
 from xbackend.preparation.model import Model
 from xbackend.store.artifact_files import discard, file_fault, file_rows
-from xbackend.store.escaping import readable
 from xbackend.store.files import is_digest, open_plain
 from xbackend.store.store import MAX_SMALL, Store
 from xbackend.worker.artifact import MANIFEST, read_artifact
 
 HUB = "graph"
 """The prepared format whose values name the taps of every backend."""
-
-CALLABLE = "callable"
-"""The format of a model that the user's own function makes."""
 
 
 class MissingPackages(ConversionError):
@@ -246,6 +240,7 @@ class ArtifactBuilder:
             text = (source.folder / MANIFEST).read_text(encoding="utf-8")
             before = json.loads(text).get("steps", [])
         this = {**key, "weights": result["weights"], "notes": result["notes"]}
+        this["sandbox"] = result.get("sandbox")
         return {
             "schema_version": 1,
             "format": step.target,
@@ -354,44 +349,3 @@ def _search(
                     ways[reached] = [*ways[here], ConversionStep(spec, source, reached)]
                     queue.append(reached)
     return None
-
-
-def run_converter(spec: ConverterSpec, request: ConversionRequest) -> dict[str, Any]:
-    """Run a converter in a fresh Python. Raises ModelError or ConversionError."""
-    done = subprocess.run(
-        [sys.executable, *converter_process.COMMAND],
-        input=json.dumps(converter_process.to_document(spec.convert, request), default=str),
-        capture_output=True,
-        text=True,
-        errors="replace",
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"},
-        check=False,
-    )
-    if done.returncode or not done.stdout:
-        raise ConversionError(
-            f"The converter {spec.name} died with {_symptom(done.returncode)}; its last words: "
-            f"{_last_line(done.stderr)}"
-        )
-    answer: dict[str, Any] = json.loads(done.stdout)
-    if "error" in answer:
-        kind, message = answer["error"]["kind"], readable(answer["error"]["message"])
-        if kind == converter_process.UNEXPECTED:
-            message = (
-                f"The converter {spec.name} cannot convert this model from {request.source_format} "
-                f"to {request.target_format}; a package that it uses says: {message}"
-            )
-        raise (ModelError if kind == "ModelError" else ConversionError)(message)
-    result: dict[str, Any] = answer["result"]
-    return result
-
-
-def _symptom(status: int) -> str:
-    from signal import Signals
-
-    named = {each.value: each.name for each in Signals}
-    return named.get(-status, f"signal {-status}") if status < 0 else f"exit status {status}"
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return readable(lines[-1][:300]) if lines else "none"

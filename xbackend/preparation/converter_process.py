@@ -12,6 +12,9 @@ from typing import Any
 
 from xbackend.errors import XbackendError
 from xbackend.plugins.converter import ConversionRequest, ConversionResult
+from xbackend.worker.main import exit_on_hangup
+from xbackend.worker.sandbox import confine
+from xbackend.worker.scratch import variables
 
 COMMAND = (
     "-c",
@@ -32,18 +35,28 @@ def main() -> None:
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     document = json.loads(sys.stdin.read())
-    channel.write(json.dumps(_answer(document)))
+    sandbox = _enter_sandbox(document) if document["scratch"] else None
+    exit_on_hangup(channel.fileno())  # a thread, which a sandbox would not hold
+    channel.write(json.dumps(_answer(document, sandbox)))
     channel.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
-def _answer(document: dict[str, Any]) -> dict[str, Any]:
+def _enter_sandbox(document: dict[str, Any]) -> dict[str, Any]:
+    """Keep this process to the folder of what it makes, before a converter is imported."""
+    os.environ.update(variables(document["scratch"]))
+    return confine([document["request"]["output"]], document["memory"])
+
+
+def _answer(document: dict[str, Any], sandbox: dict[str, Any] | None) -> dict[str, Any]:
+    """Convert, and say what was in force the while."""
     from xbackend.plugins.registry import load_object
 
     try:
         result: ConversionResult = load_object(document["convert"])(_request(document["request"]))
-        return {"result": asdict(result)}
+        kept = {key: sandbox[key] for key in ("files", "network")} if sandbox else None
+        return {"result": {**asdict(result), "sandbox": kept}}
     except XbackendError as error:
         return {"error": {"kind": type(error).__name__, "message": str(error)}}
     except Exception as error:  # whatever a converter's packages raise is told in one sentence
@@ -53,9 +66,16 @@ def _answer(document: dict[str, Any]) -> dict[str, Any]:
         return {"error": {"kind": UNEXPECTED, "message": message}}
 
 
-def to_document(convert: str, request: ConversionRequest) -> dict[str, Any]:
-    """Return what the process reads."""
-    return {"convert": convert, "request": asdict(request)}
+def to_document(
+    convert: str, request: ConversionRequest, scratch: str, memory: int
+) -> dict[str, Any]:
+    """Return what the process reads; without a scratch folder it enters no sandbox."""
+    return {
+        "convert": convert,
+        "request": asdict(request),
+        "scratch": scratch,
+        "memory": memory,
+    }
 
 
 def _request(row: dict[str, Any]) -> ConversionRequest:

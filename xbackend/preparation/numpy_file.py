@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xbackend.errors import InputError
+from xbackend.preparation.archive import refuse_archive_fault
 from xbackend.store.escaping import readable
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
-
-MAX_RATIO = 1000
-"""How much larger than its file an archive may be; numbers are seldom pressed to a tenth."""
-MAX_UNPACKED = 1 << 30
-"""Bytes from which that is asked."""
 
 
 def read_numpy(path: Path, what: str, cure: str) -> dict[str, Array]:
@@ -28,7 +23,7 @@ def read_numpy(path: Path, what: str, cure: str) -> dict[str, Array]:
     import numpy as np
 
     try:
-        _refuse_bomb(path)
+        refuse_archive_fault(path)
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return {"": loaded}
@@ -40,16 +35,6 @@ def read_numpy(path: Path, what: str, cure: str) -> dict[str, Array]:
         raise InputError(
             f"{path} is not a whole .npy or .npz file of numbers ({_short(error)}). {cure}"
         ) from error
-
-
-def _refuse_bomb(path: Path) -> None:
-    """Raise ValueError for an archive that says it unpacks to far more than it is."""
-    if not zipfile.is_zipfile(path):
-        return
-    with zipfile.ZipFile(path) as archive:
-        size = sum(member.file_size for member in archive.infolist())
-    if size > MAX_UNPACKED and size > MAX_RATIO * path.stat().st_size:
-        raise ValueError(f"it says that it unpacks to {size} bytes")
 
 
 def _members(archive: Any) -> dict[str, Array]:

@@ -56,6 +56,10 @@ class Job:
     """The emulator's signature that must be seen, for the platform's label to be believed."""
     machine: str = ""
     """What `uname -m` must say, likewise; empty for whatever it says."""
+    sandbox: bool = True
+    """Whether the worker gives up writing elsewhere, the network, and most of the memory."""
+    memory: int = 0
+    """Bytes that it may take then; 0 for nearly all that is free when it starts."""
 
     def to_json(self) -> str:
         """Return the job as one JSON document."""

@@ -15,11 +15,13 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, TextIO
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, TextIO
 
 from xbackend.worker import fingerprint
 from xbackend.worker.contract import Unsupported, load_adapter
 from xbackend.worker.job import Job, Sample, read_job, wanted_taps
+from xbackend.worker.sandbox import confine
+from xbackend.worker.scratch import Scratch, make_scratch, variables
 
 if TYPE_CHECKING:
     from xbackend.worker.artifact import Artifact
@@ -71,18 +73,36 @@ def main() -> None:
     """Run the job on standard input and leave at once, without the frameworks' slow farewell."""
     channel = ReplyStream(os.fdopen(os.dup(1), "w", encoding="utf-8"))
     os.dup2(2, 1)
-    exit_on_hangup(channel.stream.fileno())
     faulthandler.enable()
     job = read_job(sys.stdin.read())
     for name, value in job.environment.items():
         os.environ[name] = value
+    scratch = make_scratch(os.path.join(job.store, "scratch")) if job.sandbox else None
+    sandbox = _enter_sandbox(job, scratch) if job.sandbox else None
+    exit_on_hangup(channel.stream.fileno())  # a thread, which a sandbox would not hold
     hardware, software = fingerprint.hardware(), fingerprint.software()
+    software["sandbox"] = sandbox
     channel.send(partial={"hardware": hardware, "software": software})
     result = _mislabelled(job, hardware) or execute(job, channel)
     channel.send(result={**result, **_loaded_components(result, hardware, software)})
+    if scratch:
+        scratch.remove()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def _enter_sandbox(job: Job, scratch: Optional[Scratch]) -> Record:
+    """Keep this process to the store's objects and its scratch folder, before a model is read."""
+    objects = os.path.join(job.store, "objects")
+    try:
+        os.makedirs(objects, exist_ok=True)
+    except OSError:
+        pass  # saving tells it at its stage
+    if scratch is None:
+        return confine([objects], job.memory)
+    os.environ.update(variables(scratch.path))
+    return confine([objects, scratch.path], job.memory, os.path.dirname(scratch.path))
 
 
 def _loaded_components(result: Record, hardware: Record, software: Record) -> Record:

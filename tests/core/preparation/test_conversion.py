@@ -52,6 +52,7 @@ def world(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "made_up_converter.py").write_text(MODULE)
     monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("XBACKEND_SANDBOX", "off")  # as the converters count in a file elsewhere
     specs = []
     monkeypatch.setattr(registry, "converters", lambda: specs)
     monkeypatch.setattr(registry, "converters_digest", lambda: str(specs))
