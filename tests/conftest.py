@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import signal
 import subprocess
 from pathlib import Path
 
@@ -17,6 +18,18 @@ OWN = {
     "tflite": frozenset({"ai_edge_litert", "tflite_runtime"}),
     "torch": frozenset({"torch"}),
 }
+
+
+def pytest_configure() -> None:
+    """Give the processes that tests start the signals of a terminal, however pytest was started.
+
+    What is ignored is inherited: hangups under nohup, Ctrl-C of what a script left in the
+    background. A handler is not, so a hangup still does not end pytest where it was ignored.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -14,6 +15,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from xbackend.diagnosis.source_trust import trusted_source
+from xbackend.errors import UsageError
+from xbackend.execution.execute import ExecutionContext
+from xbackend.execution.progress import ProgressLines
+from xbackend.platforms.trust import remember_function
+from xbackend.store.store import Store
 
 Record = dict[str, Any]
 
@@ -221,8 +229,21 @@ def test_a_function_that_only_a_record_names_is_not_called(
         record["model"]["source"] = "evil_model:make"
         path.write_text(json.dumps(record))
     done = xbackend("compare", "--reference", "float64")
+    assert done.status != 0, done
     assert not (tmp_path / "ran").exists()
-    assert "a function that was never named here" in done.err + done.out
+
+
+def test_a_function_that_was_never_named_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    display = ProgressLines(io.StringIO())
+    context = ExecutionContext(Store(tmp_path / "store"), 1, 60.0, display)
+    with pytest.raises(UsageError, match="'evil_model:make', a function that was never named here"):
+        trusted_source("evil_model:make", context)
+    assert trusted_source("cifar10-small", context) == "cifar10-small"
+    remember_function("evil_model:make")
+    assert trusted_source("evil_model:make", context) == "evil_model:make"
 
 
 def test_a_digest_that_is_a_path_is_named_and_the_others_are_compared(xbackend, kept: Path) -> None:
