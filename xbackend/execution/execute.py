@@ -37,7 +37,11 @@ def execute(request: RunRequest, context: ExecutionContext) -> list[Record]:
 
     Runs that the store has already are not repeated, unless the request says so.
     """
-    plan = make_plan(request, context.store, context.display.log)
+    return execute_plan(make_plan(request, context.store, context.display.log), context)
+
+
+def execute_plan(plan: Plan, context: ExecutionContext) -> list[Record]:
+    """Run what is planned and return the records, in the order of their ids."""
     _announce([plan], plan.launches, context)
     records = _start(plan.launches, context)
     return sorted([*plan.not_started, *plan.cached, *records], key=lambda record: str(record["id"]))

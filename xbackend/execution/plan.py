@@ -62,6 +62,11 @@ class Plan:
     cached: tuple[Record, ...]
     """Records of the same runs that the store has already."""
 
+    @property
+    def run_count(self) -> int:
+        """How many records come of it."""
+        return len(self.launches) + len(self.not_started) + len(self.cached)
+
 
 @dataclass(frozen=True)
 class BackendConfig:
