@@ -340,6 +340,11 @@ def check_gates(rules: Sequence[str]) -> bool:
     return needs_certificates([parse_gate(rule) for rule in rules])
 
 
+def check_thresholds(*, fail_under: int | None = None, max_eqcs: int | None = None) -> None:
+    """Raise UsageError for a threshold that nothing could miss or keep."""
+    kernel.check_thresholds(fail_under, max_eqcs)
+
+
 def explain(comparison: Comparison) -> Explanation:
     """Return all that is known of a comparison, each statement with how sure it is.
 

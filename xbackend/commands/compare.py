@@ -110,11 +110,13 @@ def add(commands: Subparsers) -> None:
 def compare(options: Namespace) -> int:
     """Compare the runs of a store; exit status 1 if a threshold is missed."""
     from xbackend.api import comparison as api
-    from xbackend.api.comparison import check_gates
+    from xbackend.api.comparison import check_gates, check_thresholds
 
     if options.metrics not in METRICS:
         raise UsageError(f"'--metrics {options.metrics}' must be {' or '.join(METRICS)}.")
     write = comparison_writer(options.format, options.output)
+    thresholds = {"fail_under": options.fail_under, "max_eqcs": options.max_eqcs}
+    check_thresholds(**thresholds)
     gates = options.gate or ()
     gates_need_certificates = check_gates(gates)
     execution = execution_arguments(options)
@@ -142,7 +144,7 @@ def compare(options: Namespace) -> int:
     if options.metrics == "all":
         found = found.with_pairs()
     write(found.result)
-    missed = found.missed_thresholds(fail_under=options.fail_under, max_eqcs=options.max_eqcs)
+    missed = found.missed_thresholds(**thresholds)
     missed += found.broken_gates(gates)
     for sentence in (*missed, *_left_out(found.left_out)):
         print(f"xbackend: {sentence}", file=sys.stderr)

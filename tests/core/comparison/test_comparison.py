@@ -381,7 +381,7 @@ def test_a_threshold_is_missed_if_no_run_gave_an_output(bench: StoreBuilder) -> 
 def test_a_threshold_out_of_range_is_an_error(
     split: Comparison, thresholds: dict[str, int]
 ) -> None:
-    with pytest.raises(UsageError, match="takes bits from 0 on"):
+    with pytest.raises(UsageError, match=r"must be a number of (bits, from 0|classes, from 1) on"):
         threshold_failures(split, **thresholds)
 
 
