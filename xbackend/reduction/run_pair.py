@@ -23,9 +23,10 @@ def make_pair(request: RunRequest, context: ExecutionContext) -> tuple[Run, Run]
             "as --backends ort --platform native --platform qemu:Haswell."
         )
     plan = make_plan(request, context.store, context.display.log)
-    if plan.run_count != 2:
+    count = len(plan.launches) + len(plan.not_started) + len(plan.cached)
+    if count != 2:
         raise UsageError(
-            f"These options make {plan.run_count} runs, and two are compared. Name two backends, "
+            f"These options make {count} runs, and two are compared. Name two backends, "
             "or one with two platforms or two numbers of threads."
         )
     runs = [read_run(record) for record in execute_plan(plan, context)]
