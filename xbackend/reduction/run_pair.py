@@ -43,4 +43,4 @@ def find_pair(store: Store, names: Sequence[str], model: str | None = None) -> t
             f"'--runs {','.join(names)}' must name two runs, such as 0000-ort,0001-tf."
         )
     chosen = Comparison(tuple(select(store, Query(model), damaged=[])), (), store)
-    return find_run(chosen, names[0]), find_run(chosen, names[1])
+    return find_run(chosen, names[0], narrow=""), find_run(chosen, names[1], narrow="")

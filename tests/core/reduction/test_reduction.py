@@ -114,6 +114,16 @@ def test_a_search_that_was_stopped_before_it_found_anything_says_so(
     assert "Stopped after 1e-09 s, before anything smaller" in done.sentence
 
 
+def test_runs_that_a_word_does_not_tell_apart_are_named_and_no_option_that_is_not_there(
+    bench: StoreBuilder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        bench.run({"y": [1.0]}, {"conv": [1.0]})
+    command = ["reduce", "--runs", "run,run-1", "--store", str(bench.store.folder)]
+    assert main(command) == 2
+    assert capsys.readouterr().err.endswith("Name one of: run-0, run-1.\n")
+
+
 def test_two_models_are_refused(bench: StoreBuilder, capsys: pytest.CaptureFixture[str]) -> None:
     for letter in "ab":
         model = {"name": letter, "digest": letter * 64, "source": letter}
