@@ -48,11 +48,19 @@ class Store:
     folder: Path
 
     def create(self) -> None:
-        """Make the folder if it is not there. Raises StoreError where that is not allowed."""
+        """Make the folder if it is not there. Raises StoreError where that is not allowed.
+
+        Raises UsageError where the path leads to a file, or through one.
+        """
         try:
             for name in FOLDERS:
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
                 files.check_within(self.folder / name, self.folder)
+        except NotADirectoryError as error:
+            raise UsageError(
+                f"There cannot be a store at {self.folder}, as that is a file or lies beneath one. "
+                "Name a folder with --store."
+            ) from error
         except OSError as error:
             raise StoreError(_cannot("write to", self.folder, error)) from error
 

@@ -45,6 +45,7 @@ def test_without_a_command_the_help_is_shown(capsys):
         (["run", "--jobs", "0"], "'--jobs 0' must be"),
         (["run", "--threads", ","], "from 1 on"),
         (["run", "--timeout", "-1"], "more than 0 seconds"),
+        (["run", "--backends", "fixed", "--store", __file__], "as that is a file"),
         (["run", "--backends", ","], "'--backends ,' names nothing"),
         (["run", "--precision", ""], "'--precision ' names nothing"),
         (["reduce", "--backends", ""], "'--backends ' names nothing"),
