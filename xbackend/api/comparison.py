@@ -335,14 +335,10 @@ def isolate(
     return dataclasses.replace(comparison, result=found)
 
 
-def check_gates(rules: Sequence[str]) -> bool:
-    """Raise UsageError for a rule that has no meaning; tell whether one needs certificates."""
+def check_gates(rules: Sequence[str], **thresholds: int | None) -> bool:
+    """Raise UsageError for what has no meaning; tell whether a rule needs certificates."""
+    kernel.check_thresholds(**thresholds)
     return needs_certificates([parse_gate(rule) for rule in rules])
-
-
-def check_thresholds(*, fail_under: int | None = None, max_eqcs: int | None = None) -> None:
-    """Raise UsageError for a threshold that nothing could miss or keep."""
-    kernel.check_thresholds(fail_under, max_eqcs)
 
 
 def explain(comparison: Comparison) -> Explanation:
