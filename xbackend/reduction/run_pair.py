@@ -23,9 +23,10 @@ def make_pair(request: RunRequest, context: ExecutionContext) -> tuple[Run, Run]
         )
     runs = [read_run(record) for record in execute(request, context)]
     if len(runs) != 2:
+        count = len(runs)
         raise UsageError(
-            f"These options make {len(runs)} runs, and two are compared. Name two backends, or one "
-            "with two platforms or two numbers of threads."
+            f"These options make {count} run{'s'[: count != 1]}, and two are compared. Name two "
+            "backends, or one with two platforms or two numbers of threads."
         )
     for run in runs:
         if not run.ok:

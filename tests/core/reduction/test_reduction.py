@@ -76,7 +76,7 @@ def _show(folder: Path, xbackend: Command) -> None:
     ("arguments", "words"),
     [
         ((), "Name what to compare: two runs with --runs A,B"),
-        (("--backends", "ort"), "These options make 1 runs, and two are compared"),
+        (("--backends", "ort"), "These options make 1 run, and two are compared"),
         (("--runs", "one"), "must name two runs"),
         ((*PAIR, "--output", "."), "is not empty. Name another with --output"),
         ((*PAIR, "--trials", "0"), "'--trials 0' must be a whole number from 1 on"),
