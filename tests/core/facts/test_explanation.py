@@ -63,6 +63,48 @@ def test_a_setting_that_alone_was_switched_is_shown_and_a_platform_goes_with(
     assert "ort: platform native → qemu:Haswell does not change bits of the outputs. [goes" in text
 
 
+def test_what_a_library_chooses_by_the_processor_is_part_of_the_platform(
+    bench: StoreBuilder,
+) -> None:
+    for platform, core in (("native", "Haswell"), ("qemu:SandyBridge", "Sandybridge")):
+        versions = {"ort": "1.0", "openblas_core": core}
+        bench.run({"y": [float(len(core)), 2.0]}, platform=platform, versions=versions)
+    text = said(bench)
+    assert (
+        "ort: platform native → qemu:SandyBridge changes bits of the outputs. [goes with]" in text
+    )
+    assert "No two runs differ" not in text
+
+
+def test_another_version_is_no_part_of_the_platform(bench: StoreBuilder) -> None:
+    for platform, version in (("native", "1.0"), ("qemu:SandyBridge", "1.1")):
+        bench.run({"y": [float(version), 2.0]}, platform=platform, versions={"openblas": version})
+    assert "No two runs differ in one setting or platform only" in said(bench)
+
+
+@pytest.mark.parametrize(
+    ("platforms", "flags", "grade"),
+    [
+        (("qemu:Haswell", "qemu:Haswell,-fma"), (["avx2", "fma"], ["avx2"]), "shown by switching"),
+        (
+            ("qemu:Haswell,-fma+python:/p", "qemu:Haswell,+fma+python:/p"),
+            (["avx2"], ["avx2", "fma"]),
+            "shown by switching",
+        ),
+        (("qemu:Haswell", "qemu:Haswell,-avx"), (["avx", "avx2", "fma"], []), "goes with"),
+        (("qemu:Haswell", "qemu:Haswell,-avx,-fma"), (["avx2", "fma"], ["avx2"]), "goes with"),
+        (("qemu:Haswell", "qemu:SandyBridge"), (["avx2", "fma"], ["avx2"]), "goes with"),
+        (("native", "qemu:Haswell,-fma"), (["avx2", "fma"], ["avx2"]), "goes with"),
+    ],
+)
+def test_one_feature_of_an_emulated_processor_is_one_switch(
+    bench: StoreBuilder, platforms: tuple[str, str], flags: tuple[list[str], list[str]], grade: str
+) -> None:
+    for value, platform, has in zip((1.0, 1.5), platforms, flags, strict=True):
+        bench.run({"y": [value, 2.0]}, platform=platform, hardware={"flags": has})
+    assert f"{platforms[0]} → {platforms[1]} changes bits of the outputs. [{grade}]" in said(bench)
+
+
 def test_two_things_at_once_show_nothing(bench: StoreBuilder) -> None:
     bench.run({"y": [1.0, 2.0]}, settings={"threads": 1, "mode": "a"})
     bench.run({"y": [1.5, 2.0]}, settings={"threads": 2, "mode": "b"})
