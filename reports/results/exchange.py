@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from xbackend.exchange.importing import ImportResult
+from xbackend.facts.next_commands import store_option
+from xbackend.store.store import Store
 
 from ..formatting import pluralize
 
@@ -15,4 +17,5 @@ def render_import(result: ImportResult, folder: Path) -> str:
     were, are = ("was" if result.known == 1 else "were"), ("is" if result.refusals == 1 else "are")
     parts += [f"{result.known} {were} there already"] if result.known else []
     parts += [f"{pluralize(result.refusals, 'remark')} {are} above"] if result.refusals else []
-    return f"{', '.join(parts)}; they are in {folder}; next: xbackend compare"
+    then = f"xbackend compare{store_option(Store(folder))}"
+    return f"{', '.join(parts)}; they are in {folder}; next: {then}"

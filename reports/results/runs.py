@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xbackend.errors import StoreError
+from xbackend.facts.next_commands import store_option
 from xbackend.facts.outcome import compare_outputs
 from xbackend.store.records import read_run
 from xbackend.store.store import Store
@@ -24,7 +25,7 @@ def render(records: Sequence[Record], folder: Path) -> str:
     """
     lines = _lines(records)
     done = sum(record["status"] == "ok" for record in records)
-    then = "; next: xbackend compare" if done else ""
+    then = f"; next: xbackend compare{store_option(Store(folder))}" if done else ""
     there = f"{done} of {len(records)} runs are in {folder}{then}"
     return "\n".join([*lines, _answer(records, folder), there])
 

@@ -141,6 +141,17 @@ def test_a_damaged_output_does_not_lose_the_lines_of_runs(split: StoreBuilder) -
     assert there.startswith("2 of 2 runs are in ")
 
 
+def test_what_is_next_after_runs_names_their_store(
+    split: StoreBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = split.store.folder
+    assert runs.render(list(split.store.runs()), folder).endswith(
+        f"; next: xbackend compare --store {folder}"
+    )
+    monkeypatch.setenv("XBACKEND_STORE", str(folder))
+    assert runs.render(list(split.store.runs()), folder).endswith("; next: xbackend compare")
+
+
 def test_rows_of_one_backend_are_told_apart_by_the_settings_that_differ(
     bench: StoreBuilder,
 ) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from xbackend.comparison.compare import compare
 from xbackend.comparison.findings import INHERITED, OWN, Isolation, LayerVerdict
 from xbackend.facts.explanation import Grade, explain
 from xbackend.facts.next_commands import Purpose
 from xbackend.facts.outcome import Outcome
 from xbackend.numerics.metrics import Metrics
+from xbackend.plugins import registry
 from xbackend.reports import answer
 from xbackend.reports import explain as report
+from xbackend.store.store import Store
 from xbackend.testing.store_builder import StoreBuilder
 
 ZERO = Metrics(23, 0, 0.0, 0.0)
@@ -136,6 +140,12 @@ def test_isolated_layers_are_proved_by_replay(split: StoreBuilder) -> None:
     assert Purpose.ISOLATE not in [each.purpose for each in explain(found).cohorts[0].next]
 
 
+@pytest.fixture
+def _usual_store(bench: StoreBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XBACKEND_STORE", str(bench.store.folder))
+
+
+@pytest.mark.usefixtures("_usual_store")
 def test_the_next_commands_can_be_typed_and_say_how_long_they_take(split: StoreBuilder) -> None:
     (found,) = explain(split.compare()).cohorts
     by_purpose = {each.purpose: each for each in found.next}
@@ -158,11 +168,54 @@ def test_how_long_runs_of_the_kind_took_last_counts(split: StoreBuilder) -> None
     assert seconds[Purpose.ISOLATE] == 101.0
 
 
+@pytest.mark.usefixtures("_usual_store")
 def test_names_are_quoted_for_the_shell(bench: StoreBuilder) -> None:
     model = {"name": "a b", "digest": "d" * 64, "source": "a b;rm.onnx"}
     bench.run({"y": [1.0, 2.0]}, model=model)
     (found,) = explain(bench.compare()).cohorts
     assert [each.command for each in found.next] == ["xbackend run 'a b;rm.onnx'"]
+
+
+def test_the_next_commands_name_the_store_and_what_the_runs_were_chosen_by(
+    split: StoreBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(split.store.folder.parent)
+    store = Store(Path(split.store.folder.name).rename("two words"))
+    found = explain(compare(store, where=("platform=native", "settings.threads=1"))).cohorts[0]
+    by_purpose = {each.purpose: each.command for each in found.next}
+    assert by_purpose[Purpose.ISOLATE] == (
+        "xbackend compare --model net --where platform=native --where settings.threads=1 "
+        "--isolate --store 'two words'"
+    )
+    assert by_purpose[Purpose.CERTIFY] == (
+        "xbackend explain --model net --where platform=native --where settings.threads=1 "
+        "--certify --store 'two words'"
+    )
+    assert all(each.endswith(" --store 'two words'") for each in by_purpose.values())
+
+
+@pytest.mark.usefixtures("_usual_store")
+def test_only_runs_of_the_graph_are_to_be_reduced_or_certified(bench: StoreBuilder) -> None:
+    source = {"threads": 1, "graph": "source"}
+    bench.run({"y": [1.0, 2.0]}, {"conv": [1.0]}, backend="tf", settings=source)
+    bench.run({"y": [1.5, 2.0]}, {"conv": [2.0]})
+    (found,) = explain(bench.compare()).cohorts
+    assert Purpose.REDUCE not in [each.purpose for each in found.next]
+    bench.run({"y": [1.0, 2.0]}, {"conv": [1.0]}, backend="tf", settings={"graph": "onnx"})
+    (found,) = explain(bench.compare()).cohorts
+    commands = [each.command for each in found.next]
+    assert "xbackend reduce --runs run-2,run-1" in commands
+
+
+@pytest.mark.usefixtures("_usual_store")
+def test_a_lone_run_of_integers_is_compared_with_those_of_other_backends(
+    bench: StoreBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "available_backends", lambda: ["fixed", "ort", "torch"])
+    bench.run({"y": np.int8([[1, 2]])}, precision="int8", backend="fixed")
+    (found,) = explain(bench.compare()).cohorts
+    (command,) = (each.command for each in found.next)
+    assert command == "xbackend run net.onnx --precision int8 --backends ort,fixed"
 
 
 def test_nothing_is_next_where_all_agree(bench: StoreBuilder) -> None:
