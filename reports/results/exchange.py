@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from xbackend.exchange.importing import ImportResult
-from xbackend.facts.next_commands import store_option
-from xbackend.store.store import Store
+from xbackend.store.store import Store, store_option
 
 from ..formatting import pluralize
 

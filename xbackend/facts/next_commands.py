@@ -14,7 +14,7 @@ from xbackend.facts.cohorts import CohortFacts
 from xbackend.facts.outcome import Outcome
 from xbackend.plugins import registry
 from xbackend.store.records import Run
-from xbackend.store.store import Store, open_store
+from xbackend.store.store import store_option
 
 HELPFUL_FORMATS = ("float32", "float16", "bfloat16")
 """Precisions whose accuracy float64 can judge."""
@@ -58,13 +58,6 @@ def next_commands(
     found = _where_and_why(summary, facts, comparison, seconds) if differ else _compare(summary)
     where = store_option(comparison.store)
     return tuple(replace(each, command=f"{each.command}{where}") for each in found)
-
-
-def store_option(store: Store) -> str:
-    """Return the option that names a store, with a space before it; empty for the usual one."""
-    if store.folder.absolute() == open_store(None).folder.absolute():
-        return ""
-    return f" --store {_quote(str(store.folder))}"
 
 
 def _compare(summary: Summary) -> Iterator[NextCommand]:
