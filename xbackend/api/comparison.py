@@ -281,7 +281,7 @@ def compare(
     damaged: list[StoreError] = []
     chosen = select(there, query, damaged) if runs is None else filter_runs(tuple(runs), query)
     found = compare_runs(there, chosen, query.group_by)
-    found = dataclasses.replace(found, left_out=tuple(damaged))
+    found = dataclasses.replace(found, left_out=tuple(damaged), filters=query.where)
     if reference is not None:
         context = execution_context(there, jobs, timeout, progress, trust_platforms)
         found = compare_with_reference(found, context, parse_reference(reference))
