@@ -47,6 +47,11 @@ def save_torch(model: Any, example_inputs: Any, folder: Path) -> Path:
             f"A {type(model).__name__} is no model. Give a torch.nn.Module or what "
             "torch.export.export made of it."
         )
+    if isinstance(model, torch.jit.ScriptModule):
+        raise UsageError(
+            f"A {type(model).__name__} is what torch.jit made, which is not taken. Give the "
+            "torch.nn.Module that it was made of."
+        )
     if example_inputs is None:
         raise UsageError(
             f"The module {type(model).__name__} needs example inputs to be exported with: "

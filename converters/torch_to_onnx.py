@@ -43,6 +43,13 @@ MODULE_OPSET = 17
 PROGRAM_OPSET = 18
 """The oldest that PyTorch's exporter of programs writes."""
 
+PROGRAM_EXPORTER = ("PyTorch", "")
+MODULE_EXPORTER = (
+    "PyTorch's TorchScript exporter",
+    " Give what torch.export.export(module, example_inputs) returns, or a .pt2 file of that.",
+)
+"""Who exports, and what to do where it cannot."""
+
 FILE = "model.onnx"
 
 
@@ -103,6 +110,11 @@ def call_factory(text: str) -> ModuleWithExamples:
             f"'{text}' gives a {type(module_or_program).__name__}. Make it return a "
             "torch.nn.Module, or a pair of module and example inputs."
         )
+    if isinstance(module_or_program, torch.jit.ScriptModule):
+        raise ModelError(
+            f"'{text}' gives a {type(module_or_program).__name__}, and what torch.jit made is not "
+            "taken. Make it return the torch.nn.Module that it was made of."
+        )
     if examples is None:
         examples = getattr(module_or_program, "example_inputs", None)
     if examples is None:
@@ -153,7 +165,7 @@ def _convert_program(
         "state": state_digest(state),
         "train_mode": draws_random_numbers(program),
     }
-    return _exported(export, state, request, notes)
+    return _exported(export, state, request, notes, PROGRAM_EXPORTER)
 
 
 def _convert_module(
@@ -190,7 +202,7 @@ def _convert_module(
         "train_mode": train_mode,
         "state": state_digest({**dict(module.named_parameters()), **dict(module.named_buffers())}),
     }
-    return _exported(export, module.state_dict(), request, notes)
+    return _exported(export, module.state_dict(), request, notes, MODULE_EXPORTER)
 
 
 def _output_names(count: int) -> list[str]:
@@ -217,8 +229,12 @@ def _exported(
     state: dict[str, Any],
     request: ConversionRequest,
     notes: dict[str, Any],
+    exporter: tuple[str, str],
 ) -> ConversionResult:
-    """Run an exporter and tell which weights kept their bits."""
+    """Run an exporter and tell which weights kept their bits.
+
+    `exporter` names it, and says what may be done where it fails.
+    """
     import onnx
     from onnx.numpy_helper import to_array
 
@@ -229,7 +245,7 @@ def _exported(
             export(path)
     except Exception as error:  # an exporter raises anything
         raise ConversionError(
-            f"PyTorch cannot export {request.source} to ONNX: {clause(error)}."
+            f"{exporter[0]} cannot export {request.source} to ONNX: {clause(error)}.{exporter[1]}"
         ) from error
     held = [_bits(to_array(tensor)) for tensor in onnx.load(path).graph.initializer]
     source = {name: _array(value) for name, value in state.items() if not _is_counter(name)}

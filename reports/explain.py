@@ -111,7 +111,7 @@ def _switches(found: CohortExplanation) -> list[str]:
     if not found.switches and found.facts.outcome is Outcome.DIFFERENT_BITS:
         return [_graded(UNTRIED, Grade.NOT_JUDGED)]
     return [
-        _graded(_switch(each), Grade.SWITCHED if each.is_setting else Grade.GOES_WITH)
+        _graded(_switch(each), Grade.SWITCHED if each.is_single else Grade.GOES_WITH)
         for each in found.switches
     ]
 

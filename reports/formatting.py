@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from xbackend.comparison.comparison import TapComparison
-from xbackend.comparison.layers import TapSummary
-from xbackend.comparison.summary import RunGroup, Summary
 from xbackend.platforms.emulation_doubt import join_names
-from xbackend.store.records import Run
+
+if TYPE_CHECKING:
+    from xbackend.comparison.comparison import TapComparison
+    from xbackend.comparison.layers import TapSummary
+    from xbackend.comparison.summary import RunGroup, Summary
+    from xbackend.store.records import Run
 
 DAGGER = "†"
 """After the number of a class, or of classes of a layer, that emulation may have made."""
@@ -48,10 +51,20 @@ def heading(summary: Summary) -> str:
     `cifar10-small, float32, 3 inputs, 4 runs`.
     """
     group = summary.cohort.group
+    precision = f"{group['precision']}{_other_format(summary)}"
     keys = [f"{key}={group[key]}" for key in group if key not in ("model_digest", "precision")]
-    parts = [summary.cohort.model, str(group["precision"]), *keys]
+    parts = [summary.cohort.model, precision, *keys]
     parts += [pluralize(len(summary.inputs), "input"), pluralize(summary.run_count, "run")]
     return printable(", ".join(parts))
+
+
+def _other_format(summary: Summary) -> str:
+    """Return the format of outputs where float32, which leaves a model as it is, is another."""
+    if summary.cohort.group["precision"] != "float32":
+        return ""
+    dtypes = {output.dtype for sample in summary.samples for output in sample.outputs}
+    others = sorted(each for each in dtypes if "float" in each and each != "float32")
+    return f" (outputs in {join_names(others)})" if others else ""
 
 
 def emulation_note(operators: Sequence[str]) -> str:

@@ -62,6 +62,9 @@ without_examples_but = without_examples
 def program():
     return torch.export.export(Network().eval(), (EXAMPLE,))
 
+def traced():
+    return torch.jit.trace(Network().eval(), EXAMPLE), EXAMPLE
+
 def nothing():
     return 3
 
@@ -216,6 +219,7 @@ def test_a_function_is_called_again_and_its_model_is_what_comes_out(
 
 REFUSED = {
     "without_examples": "gives no example inputs to trace the module with",
+    "traced": "gives a TopLevelTracedModule, and what torch.jit made is not taken",
     "nothing": "gives a int. Make it return a torch.nn.Module",
     "fails": "'my_network:fails' cannot be called: It is Tuesday.",
     "no_such_name": "cannot be called: module 'my_network' has no attribute 'no_such_name'",
@@ -233,6 +237,7 @@ def test_a_callable_that_gives_no_model_is_one_sentence(
 
 
 def test_a_module_that_onnx_cannot_express_is_one_sentence(module: Any, tmp_path: Path) -> None:
-    with pytest.raises(ConversionError, match="cannot export my_network:Untraceable") as caught:
+    words = "TorchScript exporter cannot export my_network:Untraceable .*torch.export.export"
+    with pytest.raises(ConversionError, match=words) as caught:
         converted("my_network:Untraceable", tmp_path)
     assert "\n" not in str(caught.value)

@@ -81,6 +81,11 @@ def test_an_exported_program_and_an_array_as_example_will_do(tmp_path: Path) -> 
     [
         (Net(), None, "The module Net needs example inputs to be exported with"),
         (Branching(), torch.zeros(1, 4), "PyTorch cannot export Branching: "),
+        (
+            torch.jit.trace(Net().eval(), torch.zeros(1, 4)),
+            torch.zeros(1, 4),
+            "is what torch.jit made, which is not taken",
+        ),
         (torch.zeros(1), None, "A Tensor is no model. Give a torch.nn.Module"),
     ],
 )

@@ -281,7 +281,7 @@ def compare(
     damaged: list[StoreError] = []
     chosen = select(there, query, damaged) if runs is None else filter_runs(tuple(runs), query)
     found = compare_runs(there, chosen, query.group_by)
-    found = dataclasses.replace(found, left_out=tuple(damaged))
+    found = dataclasses.replace(found, left_out=tuple(damaged), filters=query.where)
     if reference is not None:
         context = execution_context(there, jobs, timeout, progress, trust_platforms)
         found = compare_with_reference(found, context, parse_reference(reference))
@@ -335,8 +335,9 @@ def isolate(
     return dataclasses.replace(comparison, result=found)
 
 
-def check_gates(rules: Sequence[str]) -> bool:
-    """Raise UsageError for a rule that has no meaning; tell whether one needs certificates."""
+def check_gates(rules: Sequence[str], **thresholds: int | None) -> bool:
+    """Raise UsageError for what has no meaning; tell whether a rule needs certificates."""
+    kernel.check_thresholds(**thresholds)
     return needs_certificates([parse_gate(rule) for rule in rules])
 
 

@@ -20,6 +20,7 @@ from xbackend.api.arguments import (
     input_file,
     positive_integer,
     positive_integers,
+    positive_seconds,
     settings_texts,
     specs,
     store_of,
@@ -117,7 +118,7 @@ def reduce(
         >>> xb.reduce(backends="fixed", platforms="native")
         Traceback (most recent call last):
         ...
-        xbackend.errors.UsageError: These options make 1 runs, and two are compared. Name two \
+        xbackend.errors.UsageError: These options make 1 run, and two are compared. Name two \
 backends, or one with two platforms or two numbers of threads.
     """
     folder = Path(output)
@@ -125,7 +126,7 @@ backends, or one with two platforms or two numbers of threads.
         raise UsageError(f"The folder {folder} is not empty. Name another with --output.")
     there = store_of(store)
     context = execution_context(there, jobs, timeout, progress, trust_platforms)
-    most = positive_integer("--trials ", trials)
+    most, longest = positive_integer("--trials ", trials), positive_seconds("--limit ", limit)
     if runs is not None:
         pair = find_pair(there, _ids(runs), None if model is None else source_of(model, there))
     else:
@@ -140,7 +141,7 @@ backends, or one with two platforms or two numbers of threads.
                 settings=settings_texts(settings),
             )
             pair = make_pair(request, context)
-    return _reduced(pair, folder, Budget(most, limit, log=context.display.log), context)
+    return _reduced(pair, folder, Budget(most, longest, log=context.display.log), context)
 
 
 def _reduced(

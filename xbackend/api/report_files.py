@@ -13,6 +13,8 @@ from xbackend.plugins import registry
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 """Of files that a plot can be written to."""
+PICTURES = (".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".eps", ".ps")
+"""Of files that hold pictures, too, but of a kind that nothing is drawn into."""
 
 
 def is_plot(output: PathLike | None) -> bool:
@@ -26,6 +28,7 @@ def report_writer(name: str, output: PathLike) -> Callable[[Any], None]:
     So what cannot be shown is refused before anything is computed.
     """
     render, path = registry.report(name), Path(output)
+    check_text(output)
     if not is_plot(output):
         return lambda result: write_text(path, render(result))
     drawn = sorted(set(registry.report_formats()) & set(registry.plots()))
@@ -36,6 +39,16 @@ def report_writer(name: str, output: PathLike) -> Callable[[Any], None]:
         )
     draw = registry.plot(name)
     return lambda result: draw(result, path)
+
+
+def check_text(output: PathLike | None) -> None:
+    """Raise UsageError for a file that should hold a picture of a kind that is not drawn."""
+    if output is not None and os.fspath(output).lower().endswith(PICTURES):
+        known = f"{', '.join(PLOT_SUFFIXES[:-1])} or {PLOT_SUFFIXES[-1]}"
+        raise UsageError(
+            f"Nothing is drawn into {output}. Name a file that ends in {known} for a picture, or "
+            "in another suffix for a text."
+        )
 
 
 def write_text(output: PathLike, text: str) -> None:

@@ -49,8 +49,8 @@ exit status: 0 done, 1 a threshold was missed or --certify found a fault, 2 wron
 MAX_LEFT_OUT = 10
 """How many records that are not sound are named one by one."""
 FORMATS_HELP = (
-    "table, json, markdown, csv, html, machines, layers, activations, activations-csv, cumulative "
-    "or dendrogram"
+    "table, json, markdown, csv, html, machines, layers, activations, activations-csv, cumulative, "
+    "dendrogram, answer, explain or export"
 )
 OUTPUT_HELP = (
     "write there; with .svg, .png or .pdf draw layers, activations, cumulative or dendrogram"
@@ -115,8 +115,9 @@ def compare(options: Namespace) -> int:
     if options.metrics not in METRICS:
         raise UsageError(f"'--metrics {options.metrics}' must be {' or '.join(METRICS)}.")
     write = comparison_writer(options.format, options.output)
+    thresholds = {"fail_under": options.fail_under, "max_eqcs": options.max_eqcs}
     gates = options.gate or ()
-    gates_need_certificates = check_gates(gates)
+    gates_need_certificates = check_gates(gates, **thresholds)
     execution = execution_arguments(options)
     with terminal_progress() as display:
         found = api.compare(
@@ -142,7 +143,7 @@ def compare(options: Namespace) -> int:
     if options.metrics == "all":
         found = found.with_pairs()
     write(found.result)
-    missed = found.missed_thresholds(fail_under=options.fail_under, max_eqcs=options.max_eqcs)
+    missed = found.missed_thresholds(**thresholds)
     missed += found.broken_gates(gates)
     for sentence in (*missed, *_left_out(found.left_out)):
         print(f"xbackend: {sentence}", file=sys.stderr)

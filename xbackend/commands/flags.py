@@ -11,6 +11,7 @@ from xbackend.commands.parser import (
     add_command,
     add_execution_options,
     execution_arguments,
+    given_words,
     terminal_progress,
     whole_number,
 )
@@ -81,7 +82,7 @@ def ablate(options: Namespace) -> int:
         report = find_causes(
             options.model,
             start=options.start,
-            backends=options.backends,
+            backends=given_words("--backends", options.backends),
             only=options.only,
             precision=options.precision,
             threads=whole_number("--threads", options.threads),

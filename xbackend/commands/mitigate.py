@@ -10,6 +10,7 @@ from xbackend.commands.parser import (
     add_command,
     add_execution_options,
     execution_arguments,
+    given_words,
     request_arguments,
     terminal_progress,
     whole_number,
@@ -67,11 +68,13 @@ EMULATED_HELP = "samples on emulated platforms, the first ones; 0 for all (defau
 def mitigate(options: Namespace) -> int:
     """Print one table; exit status 3 if the model as it is failed, or a change was not honoured."""
     from xbackend.api import mitigation as api
+    from xbackend.api.report_files import check_text
     from xbackend.plugins.registry import renderer
 
     kind = "json" if options.json else options.format
     if kind not in FORMATS:
         raise UsageError(f"There is no format '{kind}'. Formats: {', '.join(FORMATS)}.")
+    check_text(options.output)
     request = request_arguments(options)
     if options.mitigations == "list":
         words = {key: request[key] for key in ("model", "backends", "platforms")}
@@ -82,7 +85,7 @@ def mitigate(options: Namespace) -> int:
     with terminal_progress() as display:
         report = api.mitigate(
             **request,
-            mitigations=options.mitigations,
+            mitigations=given_words("--mitigations", options.mitigations),
             labels=options.labels,
             labelled=options.labelled,
             emulated_samples=options.emulated_samples,

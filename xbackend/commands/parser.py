@@ -92,12 +92,21 @@ def request_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Return what every command reads that runs a model: which, by whom, where, and how."""
     return {
         "model": options.model,
-        "backends": options.backends,
+        "backends": given_words("--backends", options.backends),
         "platforms": options.platform,
         "inputs": options.inputs,
         "threads": whole_numbers("--threads", options.threads),
         "settings": options.set,
     }
+
+
+def given_words(option: str, text: str | None) -> str | None:
+    """Return a list with commas. Raises UsageError for one that was given and names nothing."""
+    if text is not None and not text.replace(",", " ").strip():
+        from xbackend.errors import UsageError
+
+        raise UsageError(f"'{option} {text}' names nothing. Name one at least, or leave it out.")
+    return text
 
 
 def whole_number(option: str, value: int | str) -> int:

@@ -10,6 +10,7 @@ from xbackend.commands.parser import (
     add_execution_options,
     add_trust,
     execution_arguments,
+    given_words,
     request_arguments,
     terminal_progress,
 )
@@ -53,7 +54,7 @@ def reduce(options: Namespace) -> int:
         found = reduce_difference(
             **request_arguments(options),
             runs=options.runs,
-            precisions=options.precision,
+            precisions=given_words("--precision", options.precision),
             output=options.output,
             trials=options.trials,
             limit=options.limit,

@@ -13,6 +13,7 @@ from xbackend.commands.parser import (
     add_command,
     add_execution_options,
     execution_arguments,
+    given_words,
     request_arguments,
     terminal_progress,
     whole_number,
@@ -78,7 +79,7 @@ def run(options: Namespace) -> int:
     with terminal_progress() as display:
         runs = run_model(
             **request_arguments(options),
-            precisions=options.precision,
+            precisions=given_words("--precision", options.precision),
             taps=options.taps,
             options=options.option,
             repeats=whole_number("--repeats", options.repeats),

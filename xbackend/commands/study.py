@@ -11,6 +11,7 @@ from xbackend.commands.parser import (
     add_command,
     add_execution_options,
     execution_arguments,
+    given_words,
     terminal_progress,
     whole_numbers,
 )
@@ -57,7 +58,7 @@ def study(options: Namespace) -> int:
         return 0
     how = {
         "platforms": options.platform,
-        "backends": options.backends,
+        "backends": given_words("--backends", options.backends),
         "threads": whole_numbers("--threads", options.threads) if options.threads else None,
         "settings": options.set,
         "config": options.config,

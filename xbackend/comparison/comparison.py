@@ -183,6 +183,8 @@ class Comparison:
     """All metrics of pairs of classes, if these were asked for."""
     certificates: tuple[Certificate, ...] = ()
     """Runs of which each layer was held against what rounding can do, likewise."""
+    filters: tuple[str, ...] = ()
+    """What its runs were chosen by, as `--where` takes it: `backend=ort`."""
 
     @property
     def sections(self) -> dict[str, tuple[SampleComparison, ...]]:
@@ -212,6 +214,14 @@ class Comparison:
         }
 
 
+def check_thresholds(fail_under: int | None = None, max_eqcs: int | None = None) -> None:
+    """Raise UsageError for a threshold that nothing could miss or keep."""
+    if fail_under is not None and fail_under < 0:
+        raise UsageError(f"'--fail-under {fail_under}' must be a number of bits, from 0 on.")
+    if max_eqcs is not None and max_eqcs < 1:
+        raise UsageError(f"'--max-eqcs {max_eqcs}' must be a number of classes, from 1 on.")
+
+
 def threshold_failures(
     comparison: Comparison, fail_under: int | None = None, max_eqcs: int | None = None
 ) -> list[str]:
@@ -222,8 +232,7 @@ def threshold_failures(
     """
     if fail_under is None and max_eqcs is None:
         return []
-    if (fail_under is not None and fail_under < 0) or (max_eqcs is not None and max_eqcs < 1):
-        raise UsageError("'--fail-under' takes bits from 0 on, '--max-eqcs' classes from 1 on.")
+    check_thresholds(fail_under, max_eqcs)
     outputs = [tap for sample in comparison.samples for tap in sample.outputs if tap.eqc_count > 1]
     sentences = [
         f"{_name_output(tap)}: {tap.metrics.remaining_precision or 0} mantissa bits agree, "

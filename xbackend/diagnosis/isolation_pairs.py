@@ -90,8 +90,11 @@ def _is_source(run: Run) -> bool:
     return bool(run.row["settings"].get(GRAPH) == SOURCE)
 
 
-def find_run(comparison: Comparison, name: str) -> Run:
-    """Return the run with an id, or the only one of which the id holds this text."""
+def find_run(comparison: Comparison, name: str, narrow: str = "; or narrow with --where") -> Run:
+    """Return the run with an id, or the only one of which the id holds this text.
+
+    `narrow` is what else may be done where several have it.
+    """
     runs = [run for run in comparison.runs if run.ok]
     exact = [run for run in runs if run.id == name]
     exact = exact or [run for run in runs if run.id.endswith(f"-{name}")]
@@ -100,7 +103,8 @@ def find_run(comparison: Comparison, name: str) -> Run:
         return found[0]
     shown = ", ".join(run.id for run in (found or runs)[:4])
     what = f"{len(found)} runs have" if found else "No run that is compared has"
-    raise UsageError(f"{what} '{name}' in its id. Name one of: {shown}; or narrow with --where.")
+    whose = "their ids" if found else "its id"
+    raise UsageError(f"{what} '{name}' in {whose}. Name one of: {shown}{narrow}.")
 
 
 def _subjects(comparison: Comparison, text: str) -> list[Run]:

@@ -37,7 +37,11 @@ def execute(request: RunRequest, context: ExecutionContext) -> list[Record]:
 
     Runs that the store has already are not repeated, unless the request says so.
     """
-    plan = make_plan(request, context.store, context.display.log)
+    return execute_plan(make_plan(request, context.store, context.display.log), context)
+
+
+def execute_plan(plan: Plan, context: ExecutionContext) -> list[Record]:
+    """Run what is planned and return the records, in the order of their ids."""
     _announce([plan], plan.launches, context)
     records = _start(plan.launches, context)
     return sorted([*plan.not_started, *plan.cached, *records], key=lambda record: str(record["id"]))
@@ -90,7 +94,9 @@ def _announce(plans: Sequence[Plan], launches: Sequence[Launch], context: Execut
     display, store = context.display, context.store
     kept = sum(len(plan.cached) for plan in plans)
     if kept:
-        display.log(f"{kept} runs are in the store already; --fresh repeats them")
+        them = "1 run is" if kept == 1 else f"{kept} runs are"
+        again = "it" if kept == 1 else "them"
+        display.log(f"{them} in the store already; --fresh repeats {again}")
     display.start(len(launches), read_durations(store))
     for plan in plans:
         for record in plan.not_started:

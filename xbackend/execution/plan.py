@@ -235,7 +235,8 @@ class Planner:
 
     def _launch(self, config: BackendConfig, artifact: Artifact, worker: Path) -> None:
         samples = self.inputs.samples(artifact.inputs)
-        digests = {"inputs": self.inputs.digest, "artifact": artifact.digest, "worker": worker.stem}
+        digests = {"inputs": self.inputs.digest, "artifact": artifact.digest}
+        digests.update(worker=worker.stem, model=self.model.name)
         for platform, threads, repeat in self._grid(config):
             settings = {**config.settings, "threads": threads}
             chosen = self._chosen(samples, platform)

@@ -23,8 +23,9 @@ def run_key(
 ) -> str:
     """Return the SHA-256 over everything that decides a run's bits.
 
-    `digests` are those of inputs, artifact and worker; where files lie is no part of it. The
-    machine is: a store that is carried to another machine begins anew there.
+    `digests` are those of inputs, artifact and worker, and the model's name, as a run under one
+    name does not stand for another's; where files lie is no part of it. The machine is: a store
+    that is carried to another machine begins anew there.
     """
     told = asdict(job)
     for place in ("artifact", "store", "missing", "samples", "sandbox", "memory"):

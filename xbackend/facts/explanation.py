@@ -126,7 +126,7 @@ def _explain(
         changes=change_facts(summary, isolations),
         accuracy=tuple(row for each in judged for row in accuracy_facts(each)),
         switches=found,
-        next=next_commands(summary, facts, isolations, seconds),
+        next=next_commands(summary, facts, comparison, seconds),
     )
 
 

@@ -50,9 +50,11 @@ class Condition:
     measure: str
     relation: str
     bound: float
+    written: str = ""
+    """The bound as the user wrote it."""
 
     def __str__(self) -> str:
-        return f"{self.measure}{self.relation}{self.bound:g}"
+        return f"{self.measure}{self.relation}{self.written or format(self.bound, 'g')}"
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def _condition(text: str, found: re.Match[str]) -> Condition:
         number = float("nan")
     if number != number:
         raise UsageError(f"'--gate {text}': '{bound}' is no number.")
-    return Condition(measure, relation, number)
+    return Condition(measure, relation, number, bound)
 
 
 def needs_pairs(gates: Sequence[Gate]) -> bool:

@@ -86,7 +86,7 @@ def try_mitigations(
     the model in float64; with `search` the smallest sets are found, too.
     """
     backends = backends_of(request)
-    trials = run_mitigations(request, backends, wanted, context)
+    trials = run_mitigations(request, backends, wanted, labels, context)
     reference = run_float64_reference(request, references, context)
     sets = _search_sets(request, trials, wanted, context) if search else []
     rows = evaluate_trials(trials, Evaluator.of(context.store, reference, labels))

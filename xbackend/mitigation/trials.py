@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -127,15 +128,21 @@ def _require(request: RunRequest, word: str, needs: Mapping[str, SettingValue]) 
 
 
 def run_mitigations(
-    request: RunRequest, backends: Sequence[str], wanted: Sequence[str], context: ExecutionContext
+    request: RunRequest,
+    backends: Sequence[str],
+    wanted: Sequence[str],
+    labels: Mapping[str, int],
+    context: ExecutionContext,
 ) -> list[Trial]:
     """Run every backend as it is, then with each mitigation that is wanted; cheap runs first.
 
-    Raises UsageError, before anything runs, for a word that names none.
+    Raises UsageError, before anything runs, for a word that names none, and InputError, before
+    anything is changed, for right classes that the model does not have.
     """
     select_mitigations(wanted, all_mitigations(request, backends), backends)
     plain = [Trial(word, "", BackendChange()) for word in backends]
     base = run_trials(request, plain, context)
+    check_labels([run for trial in base for run in trial.runs], labels)
     trials, idle = [], []
     chosen = select_mitigations(wanted, all_mitigations(request, backends, base), backends)
     if not wanted:
@@ -150,6 +157,17 @@ def run_mitigations(
             elif lack is not None:
                 idle.append(Trial(word, mitigation.name, BackendChange(), problems=(lack,)))
     return [*base, *run_trials(request, trials, context), *idle]
+
+
+def check_labels(runs: Sequence[Run], labels: Mapping[str, int]) -> None:
+    """Raise InputError for a sample's right class that the model has no score for."""
+    for result in (result for run in runs for result in run.results if result["outputs"]):
+        name, scores = str(result["input"]), math.prod(result["outputs"][0]["shape"])
+        if not 0 <= labels.get(name, 0) < max(scores, 1):
+            raise InputError(
+                f"The right class of sample {name} is {labels[name]}, but the model gives "
+                f"{scores} scores, of the classes 0 to {scores - 1}. Give the labels of this model."
+            )
 
 
 def without_needless(

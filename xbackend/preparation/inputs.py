@@ -269,9 +269,11 @@ def _locate_samples(path: Path, value: ValueInfo, array: Array) -> InputFile:
             return InputFile(path.resolve(), shape[0] // rows, rows, False)
     if want is not None and array.ndim == len(want) + 1 and _agree(shape[1:], want):
         return InputFile(path.resolve(), shape[0], 1, True)
+    rows = (want[0] if want else None) or 1
+    cure = "samples along axis 0" if rows == 1 else f"{rows} rows along axis 0 for each sample"
     raise InputError(
         f"{path} has shape {_show(shape)} for the input '{value.name}', but the model takes "
-        f"{_show(want or ())}. Give that shape, or samples along axis 0."
+        f"{_show(want or ())}. Give that shape, or {cure}."
     )
 
 

@@ -162,6 +162,11 @@ def _cut_out(
             nodes, total = len(shown[0].model.graph.node), len(whole.graph.node)
             budget.log(f"nodes that show it: {nodes} of {total}, with {shown[0].elements} numbers")
             return shown[0]
+        if budget.ended_by:
+            raise XbackendError(
+                f"Stopped after {budget.ended_by}, before anything smaller that shows the "
+                "difference was found. Allow more with --limit or --trials."
+            )
         budget.log(f"nodes that do not show it: {size}")
     raise XbackendError(
         "No part of the network up to where the runs part shows the difference by itself, with the "

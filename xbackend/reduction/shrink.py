@@ -30,12 +30,22 @@ class Budget:
     log: Callable[[str], None] = lambda text: None
     """Told how it goes."""
     spent: int = 0
+    refused: int = 0
+    """Cases that were not judged, as the trials or the seconds were over."""
+
+    @property
+    def ended_by(self) -> str:
+        """What the search stopped after: `600 s`, or `2000 trials`; empty if it did not."""
+        if not self.refused:
+            return ""
+        return f"{self.trials} trials" if self.spent >= self.trials else f"{self.seconds:g} s"
 
     def reserve(self, count: int) -> int:
         """Return how many of so many trials may be made now, and count them."""
         late = time.monotonic() - self.began > self.seconds
         allowed = 0 if late else max(0, min(count, self.trials - self.spent))
         self.spent += allowed
+        self.refused += count - allowed
         return allowed
 
 

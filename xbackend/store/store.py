@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,11 +49,19 @@ class Store:
     folder: Path
 
     def create(self) -> None:
-        """Make the folder if it is not there. Raises StoreError where that is not allowed."""
+        """Make the folder if it is not there. Raises StoreError where that is not allowed.
+
+        Raises UsageError where the path leads to a file, or through one.
+        """
         try:
             for name in FOLDERS:
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
                 files.check_within(self.folder / name, self.folder)
+        except NotADirectoryError as error:
+            raise UsageError(
+                f"There cannot be a store at {self.folder}, as that is a file or lies beneath one. "
+                "Name a folder with --store."
+            ) from error
         except OSError as error:
             raise StoreError(_cannot("write to", self.folder, error)) from error
 
@@ -160,6 +169,13 @@ class Store:
 def open_store(folder: str | None) -> Store:
     """Return the store at a folder, `$XBACKEND_STORE` or `./.xbackend`; it need not exist."""
     return Store(Path(folder or os.environ.get("XBACKEND_STORE") or ".xbackend"))
+
+
+def store_option(store: Store) -> str:
+    """Return the option that names a store, with a space before it; empty for the usual one."""
+    if store.folder.absolute() == open_store(None).folder.absolute():
+        return ""
+    return f" --store {shlex.quote(str(store.folder))}"
 
 
 def _cannot(verb: str, path: Path, error: OSError) -> str:

@@ -103,6 +103,11 @@ def test_labels_give_the_share_of_right_answers(
     assert "give both" in done.sentence
     np.save(tmp_path / "y.npy", np.zeros((2, 2)))
     assert "one whole number for each sample" in xbackend("mitigate", sound, *given).sentence
+    for wrong in (4, -1):
+        np.save(tmp_path / "y.npy", np.array([0, 2, wrong, 1]))
+        done = xbackend("mitigate", sound, "--backends", "good", *given)
+        assert f"class of sample 2 is {wrong}, but the model gives 4 scores" in done.sentence
+        assert done.status == 2
 
 
 def test_the_table_says_what_changes_nothing_and_ends_with_what_to_use(

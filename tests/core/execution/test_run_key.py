@@ -1,6 +1,7 @@
 """Which runs are the same run, so that one is not repeated."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -71,6 +72,16 @@ def test_another_python_is_known_by_when_its_packages_changed(tmp_path):
     assert _key(platform=platform) == before
     (folder / "new_package").mkdir()
     assert _key(platform=platform) != before
+
+
+def test_the_same_model_by_another_name_has_runs_of_its_own(xbackend, sound):
+    twin = sound.with_name("twin.onnx")
+    twin.write_bytes(sound.read_bytes())
+    for path in (sound, twin, twin):
+        assert xbackend("run", path, "--backends", "good").status == 0
+    lines = xbackend("compare", "--format", "json").out
+    names = [run["model"] for run in json.loads(lines)["runs"]]
+    assert sorted(names) == ["small", "twin"]
 
 
 def test_a_run_is_not_repeated_unless_asked_for(tmp_path, capsys):

@@ -128,6 +128,11 @@ def test_integers_in_several_classes_share_no_bits(bench: StoreBuilder) -> None:
     assert said.endswith("bits is 0.")
 
 
+@pytest.mark.parametrize("rule", ["output: mean<=1e-9", "conv*: ulp<=1000000, bits>=08"])
+def test_a_rule_is_told_as_it_was_written(rule: str) -> None:
+    assert str(parse_gate(rule)) == rule
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

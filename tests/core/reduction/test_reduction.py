@@ -17,7 +17,6 @@ from xbackend.commands.main import main
 from xbackend.comparison.findings import INHERITED, NONE, OWN, UNKNOWN, Isolation, LayerVerdict
 from xbackend.errors import XbackendError
 from xbackend.numerics.metrics import Metrics
-from xbackend.reduction import run_pair
 from xbackend.reduction.reduction import first_divergent_layer
 from xbackend.testing.store_builder import StoreBuilder
 from xbackend.worker.tensor import from_numpy
@@ -76,7 +75,9 @@ def _show(folder: Path, xbackend: Command) -> None:
     ("arguments", "words"),
     [
         ((), "Name what to compare: two runs with --runs A,B"),
-        (("--backends", "ort"), "These options make 1 runs, and two are compared"),
+        (("--backends", "fixed"), "These options make 1 run, and two are compared"),
+        (("--backends", "fixed", "--threads", "1,2,3"), "make 3 runs, and two are compared"),
+        ((*PAIR, "--limit", "0"), "'--limit 0' must be more than 0 seconds"),
         (("--runs", "one"), "must name two runs"),
         ((*PAIR, "--output", "."), "is not empty. Name another with --output"),
         ((*PAIR, "--trials", "0"), "'--trials 0' must be a whole number from 1 on"),
@@ -90,11 +91,37 @@ def test_what_cannot_be_reduced_is_refused_in_one_sentence(
     arguments: tuple[str, ...],
     words: str,
 ) -> None:
+    """Before anything is run."""
     bench.run({"y": [1.0]})
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run_pair, "execute", lambda order, means: [*means.store.runs()])
     assert main(["reduce", *arguments, "--store", str(bench.store.folder)]) == 2
     assert words in capsys.readouterr().err
+    assert len([*bench.store.runs()]) == 1
+
+
+def test_a_search_that_was_stopped_before_it_found_anything_says_so(
+    xbackend: Command, write_model: Callable[..., Path]
+) -> None:
+    """Alone the node does not show it; with the one before it would, which is not tried."""
+    nodes = (helper.make_node("Relu", [i], [o]) for i, o in itertools.pairwise("xaby"))
+    does = ("--set", "bad.does=fused=b")
+    model = write_model(*nodes)
+    done = xbackend("reduce", model, *PAIR, *does, "--trials", "1")
+    assert done.status == 3
+    assert "Stopped after 1 trials, before anything smaller" in done.sentence
+    done = xbackend("reduce", model, *PAIR, *does, "--limit", "1e-9")
+    assert done.status == 3
+    assert "Stopped after 1e-09 s, before anything smaller" in done.sentence
+
+
+def test_runs_that_a_word_does_not_tell_apart_are_named_and_no_option_that_is_not_there(
+    bench: StoreBuilder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        bench.run({"y": [1.0]}, {"conv": [1.0]})
+    command = ["reduce", "--runs", "run,run-1", "--store", str(bench.store.folder)]
+    assert main(command) == 2
+    assert capsys.readouterr().err.endswith("Name one of: run-0, run-1.\n")
 
 
 def test_two_models_are_refused(bench: StoreBuilder, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,11 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from xbackend.comparison.summary import summaries
 from xbackend.reports import csv as csv_report
 from xbackend.reports import html as html_report
 from xbackend.reports import json as json_report
 from xbackend.reports import markdown, terminal
-from xbackend.reports.formatting import format_number, format_percent, printable, shorten
+from xbackend.reports.formatting import (
+    format_number,
+    format_percent,
+    heading,
+    printable,
+    shorten,
+)
 from xbackend.testing.store_builder import StoreBuilder
 
 ONE_ULP = float(np.nextafter(np.float32(0.5), np.float32(1)))
@@ -341,3 +348,13 @@ def test_a_long_name_keeps_both_ends() -> None:
     assert shorten("encoder/layer/0/attention", 12) == "encod…ention"
     assert shorten("short", 12) == "short"
     assert printable("tab\there") == "tab\\there"
+
+
+def test_a_heading_says_where_outputs_of_float32_have_another_format(bench: StoreBuilder) -> None:
+    bench.run({"y": [1.0]})
+    (plain,) = summaries(bench.compare())
+    assert heading(plain) == "net, float32, 1 input, 1 run"
+    wide = {"name": "wide", "digest": "e" * 64, "source": "wide.onnx"}
+    bench.run({"y": np.array([[1.0]])}, model=wide)
+    (other,) = summaries(bench.compare(model="wide"))
+    assert heading(other) == "wide, float32 (outputs in float64), 1 input, 1 run"

@@ -245,6 +245,14 @@ def test_a_worker_over_ssh_ends_with_the_command(host, tmp_path):
     assert _left(host) == []
 
 
+def test_a_container_that_docker_does_not_start_is_said_with_the_cure(tmp_path, monkeypatch):
+    _stand_in(tmp_path, monkeypatch)
+    (tmp_path / "bin" / "docker").write_text("#!/bin/sh\nexit 125\n")
+    status, (record,) = _run(tmp_path / "store", "--platform", "docker:an/image:1.0")
+    assert (status, record["error"]["symptom"]) == (3, "exit 125")
+    assert "was not started by docker. See that its service runs" in record["error"]["message"]
+
+
 def test_a_container_is_removed_when_its_time_is_over(tmp_path, monkeypatch):
     log = _stand_in(tmp_path, monkeypatch)
     script, _ = _sleeper(tmp_path)

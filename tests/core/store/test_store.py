@@ -4,6 +4,7 @@ import itertools
 import json
 import multiprocessing
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,8 +89,11 @@ def test_a_record_that_is_not_sound_is_an_error_that_names_the_file(store, text)
 def test_a_store_where_nothing_can_be_written_is_said_in_one_sentence(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
+    for folder in (blocked, blocked / "store"):
+        with pytest.raises(UsageError, match="is a file or lies beneath one. Name a folder"):
+            Store(folder).create()
     with pytest.raises(StoreError, match="name another store with --store"):
-        Store(blocked / "store").create()
+        Store(Path("/proc/store")).create()
 
 
 def test_the_store_is_named_by_argument_then_variable_then_default(monkeypatch):

@@ -26,6 +26,8 @@ from xbackend.worker.job import Job
 
 Record = dict[str, Any]
 
+DOCKER_REFUSES = 125
+"""The status of `docker run` where it started nothing."""
 SIGNAL_EXPLANATIONS = {
     "SIGILL": "the framework used an instruction that this processor does not have",
     "SIGSEGV": "the framework crashed on a bad memory access",
@@ -281,6 +283,9 @@ def _failure(
             why = _lacking(launch, answer.known.get("hardware", {}).get("flags", ())) or why
         return name, f"{who} died with {name} at the stage '{stage}': {why}."
     where = f"what it printed is in the store's logs/{launch.record['id']}.txt"
+    if end.status == DOCKER_REFUSES and launch.platform.transport.startswith("docker:"):
+        cure = "See that its service runs and that the image is there"
+        return f"exit {end.status}", f"{who} was not started by docker. {cure}; {where}."
     what = f"ended with exit status {end.status} at the stage '{stage}' and gave no result"
     return f"exit {end.status}", f"{who} {what}; {where}."
 
