@@ -21,6 +21,7 @@ from xbackend.api.arguments import (
     settings_texts,
     specs,
     store_of,
+    texts,
     words,
 )
 from xbackend.api.results import data_frame
@@ -47,11 +48,10 @@ class Runs(Sequence[Run]):
     """Where they and their tensors are."""
 
     def __getitem__(self, place: Any) -> Any:
-        """Return a run, or several."""
-        several = isinstance(place, slice)
-        return (
-            tuple(map(read_run, self.records[place])) if several else read_run(self.records[place])
-        )
+        """Return a run, or for a slice several as `Runs`."""
+        if isinstance(place, slice):
+            return Runs(self.records[place], self.store)
+        return read_run(self.records[place])
 
     def __len__(self) -> int:
         """Return how many runs there are, failed and skipped ones among them."""
@@ -172,14 +172,14 @@ def run(
     with input_file(inputs) as path:
         request = RunRequest(
             model=source_of(model, there, example_inputs),
-            backends=words(backends),
+            backends=words(backends, "backends="),
             platforms=specs(platforms),
             inputs=path,
-            precisions=words(precisions),
+            precisions=words(precisions, "precisions="),
             threads=positive_integers("threads=", threads),
-            taps=taps if isinstance(taps, str) else ",".join(taps or ()),
+            taps=",".join(texts(taps, "taps=")),
             settings=settings_texts(settings),
-            options=settings_texts(options),
+            options=settings_texts(options, "options="),
             repeats=positive_integer("repeats=", repeats),
             fresh=fresh,
             sources=True,
