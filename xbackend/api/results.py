@@ -70,6 +70,10 @@ class Listing(Sequence[T], Generic[T]):
         """Return the table for a terminal."""
         return registry.renderer(self.renderer)(self.items)
 
+    def _repr_html_(self) -> str:
+        """Return the same table for a notebook."""
+        return registry.renderer("preformatted")(str(self))
+
     def to_dict(self) -> Record:
         """Return JSON values: what the command prints with `--json`."""
         return {"schema_version": 1, self.key: [each.to_dict() for each in self.items]}
@@ -81,7 +85,10 @@ class Listing(Sequence[T], Generic[T]):
 
 @dataclass(frozen=True, repr=False)
 class Section:
-    """What can be compared at all: the runs of one model, one precision, one set of inputs."""
+    """What can be compared at all: the runs of one model, one precision, one set of inputs.
+
+    `print` shows the table of its layers.
+    """
 
     summary: Summary
 
@@ -119,6 +126,19 @@ class Section:
     def remaining_precision(self) -> int | None:
         """Leading mantissa bits that all runs share in every element of every output."""
         return self.summary.metrics.remaining_precision
+
+    def __repr__(self) -> str:
+        """Return what it is about, in one line."""
+        counts = f"runs: {self.summary.run_count}, classes: {len(self.classes)}"
+        return f"<Section {self.model} in {self.precision}; {counts}>"
+
+    def __str__(self) -> str:
+        """Return the table of its layers below what it is about."""
+        return f"{self!r}\n{self.layers}"
+
+    def _repr_html_(self) -> str:
+        """Return the same for a notebook."""
+        return registry.renderer("preformatted")(str(self))
 
     def to_dict(self) -> Record:
         """Return JSON values: an entry of `sections` in the JSON report."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Runs(Sequence[Run]):
     """Runs of one call, in the order in which they were planned; `print` shows a line for each."""
 
@@ -60,6 +61,16 @@ class Runs(Sequence[Run]):
     def __iter__(self) -> Iterator[Run]:
         """Go through the runs."""
         return map(read_run, self.records)
+
+    def __repr__(self) -> str:
+        """Return how many there are, how they ended and where they are, in one line."""
+        ended = Counter(str(record["status"]) for record in self.records)
+        counts = ", ".join(f"{count} {status}" for status, count in ended.items()) or "none"
+        return f"<Runs: {counts}, in {self.store.folder}>"
+
+    def _repr_html_(self) -> str:
+        """Return what `print` shows, for a notebook."""
+        return registry.renderer("preformatted")(str(self))
 
     def __str__(self) -> str:
         """Return a line for each run, how it ended and its bits, then what the export changed."""
