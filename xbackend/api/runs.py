@@ -29,7 +29,7 @@ from xbackend.api.results import data_frame
 from xbackend.execution.execute import execute
 from xbackend.execution.request import RunRequest
 from xbackend.plugins import registry
-from xbackend.preparation.model_objects import model_source
+from xbackend.preparation.model_objects import handing_notes, model_source
 from xbackend.store.records import Run, read_run
 from xbackend.store.store import Store
 
@@ -47,11 +47,13 @@ class Runs(Sequence[Run]):
     """The records as the store keeps them: settings, hardware, digests of all tensors."""
     store: Store
     """Where they and their tensors are."""
+    notes: tuple[str, ...] = ()
+    """What must be known of how a model in memory was made a file, a sentence each."""
 
     def __getitem__(self, place: Any) -> Any:
         """Return a run, or for a slice several as `Runs`."""
         if isinstance(place, slice):
-            return Runs(self.records[place], self.store)
+            return Runs(self.records[place], self.store, self.notes)
         return read_run(self.records[place])
 
     def __len__(self) -> int:
@@ -74,7 +76,8 @@ class Runs(Sequence[Run]):
 
     def __str__(self) -> str:
         """Return a line for each run, how it ended and its bits, then what the export changed."""
-        lines = str(registry.renderer("runs")(self.records, self.store.folder))
+        shown = registry.renderer("runs")(self.records, self.store.folder)
+        lines = "\n".join([shown, *self.notes])
         if not any(record["settings"].get("graph") == "source" for record in self.records):
             return lines
         from xbackend.comparison.compare import compare_runs  # NumPy, seldom needed
@@ -196,8 +199,12 @@ def run(
             sources=True,
             allow_nonfinite=allow_nonfinite,
         )
-        records = execute(request, execution_context(there, jobs, timeout, progress))
-    return Runs(tuple(records), there)
+        context = execution_context(there, jobs, timeout, progress)
+        notes = handing_notes(model)
+        for note in notes:
+            context.display.log(note)
+        records = execute(request, context)
+    return Runs(tuple(records), there, notes)
 
 
 def source_of(model: object, store: Store, example_inputs: Any = None) -> str:
