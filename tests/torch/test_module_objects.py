@@ -111,9 +111,10 @@ def test_an_exported_program_and_an_array_as_example_will_do(tmp_path: Path) -> 
     ],
 )
 def test_what_cannot_be_exported_is_refused_in_one_sentence(
-    tmp_path: Path, model: Any, examples: Any, words: str
+    tmp_path: Path, model: Any, examples: Any, words: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(xb.UsageError) as raised:
         run(model, tmp_path, example_inputs=examples)
+    assert capfd.readouterr() == ("", "")
     assert words in str(raised.value)
     assert "\n" not in str(raised.value)

@@ -51,9 +51,8 @@ def handing_notes(model: object) -> tuple[str, ...]:
     if not callable(modules) or not any(getattr(each, "training", False) for each in modules()):
         return ()
     name = type(model).__name__
-    return (
-        f"The module {name} was handed over in train mode; its eval mode was exported and run.",
-    )
+    text = f"The module {name} was handed over in train mode; its eval mode was exported and run."
+    return (text,)
 
 
 def _keep(path: Path, store: Store) -> Path:
