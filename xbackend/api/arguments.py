@@ -216,7 +216,28 @@ def input_file(value: Inputs) -> Iterator[Path | None]:
         yield Path(value)
     else:
         with tempfile.TemporaryDirectory(prefix="xbackend-") as folder:
-            yield _write_arrays(value, Path(folder))
+            path = _write_arrays(value, Path(folder))
+            try:
+                yield path
+            except InputError as error:
+                raise InputError(_of_arrays(str(error), path)) from error
+
+
+def _of_arrays(text: str, path: Path) -> str:
+    """Return what is wrong with arrays without the file that they were written to.
+
+    >>> _of_arrays("/tmp/x.npy holds 1 NaN. Pass --allow-nonfinite.", Path("/tmp/x.npy"))
+    'inputs= holds 1 NaN. Pass allow_nonfinite=True.'
+    """
+    words = {
+        str(path): "inputs=",
+        "--allow-nonfinite": "allow_nonfinite=True",
+        "Save them by these names with numpy.savez": "Give a dictionary of arrays by these names",
+        "Save the inputs with numpy.save.": "Give arrays of numbers.",
+    }
+    for old, new in words.items():
+        text = text.replace(old, new)
+    return text
 
 
 def _write_arrays(value: Any, folder: Path) -> Path:
@@ -225,6 +246,8 @@ def _write_arrays(value: Any, folder: Path) -> Path:
 
     arrays = value if isinstance(value, Mapping) else {"": value}
     checked = {str(name): np.asarray(array) for name, array in arrays.items()}
+    if not checked:
+        raise InputError("inputs= holds no array. Give one for each input of the model.")
     for name, array in checked.items():
         if array.dtype.kind not in "biufcV" or array.ndim == 0:
             raise InputError(

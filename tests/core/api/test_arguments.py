@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
 import xbackend as xb
 from xbackend.api.arguments import positive_integers
@@ -78,6 +80,36 @@ def test_what_cannot_be_compared_is_refused_in_one_sentence(
     with pytest.raises(xb.UsageError) as raised:
         xb.compare(**{"store": bench.store, **keywords})
     assert words in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ({}, "inputs= holds no array. Give one for each input of the model."),
+        (np.full((4, 4), np.nan, np.float32), "inputs= holds 16 NaN or infinite values"),
+        (np.full((4, 4), np.nan, np.float32), "or pass allow_nonfinite=True to compare"),
+        (np.zeros((4, 4)), "inputs= holds float64 for the input 'x'"),
+        (
+            {"z": np.zeros((4, 4), np.float32)},
+            "inputs= holds 'z', but the model's inputs are 'x'. Give a dictionary of arrays by",
+        ),
+        (
+            np.zeros((5, 4), np.float32),
+            "takes (4, 4). One sample is 4 rows along axis 0, so give a multiple of 4, or (?, 4, 4)",
+        ),
+        (np.zeros((5, 3), np.float32), "the model takes (4, 4). Give that shape, or samples"),
+    ],
+)
+def test_what_is_wrong_with_arrays_is_told_without_a_file_that_is_gone(
+    tmp_path: Path, inputs: Any, words: str
+) -> None:
+    ends = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, (4, 4)) for n in "xy"]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "r", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(xb.InputError) as raised:
+        xb.run(model, backends="fixed", inputs=inputs, store=tmp_path / "store")
+    assert words in str(raised.value)
+    assert ".np" not in str(raised.value)
 
 
 @pytest.fixture(scope="module")
