@@ -44,6 +44,19 @@ def model_source(model: object, store: Store, example_inputs: Any = None) -> str
         return str(_keep(path, store))
 
 
+def handing_notes(model: object) -> tuple[str, ...]:
+    """Return what a user must know of how an object was made a file, a sentence each.
+
+    Modules of PyTorch are exported in eval mode.
+    """
+    modules = getattr(model, "modules", None)
+    if not callable(modules) or not any(getattr(each, "training", False) for each in modules()):
+        return ()
+    name = type(model).__name__
+    text = f"The module {name} was handed over in train mode; its eval mode was exported and run."
+    return (text,)
+
+
 def _keep(path: Path, store: Store) -> Path:
     """Copy a file into the store, under its digest."""
     store.create()
