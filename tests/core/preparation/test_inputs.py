@@ -80,7 +80,7 @@ def test_a_scalar_input_is_given_as_a_scalar_or_as_a_list_of_them(given):
 def test_of_a_fixed_number_of_rows_it_is_told_that_a_sample_has_them(given):
     value = ValueInfo("x", "float32", (4, 4))
     assert len(given(_numbers(8, 4), value).names) == 2
-    with pytest.raises(InputError, match="Give that shape, or 4 rows along axis 0 for each sample"):
+    with pytest.raises(InputError, match="One sample is 4 rows along axis 0, so give a multiple of 4"):
         given(_numbers(5, 4), value)
 
 
