@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import logging
 import re
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +64,8 @@ def save_torch(model: Any, example_inputs: Any, folder: Path) -> Path:
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        program = torch.export.export(model, _tensors(example_inputs))
+        with _quiet():
+            program = torch.export.export(model, _tensors(example_inputs))
     except Exception as error:  # the user's own code raises anything
         raise ModelError(
             f"PyTorch cannot export {type(model).__name__}: {_first_line(error)}. Give the ONNX "
@@ -71,6 +76,26 @@ def save_torch(model: Any, example_inputs: Any, folder: Path) -> Path:
             module.training = True
     torch.export.save(program, path)
     return path
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep off standard error what PyTorch says while it exports; what it raises says enough."""
+    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "torch"]
+    handlers = {handler for name in names for handler in logging.getLogger(name).handlers}
+    for handler in handlers:
+        handler.addFilter(_nothing)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(_nothing)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    """Let no message through."""
+    return False
 
 
 def save_keras(model: Any, example_inputs: Any, folder: Path) -> Path:

@@ -55,7 +55,7 @@ CLASSES = (
     "api.runs:Runs",
     "store.records:Run",
     "api.comparison:Comparison",
-    "api.comparison:Section",
+    "api.results:Section",
     "comparison.comparison:TapComparison",
     "comparison.layers:TapSummary",
     "numerics.metrics:Metrics",

@@ -29,8 +29,13 @@ UNTRIED = (
 
 def render(comparison: Comparison) -> str:
     """Lay out what is known of each cohort, a sentence a line, its grade in brackets."""
+    return render_explanation(explain(comparison))
+
+
+def render_explanation(found: Explanation) -> str:
+    """Lay out the same of what has been explained already."""
     width = max(NARROWEST, shutil.get_terminal_size((80, 24)).columns)
-    return "\n".join(_lines(explain(comparison), width)) + "\n"
+    return "\n".join(_lines(found, width)) + "\n"
 
 
 def _lines(found: Explanation, width: int) -> Iterator[str]:
@@ -111,7 +116,7 @@ def _switches(found: CohortExplanation) -> list[str]:
     if not found.switches and found.facts.outcome is Outcome.DIFFERENT_BITS:
         return [_graded(UNTRIED, Grade.NOT_JUDGED)]
     return [
-        _graded(_switch(each), Grade.SWITCHED if each.is_setting else Grade.GOES_WITH)
+        _graded(_switch(each), Grade.SWITCHED if each.is_single else Grade.GOES_WITH)
         for each in found.switches
     ]
 

@@ -23,6 +23,9 @@ FEW_NAMES = 3
 
 NOTHING = "No export is judged: no run of a model's source stands beside one of its exported graph."
 
+PROGRAM_EXPORTER = "dynamo"
+"""The exporter of PyTorch programs: what its source rows run is the program."""
+
 PICKING = frozenset({"ArgMax", "ArgMin", "TopK"})
 """Operators that name elements, of which several may be equal."""
 
@@ -53,7 +56,13 @@ def judgement_sentences(judged: ExportJudgement) -> list[str]:
 
 
 def _title(judged: ExportJudgement) -> str:
-    return f"your {judged.title} (in {judged.source.row['backend']})"
+    """Return what was run as the source: a program is run, not the module that it was made of."""
+    export = judged.source.row.get("export") or {}
+    if export.get("exporter") == PROGRAM_EXPORTER:
+        title = "the torch.export program of your module"
+    else:
+        title = f"your {judged.title}"
+    return f"{title} (in {judged.source.row['backend']})"
 
 
 def _same(judged: ExportJudgement) -> str:

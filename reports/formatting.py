@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from xbackend.comparison.comparison import TapComparison
-from xbackend.comparison.layers import TapSummary
-from xbackend.comparison.summary import RunGroup, Summary
 from xbackend.platforms.emulation_doubt import join_names
-from xbackend.store.records import Run
+
+if TYPE_CHECKING:
+    from xbackend.comparison.comparison import TapComparison
+    from xbackend.comparison.layers import TapSummary
+    from xbackend.comparison.summary import RunGroup, Summary
+    from xbackend.store.records import Run
 
 DAGGER = "†"
 """After the number of a class, or of classes of a layer, that emulation may have made."""

@@ -50,6 +50,11 @@ def render_fragment(comparison: Comparison) -> str:
     return f'<div class="xbackend">\n{_body(comparison)}\n</div>'
 
 
+def render_preformatted(text: str) -> str:
+    """Lay out a text for a terminal as it is, for a notebook."""
+    return f"<pre>{escape(text)}</pre>"
+
+
 def _body(comparison: Comparison) -> str:
     markup = Markup(
         heading=lambda text: f"<h2>{escape(text)}</h2>",

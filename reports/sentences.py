@@ -135,12 +135,7 @@ def cohort_notes(facts: CohortFacts) -> list[str]:
         elements = pluralize(facts.not_finite, "element")
         found.append(f"NaN or infinity stands against another number at {elements} of the outputs.")
     if facts.partly_recorded:
-        layers = pluralize(facts.partly_recorded, "layer")
-        have = "was" if facts.partly_recorded == 1 else "were"
-        found.append(
-            f"{layers} {have} not recorded by all runs: classes of a layer are those of the runs "
-            "that have it, as the column 'runs' counts."
-        )
+        found.append(_partly_recorded(facts.partly_recorded, facts.partly_differing))
     found += [
         f"{printable(each.backend)}.{printable(each.setting)} came to "
         f"{printable(each.value)} in {pluralize(len(each.runs), 'run')}: {printable(each.reason)}."
@@ -153,6 +148,18 @@ def cohort_notes(facts: CohortFacts) -> list[str]:
         for each in facts.exposures
     ]
     return found
+
+
+def _partly_recorded(count: int, differing: int) -> str:
+    """Return how many layers some runs lack, and how many of these tables show as they differ."""
+    head = f"{pluralize(count, 'layer')} {'was' if count == 1 else 'were'} not recorded by all runs"
+    if not differing:
+        return f"{head}; between the runs that have them none of these differs."
+    shown = "" if differing == count else f", of which {differing} differ{'s'[: differing == 1]}"
+    return (
+        f"{head}{shown}: classes of a layer are those of the runs that have it, as the column "
+        "'runs' counts."
+    )
 
 
 def saturation_sentence(reach: SaturationReach) -> str:

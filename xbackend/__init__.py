@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from xbackend.api.comparison import Comparison as Comparison
-    from xbackend.api.comparison import Section as Section
     from xbackend.api.comparison import certify as certify
     from xbackend.api.comparison import compare as compare
     from xbackend.api.comparison import explain as explain
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from xbackend.api.platform_causes import cores as cores
     from xbackend.api.platform_causes import flags as flags
     from xbackend.api.reduction import reduce as reduce
+    from xbackend.api.results import Section as Section
     from xbackend.api.runs import Runs as Runs
     from xbackend.api.runs import run as run
     from xbackend.api.stores import import_runs as import_runs
@@ -49,12 +49,13 @@ if TYPE_CHECKING:
     __version__: str
 
 MODULES = {
-    "api.comparison": "Comparison Section certify compare explain isolate",
+    "api.comparison": "Comparison certify compare explain isolate",
     "api.conversion": "convert saturation",
     "api.listings": "backends model models platforms train",
     "api.mitigation": "mitigate mitigations",
     "api.platform_causes": "ablate cores flags",
     "api.reduction": "reduce",
+    "api.results": "Section",
     "api.runs": "Runs run",
     "api.stores": "import_runs",
     "api.studies": "studies study study_configuration",

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from xbackend.comparison.threads import ThreadCell, ThreadRow, ThreadTable
 from xbackend.store.cohort import number_format
 
+from ..formatting import pluralize
+
 OVERSUBSCRIBED_MARK = "*"
 """Behind the class of runs with more threads than cores."""
 UNSAFE_MARK = "?"
@@ -24,7 +26,8 @@ def table_text(table: ThreadTable) -> str:
 
     group = table.group
     what = "the outputs" if table.tap is None else f"'{table.tap}'"
-    counts = f"{sum(map(len, table.classes))} runs in {len(table.classes)} classes"
+    runs = pluralize(sum(map(len, table.classes)), "run")
+    counts = f"{runs} in {pluralize(len(table.classes), 'class')}"
     title = f"{group['model']}, {number_format(group)}: classes of {what}, {counts}"
     crowded = _crowded(table.rows)
     rows = [

@@ -5,11 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from xbackend.exchange.importing import ImportResult
+from xbackend.store.store import Store, store_option
+
+from ..formatting import pluralize
 
 
 def render_import(result: ImportResult, folder: Path) -> str:
     """Return how many runs were imported, and what to do next."""
-    parts = [f"{result.added} runs imported"]
-    parts += [f"{result.known} were there already"] if result.known else []
-    parts += [f"{result.refusals} remarks are above"] if result.refusals else []
-    return f"{', '.join(parts)}; they are in {folder}; next: xbackend compare"
+    parts = [f"{pluralize(result.added, 'run')} imported"]
+    were, are = ("was" if result.known == 1 else "were"), ("is" if result.refusals == 1 else "are")
+    parts += [f"{result.known} {were} there already"] if result.known else []
+    parts += [f"{pluralize(result.refusals, 'remark')} {are} above"] if result.refusals else []
+    then = f"xbackend compare{store_option(Store(folder))}"
+    return f"{', '.join(parts)}; they are in {folder}; next: {then}"

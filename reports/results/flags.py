@@ -9,6 +9,8 @@ from xbackend.attribution.correlation import FlagTable
 from xbackend.platforms.emulation_doubt import join_names
 from xbackend.store.cohort import number_format
 
+from ..formatting import pluralize
+
 Record = dict[str, Any]
 
 
@@ -24,7 +26,8 @@ def table_text(table: FlagTable) -> str:
     group = table.group
     version = f"{group['backend']} {group['backend_version']}"
     title = f"{group['model']}, {number_format(group)}, {version}"
-    lines = [f"{title}: {len(table.runs)} runs in {len(table.classes)} classes", ""]
+    runs, classes = pluralize(len(table.runs), "run"), pluralize(len(table.classes), "class")
+    lines = [f"{title}: {runs} in {classes}", ""]
     if table.emulated:
         lines[1:] = [judged_by_layers_note(table.emulated), ""]
     where = {run.id: _place(run.row) for run in table.runs}

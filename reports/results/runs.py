@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from xbackend.store.store import Store, store_option
+
+from ..formatting import pluralize, printable
+
 Record = Mapping[str, Any]
 ONE_RUN_ALONE = "One run alone: there is nothing to compare it with."
 """What `answer` says of one run, without NumPy, whose import would cost as much as the run."""
@@ -16,28 +20,43 @@ def render(records: Sequence[Record], folder: Path) -> str:
 
     The bits are the first eight digits of the SHA-256 of each sample's first output.
     """
-    rows = [
-        (
-            record["backend"],
-            record["precision"],
-            record["platform"],
-            f"{record['settings']['threads']} thread{'s'[: record['settings']['threads'] > 1]}",
-            record["status"],
-            _outcome(record),
-        )
-        for record in records
-    ]
-    widths = [max(len(str(row[column])) for row in rows) for column in range(5)] if rows else []
-    lines = [
-        "  ".join(
-            [*(str(cell).ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]
-        )
-        for row in rows
-    ]
+    lines = _lines(records)
     done = sum(record["status"] == "ok" for record in records)
-    then = "; next: xbackend compare" if done else ""
+    then = f"; next: xbackend compare{store_option(Store(folder))}" if done else ""
     there = f"{done} of {len(records)} runs are in {folder}{then}"
     return "\n".join([*lines, _answer(records, folder), there])
+
+
+def _lines(records: Sequence[Record]) -> list[str]:
+    """Return a line for each run, with the settings that alone tell it from another one."""
+    names = [_name(record) for record in records]
+    told = [
+        _distinguishing(
+            record, [each for each, other in zip(records, names, strict=True) if other == name]
+        )
+        for record, name in zip(records, names, strict=True)
+    ]
+    rows = [
+        (*name, *([text] if any(told) else []), str(record["status"]), _outcome(record))
+        for record, name, text in zip(records, names, told, strict=True)
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join([*map(str.ljust, row[:-1], widths), row[-1]]) for row in rows]
+
+
+def _name(record: Record) -> tuple[str, ...]:
+    threads = record["settings"]["threads"]
+    place = (record["backend"], record["precision"], record["platform"])
+    return (*map(str, place), pluralize(threads, "thread"))
+
+
+def _distinguishing(record: Record, alike: Sequence[Record]) -> str:
+    """Return the settings of a run that differ among runs of one name: `graph=source`."""
+    return ", ".join(
+        printable(f"{key}={value}")
+        for key, value in record["settings"].items()
+        if any(other["settings"].get(key) != value for other in alike)
+    )
 
 
 def _answer(records: Sequence[Record], folder: Path) -> str:
@@ -47,7 +66,6 @@ def _answer(records: Sequence[Record], folder: Path) -> str:
     from xbackend.errors import StoreError
     from xbackend.facts.outcome import compare_outputs
     from xbackend.store.records import read_run
-    from xbackend.store.store import Store
 
     from ..answer import render as render_answer
 

@@ -58,6 +58,32 @@ def test_a_module_gives_what_it_gives_in_inference_and_stays_in_training(tmp_pat
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+class Counting(torch.nn.Module):
+    """What gives another result each time that it is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+        self.linear = torch.nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the layer, times the number of calls."""
+        self.calls += 1
+        return self.linear(x) * self.calls
+
+
+def test_what_is_said_of_a_module_in_memory_is_said_of_its_program(tmp_path: Path) -> None:
+    told: list[str] = []
+    runs = run(Counting(), tmp_path, progress=lambda event: told.append(event.text))
+    note = "The module Counting was handed over in train mode; its eval mode was exported and run."
+    assert runs.notes == (note,)
+    assert note in told
+    assert note in str(runs).splitlines()
+    assert "as the torch.export program of your module (in torch)" in str(runs)
+    assert "your PyTorch module" not in str(runs)
+    assert run(Counting().eval(), tmp_path).notes == ()
+
+
 def test_other_weights_are_another_model_and_the_same_ones_are_not(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = Net()
@@ -90,9 +116,10 @@ def test_an_exported_program_and_an_array_as_example_will_do(tmp_path: Path) -> 
     ],
 )
 def test_what_cannot_be_exported_is_refused_in_one_sentence(
-    tmp_path: Path, model: Any, examples: Any, words: str
+    tmp_path: Path, model: Any, examples: Any, words: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(xb.UsageError) as raised:
         run(model, tmp_path, example_inputs=examples)
+    assert capfd.readouterr() == ("", "")
     assert words in str(raised.value)
     assert "\n" not in str(raised.value)

@@ -6,7 +6,8 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 Words: TypeAlias = str | Sequence[str] | None
 """One word, several with commas between, or a sequence of them."""
-Numbers: TypeAlias = int | Sequence[int]
+Numbers: TypeAlias = int | str | Sequence[int]
+"""One number, several in a sequence, or a text with commas between."""
 PathLike: TypeAlias = str | os.PathLike[str]
 Inputs: TypeAlias = (
     "str | os.PathLike[str] | np.ndarray[Any, Any] | Mapping[str, np.ndarray[Any, Any]] | None"
@@ -37,13 +39,13 @@ Progress: TypeAlias = Callable[[ProgressEvent], None] | ProgressLines | None
 """A function that is told of each step; None is told nothing."""
 
 
-def words(value: Words) -> tuple[str, ...]:
-    """Return words, each once.
+def words(value: Words, name: str = "") -> tuple[str, ...]:
+    """Return words, each once. Raises UsageError for what is no text.
 
     >>> words("tf, ort"), words(["ort", "ort"]), words(None)
     (('tf', 'ort'), ('ort',), ())
     """
-    parts = (value or "").split(",") if isinstance(value, str) or value is None else value
+    parts = value.split(",") if isinstance(value, str) else texts(value, name)
     return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
 
@@ -53,71 +55,121 @@ def specs(value: Words) -> tuple[str, ...]:
     >>> specs("qemu:max,-fma"), specs(None)
     (('qemu:max,-fma',), ('native',))
     """
-    return (value,) if isinstance(value, str) else tuple(value or ("native",))
+    return texts(value, "platforms=") or ("native",)
+
+
+def texts(value: Any, name: str = "") -> tuple[str, ...]:
+    """Return texts as they are, one or several; none for None. Raises UsageError for others.
+
+    >>> texts("output: flips=0"), texts(["a", "b"]), texts(None)
+    (('output: flips=0',), ('a', 'b'), ())
+    """
+    if value is None or isinstance(value, str):
+        return () if value is None else (value,)
+    listed = tuple(value) if isinstance(value, Iterable) else (value,)
+    if isinstance(value, (bytes, Mapping)) or not all(isinstance(each, str) for each in listed):
+        raise UsageError(f"'{name}{value}' must be a text, or a list of texts.")
+    return listed
+
+
+def one_text(name: str, value: str | None) -> str | None:
+    """Return a text, or None. Raises UsageError for anything else."""
+    if value is not None and not isinstance(value, str):
+        raise UsageError(f"'{name}{value}' must be a text.")
+    return value
+
+
+def paths(name: str, value: Any) -> tuple[Path, ...]:
+    """Return one path, or several. Raises UsageError for anything else."""
+    one = isinstance(value, (str, os.PathLike)) or not isinstance(value, Iterable)
+    listed = (value,) if one else tuple(value)
+    if not all(isinstance(each, (str, os.PathLike)) for each in listed):
+        raise UsageError(f"'{name}{value}' must be a path, or a list of paths.")
+    return tuple(map(Path, listed))
 
 
 def positive_integers(name: str, value: Numbers) -> tuple[int, ...]:
-    """Return numbers from 1 on, each once. Raises UsageError for any other, and for none."""
-    listed: list[Any] = [value] if isinstance(value, (int, float)) else [*value]
-    return tuple(dict.fromkeys(positive_integer(name, each) for each in listed or [""]))
+    """Return numbers from 1 on, each once. Raises UsageError for any other, and for none.
+
+    >>> positive_integers("threads=", "1, 12"), positive_integers("threads=", [2, 2])
+    ((1, 12), (2,))
+    """
+    several: Any = words(value) if isinstance(value, str) else value
+    several = several if isinstance(several, Iterable) else [several]
+    return tuple(dict.fromkeys(positive_integer(name, each) for each in [*several] or [""]))
 
 
 def positive_integer(name: str, value: int | str) -> int:
     """Return the number that an option takes. Raises UsageError for any below 1."""
     try:
         number = int(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         number = 0
     if number < 1 or number != (number if isinstance(value, str) else value):
         raise UsageError(f"'{name}{value}' must be a whole number from 1 on.")
     return number
 
 
-def settings_texts(value: Settings) -> tuple[str, ...]:
+def settings_texts(value: Settings, name: str = "settings=") -> tuple[str, ...]:
     """Return texts `word.key=value`, whose words and keys are checked later.
 
     >>> settings_texts({"ort": {"optimization": "basic"}, "torch.mkldnn": False})
-    ('ort.optimization=basic', 'torch.mkldnn=false')
+    ('torch.mkldnn=false', 'ort.optimization=basic')
     """
-    if isinstance(value, str):
-        return (value,)
     if not isinstance(value, Mapping):
-        return tuple(value or ())
+        return texts(value, name)
     nested = {
         f"{key}.{inner}": one
         for key, each in value.items()
         for inner, one in (each.items() if isinstance(each, Mapping) else ())
     }
     flat = {key: each for key, each in value.items() if not isinstance(each, Mapping)}
-    return tuple(f"{key}={_text(each)}" for key, each in {**flat, **nested}.items())
+    return tuple(
+        f"{key}={_text(each, f'{name}{key}=')}" for key, each in {**flat, **nested}.items()
+    )
 
 
 def where_texts(value: Where) -> tuple[str, ...]:
-    """Return texts `KEY=VALUE`.
+    """Return texts `KEY=VALUE`. Raises UsageError for a key without a value.
 
     >>> where_texts({"backend": "ort", "settings.threads": [1, 2]})
     ('backend=ort', 'settings.threads=1', 'settings.threads=2')
     """
-    if isinstance(value, str):
-        return (value,)
     if not isinstance(value, Mapping):
-        return tuple(value or ())
-    return tuple(
-        f"{key}={_text(one)}"
+        return texts(value, "where=")
+    several = {
+        key: list(each) if isinstance(each, (list, tuple, set, frozenset)) else [each]
         for key, each in value.items()
-        for one in (each if isinstance(each, (list, tuple, set, frozenset)) else [each])
+    }
+    empty = next((key for key, listed in several.items() if not listed), None)
+    if empty is not None:
+        raise UsageError(
+            f"where= gives no value for {empty!r}, which no run has. Give one, or leave out the "
+            "key for all runs."
+        )
+    return tuple(
+        f"{key}={_text(one, f'where= {key}=')}" for key, listed in several.items() for one in listed
     )
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+def _text(value: Any, name: str) -> str:
+    """Return a value as it is typed. Raises UsageError for what is no JSON value."""
+    try:
+        plain = value.item() if hasattr(value, "dtype") else value
+        return plain if isinstance(plain, str) else json.dumps(plain)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"'{name}{value}' must be a text, a number or a truth value.") from error
 
 
 def store_of(value: StoreLike) -> Store:
     """Return the store that is meant; it need not exist."""
     if isinstance(value, Store):
         return value
-    return open_store(None if value is None else os.fspath(value))
+    given: object = value
+    folder = os.fspath(given) if isinstance(given, (str, os.PathLike)) else given
+    if folder is not None and not isinstance(folder, str):
+        raise UsageError(f"'store={value}' must be the path of a folder.")
+    return open_store(folder)
 
 
 def execution_context(
@@ -134,15 +186,21 @@ def execution_context(
     return ExecutionContext(store, count, seconds, display_of(progress), trust_platforms)
 
 
-def positive_seconds(name: str, value: float) -> float:
+def positive_seconds(name: str, value: Any) -> float:
     """Return a number of seconds. Raises UsageError for none."""
-    if not value > 0:
-        raise UsageError(f"'{name}{value:g}' must be more than 0 seconds.")
-    return value
+    if isinstance(value, Real) and float(value) > 0:
+        return float(value)
+    shown = f"{float(value):g}" if isinstance(value, Real) else value
+    raise UsageError(f"'{name}{shown}' must be more than 0 seconds.")
 
 
 def display_of(progress: Progress) -> ProgressLines:
-    """Return what shows progress: the command line's own, or what tells a function."""
+    """Return what shows progress: the command line's own, or what tells a function.
+
+    Raises UsageError for what is neither.
+    """
+    if not isinstance(progress, ProgressLines) and not callable(progress) and progress is not None:
+        raise UsageError(f"'progress={progress}' must be a function that takes a ProgressEvent.")
     return progress if isinstance(progress, ProgressLines) else ProgressCallback(progress)
 
 
@@ -158,7 +216,28 @@ def input_file(value: Inputs) -> Iterator[Path | None]:
         yield Path(value)
     else:
         with tempfile.TemporaryDirectory(prefix="xbackend-") as folder:
-            yield _write_arrays(value, Path(folder))
+            path = _write_arrays(value, Path(folder))
+            try:
+                yield path
+            except InputError as error:
+                raise InputError(_of_arrays(str(error), path)) from error
+
+
+def _of_arrays(text: str, path: Path) -> str:
+    """Return what is wrong with arrays without the file that they were written to.
+
+    >>> _of_arrays("/tmp/x.npy holds 1 NaN. Pass --allow-nonfinite.", Path("/tmp/x.npy"))
+    'inputs= holds 1 NaN. Pass allow_nonfinite=True.'
+    """
+    words = {
+        str(path): "inputs=",
+        "--allow-nonfinite": "allow_nonfinite=True",
+        "Save them by these names with numpy.savez": "Give a dictionary of arrays by these names",
+        "Save the inputs with numpy.save.": "Give arrays of numbers.",
+    }
+    for old, new in words.items():
+        text = text.replace(old, new)
+    return text
 
 
 def _write_arrays(value: Any, folder: Path) -> Path:
@@ -167,6 +246,8 @@ def _write_arrays(value: Any, folder: Path) -> Path:
 
     arrays = value if isinstance(value, Mapping) else {"": value}
     checked = {str(name): np.asarray(array) for name, array in arrays.items()}
+    if not checked:
+        raise InputError("inputs= holds no array. Give one for each input of the model.")
     for name, array in checked.items():
         if array.dtype.kind not in "biufcV" or array.ndim == 0:
             raise InputError(

@@ -16,18 +16,20 @@ from xbackend.api.arguments import (
     Where,
     Words,
     execution_context,
+    one_text,
     store_of,
+    texts,
     where_texts,
     words,
 )
-from xbackend.api.results import Listing, data_frame
+from xbackend.api.results import Listing, Section, data_frame
 from xbackend.api.runs import Runs
 from xbackend.comparison import comparison as kernel
 from xbackend.comparison.compare import compare_runs
 from xbackend.comparison.comparison import Classes, TapComparison
 from xbackend.comparison.findings import Certificate, Isolation, ReferenceComparison
 from xbackend.comparison.layers import TapSummary
-from xbackend.comparison.summary import Summary, summaries
+from xbackend.comparison.summary import summaries
 from xbackend.diagnosis.certificate import certify as certify_runs
 from xbackend.diagnosis.isolation_pairs import isolate_all
 from xbackend.diagnosis.reference import BACKENDS, parse_reference
@@ -43,52 +45,6 @@ from xbackend.store.query import Query, filter_runs, select
 from xbackend.store.records import Run
 
 Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Section:
-    """What can be compared at all: the runs of one model, one precision, one set of inputs."""
-
-    summary: Summary
-
-    @property
-    def model(self) -> str:
-        """The model's name."""
-        return self.summary.cohort.model
-
-    @property
-    def precision(self) -> str:
-        """The precision of all its runs."""
-        return str(self.summary.cohort.group["precision"])
-
-    @property
-    def classes(self) -> Classes:
-        """The equivalence classes (EQCs): ids of runs with the same bits in all outputs."""
-        return self.summary.eqcs
-
-    @property
-    def first_divergence(self) -> TapComparison | None:
-        """The first tensor in graph order that differs on any sample; None where none does."""
-        return self.summary.first_divergence
-
-    @property
-    def layers(self) -> Listing[TapSummary]:
-        """Every recorded tensor in graph order, outputs among them, over all samples."""
-        return Listing(self.summary.taps, "layers", "layers")
-
-    @property
-    def label_flips(self) -> tuple[str, ...]:
-        """Ids of the runs of which a label is not the first run's, on any sample."""
-        return self.summary.flipped
-
-    @property
-    def remaining_precision(self) -> int | None:
-        """Leading mantissa bits that all runs share in every element of every output."""
-        return self.summary.metrics.remaining_precision
-
-    def to_dict(self) -> Record:
-        """Return JSON values: an entry of `sections` in the JSON report."""
-        return self.summary.to_dict()
 
 
 @dataclass(frozen=True)
@@ -171,13 +127,13 @@ class Comparison:
         """Return a sentence for each output with fewer common mantissa bits or more classes."""
         return kernel.threshold_failures(self.result, fail_under, max_eqcs)
 
-    def broken_gates(self, rules: Sequence[str]) -> list[str]:
+    def broken_gates(self, rules: str | Sequence[str]) -> list[str]:
         """Return a sentence for each tensor that breaks a rule: `output: bits>=16, flips=0`.
 
         One for which nothing was compared is broken. Of the rule `rounding` layers are certified,
         if they are not. Raises UsageError for what is no rule.
         """
-        gates = [parse_gate(rule) for rule in rules]
+        gates = [parse_gate(rule) for rule in texts(rules, "rules=")]
         result = with_pairs(self.result) if needs_pairs(gates) else self.result
         if needs_certificates(gates) and not self.certificates:
             with suppress(XbackendError):  # of what nobody can judge the gate says so
@@ -229,7 +185,7 @@ class Comparison:
 
 
 def compare(
-    runs: Runs | None = None,
+    runs: Runs | Sequence[Run] | None = None,
     *,
     store: StoreLike = None,
     model: str | None = None,
@@ -246,7 +202,8 @@ def compare(
     Nothing is run, unless a `reference` is asked for that the store does not have.
 
     Args:
-        runs: What `run` returned; default: every run of the store.
+        runs: What `run` returned, or some of its runs with their `store`; default: every run of
+            the store.
         store: A folder; default: $XBACKEND_STORE or .xbackend.
         model: Only runs of this model, by name.
         where: Only runs with these values: `{"backend": "ort", "settings.threads": [1, 2]}`.
@@ -276,20 +233,39 @@ def compare(
         >>> c.render("csv").splitlines()[0].split(",")[:4]
         ['model', 'group', 'inputs_digest', 'input']
     """
-    query = Query(model, where_texts(where), words(group_by))
-    there = store_of(store) if runs is None else runs.store
+    query = Query(one_text("model=", model), where_texts(where), words(group_by, "group_by="))
+    judge = one_text("reference=", reference)
+    given = None if runs is None else _given(runs)
+    there = runs.store if isinstance(runs, Runs) else store_of(store)
     damaged: list[StoreError] = []
-    chosen = select(there, query, damaged) if runs is None else filter_runs(tuple(runs), query)
+    chosen = select(there, query, damaged) if given is None else filter_runs(given, query)
     found = compare_runs(there, chosen, query.group_by)
-    found = dataclasses.replace(found, left_out=tuple(damaged))
-    if reference is not None:
+    found = dataclasses.replace(found, left_out=tuple(damaged), filters=query.where)
+    if judge is not None:
         context = execution_context(there, jobs, timeout, progress, trust_platforms)
-        found = compare_with_reference(found, context, parse_reference(reference))
+        found = compare_with_reference(found, context, parse_reference(judge))
     return Comparison(found)
 
 
+def _given(runs: object) -> tuple[Run, ...]:
+    """Return runs that are given as objects. Raises UsageError for what are none."""
+    found = tuple(runs) if isinstance(runs, (Runs, list, tuple)) else ()
+    if found and all(isinstance(each, Run) for each in found):
+        return found
+    what = "holds no run" if isinstance(runs, Runs) or runs in ([], ()) else "is no runs"
+    raise UsageError(
+        f"A {type(runs).__name__} {what} that can be compared. Give what run() returned, some of "
+        "its runs, or leave it out and name a store with store=."
+    )
+
+
+def _compared(what: Comparison | Runs | Sequence[Run]) -> Comparison:
+    """Return a comparison as it is, and runs compared."""
+    return what if isinstance(what, Comparison) else compare(what)
+
+
 def isolate(
-    comparison: Comparison,
+    comparison: Comparison | Runs,
     pair: Words = None,
     *,
     reference: str | None = None,
@@ -303,7 +279,7 @@ def isolate(
     Each layer is run again on the inputs that the reference recorded.
 
     Args:
-        comparison: What `compare` returned; its runs must have recorded their layers.
+        comparison: What `compare` or `run` returned; its runs must have recorded their layers.
         pair: Two runs, by parts of their ids, the second against the first: `("ort", "torch")`.
             Default: a run of each class against one of class 1.
         reference: `float64`: against the model in double precision instead.
@@ -326,28 +302,30 @@ def isolate(
         >>> [len(found.own) for found in c.isolations]
         [0]
     """
-    there = comparison.result.store
+    compared = _compared(comparison)
+    there = compared.result.store
     context = execution_context(there, jobs, timeout, progress, trust_platforms)
-    backends = BACKENDS if reference is None else parse_reference(reference)
+    judge = one_text("reference=", reference)
+    backends = BACKENDS if judge is None else parse_reference(judge)
     found = isolate_all(
-        comparison.result, ",".join(words(pair)), context, reference is not None, backends
+        compared.result, ",".join(words(pair, "pair=")), context, judge is not None, backends
     )
-    return dataclasses.replace(comparison, result=found)
+    return dataclasses.replace(compared, result=found)
 
 
-def check_gates(rules: Sequence[str], **thresholds: int | None) -> bool:
+def check_gates(rules: str | Sequence[str], **thresholds: int | None) -> bool:
     """Raise UsageError for what has no meaning; tell whether a rule needs certificates."""
     kernel.check_thresholds(**thresholds)
-    return needs_certificates([parse_gate(rule) for rule in rules])
+    return needs_certificates([parse_gate(rule) for rule in texts(rules, "rules=")])
 
 
-def explain(comparison: Comparison) -> Explanation:
+def explain(comparison: Comparison | Runs) -> Explanation:
     """Return all that is known of a comparison, each statement with how sure it is.
 
     Nothing is run. As text: `comparison.render("explain")`.
 
     Args:
-        comparison: What `compare` or `isolate` returned.
+        comparison: What `compare`, `isolate` or `run` returned.
 
     Returns:
         An explanation; of each of its `cohorts` the `facts`, what is `isolated`, what `switches`
@@ -360,11 +338,11 @@ def explain(comparison: Comparison) -> Explanation:
         >>> found.facts.outcome.value, found.verdict_grade.value
         ('the same bits', 'recorded')
     """
-    return explain_result(comparison.result)
+    return explain_result(_compared(comparison).result)
 
 
 def certify(
-    comparison: Comparison,
+    comparison: Comparison | Runs,
     *,
     timeout: float = 600.0,
     jobs: int | None = None,
@@ -376,7 +354,7 @@ def certify(
     run is enough.
 
     Args:
-        comparison: What `compare` returned; its runs must have recorded their layers.
+        comparison: What `compare` or `run` returned; its runs must have recorded their layers.
         timeout: Seconds for each worker.
         jobs: Workers at once; default: one for each core.
         progress: A function that is told of each step by a `ProgressEvent`.
@@ -394,8 +372,7 @@ def certify(
         >>> [(len(found.layers), found.faults) for found in c.certificates]
         [(15, ())]
     """
-    context = execution_context(comparison.result.store, jobs, timeout, progress)
-    found = certify_runs(comparison.result, context)
-    return dataclasses.replace(
-        comparison, result=dataclasses.replace(comparison.result, certificates=found)
-    )
+    result = _compared(comparison).result
+    context = execution_context(result.store, jobs, timeout, progress)
+    found = certify_runs(result, context)
+    return Comparison(dataclasses.replace(result, certificates=found))

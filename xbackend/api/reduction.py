@@ -118,7 +118,7 @@ def reduce(
         >>> xb.reduce(backends="fixed", platforms="native")
         Traceback (most recent call last):
         ...
-        xbackend.errors.UsageError: These options make 1 runs, and two are compared. Name two \
+        xbackend.errors.UsageError: These options make 1 run, and two are compared. Name two \
 backends, or one with two platforms or two numbers of threads.
     """
     folder = Path(output)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar, overload
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 from xbackend.errors import UsageError
 from xbackend.plugins import registry
+
+if TYPE_CHECKING:
+    from xbackend.comparison.comparison import Classes, TapComparison
+    from xbackend.comparison.layers import TapSummary
+    from xbackend.comparison.summary import Summary
 
 Record = dict[str, Any]
 
@@ -64,6 +70,10 @@ class Listing(Sequence[T], Generic[T]):
         """Return the table for a terminal."""
         return registry.renderer(self.renderer)(self.items)
 
+    def _repr_html_(self) -> str:
+        """Return the same table for a notebook."""
+        return registry.renderer("preformatted")(str(self))
+
     def to_dict(self) -> Record:
         """Return JSON values: what the command prints with `--json`."""
         return {"schema_version": 1, self.key: [each.to_dict() for each in self.items]}
@@ -71,6 +81,68 @@ class Listing(Sequence[T], Generic[T]):
     def to_pandas(self) -> Any:
         """Return a pandas DataFrame, a row for each value. Raises UsageError without pandas."""
         return data_frame([each.to_dict() for each in self.items])
+
+
+@dataclass(frozen=True, repr=False)
+class Section:
+    """What can be compared at all: the runs of one model, one precision, one set of inputs.
+
+    `print` shows the table of its layers.
+    """
+
+    summary: Summary
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.summary.cohort.model
+
+    @property
+    def precision(self) -> str:
+        """The precision of all its runs."""
+        return str(self.summary.cohort.group["precision"])
+
+    @property
+    def classes(self) -> Classes:
+        """The equivalence classes (EQCs): ids of runs with the same bits in all outputs."""
+        return self.summary.eqcs
+
+    @property
+    def first_divergence(self) -> TapComparison | None:
+        """The first tensor in graph order that differs on any sample; None where none does."""
+        return self.summary.first_divergence
+
+    @property
+    def layers(self) -> Listing[TapSummary]:
+        """Every recorded tensor in graph order, outputs among them, over all samples."""
+        return Listing(self.summary.taps, "layers", "layers")
+
+    @property
+    def label_flips(self) -> tuple[str, ...]:
+        """Ids of the runs of which a label is not the first run's, on any sample."""
+        return self.summary.flipped
+
+    @property
+    def remaining_precision(self) -> int | None:
+        """Leading mantissa bits that all runs share in every element of every output."""
+        return self.summary.metrics.remaining_precision
+
+    def __repr__(self) -> str:
+        """Return what it is about, in one line."""
+        counts = f"runs: {self.summary.run_count}, classes: {len(self.classes)}"
+        return f"<Section {self.model} in {self.precision}; {counts}>"
+
+    def __str__(self) -> str:
+        """Return the table of its layers below what it is about."""
+        return f"{self!r}\n{self.layers}"
+
+    def _repr_html_(self) -> str:
+        """Return the same for a notebook."""
+        return registry.renderer("preformatted")(str(self))
+
+    def to_dict(self) -> Record:
+        """Return JSON values: an entry of `sections` in the JSON report."""
+        return self.summary.to_dict()
 
 
 def data_frame(rows: Sequence[Mapping[str, Any]]) -> Any:

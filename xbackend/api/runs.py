@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,13 +22,14 @@ from xbackend.api.arguments import (
     settings_texts,
     specs,
     store_of,
+    texts,
     words,
 )
 from xbackend.api.results import data_frame
 from xbackend.execution.execute import execute
 from xbackend.execution.request import RunRequest
 from xbackend.plugins import registry
-from xbackend.preparation.model_objects import model_source
+from xbackend.preparation.model_objects import handing_notes, model_source
 from xbackend.store.records import Run, read_run
 from xbackend.store.store import Store
 
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Runs(Sequence[Run]):
     """Runs of one call, in the order in which they were planned; `print` shows a line for each."""
 
@@ -45,13 +47,14 @@ class Runs(Sequence[Run]):
     """The records as the store keeps them: settings, hardware, digests of all tensors."""
     store: Store
     """Where they and their tensors are."""
+    notes: tuple[str, ...] = ()
+    """What must be known of how a model in memory was made a file, a sentence each."""
 
     def __getitem__(self, place: Any) -> Any:
-        """Return a run, or several."""
-        several = isinstance(place, slice)
-        return (
-            tuple(map(read_run, self.records[place])) if several else read_run(self.records[place])
-        )
+        """Return a run, or for a slice several as `Runs`."""
+        if isinstance(place, slice):
+            return Runs(self.records[place], self.store, self.notes)
+        return read_run(self.records[place])
 
     def __len__(self) -> int:
         """Return how many runs there are, failed and skipped ones among them."""
@@ -61,9 +64,20 @@ class Runs(Sequence[Run]):
         """Go through the runs."""
         return map(read_run, self.records)
 
+    def __repr__(self) -> str:
+        """Return how many there are, how they ended and where they are, in one line."""
+        ended = Counter(str(record["status"]) for record in self.records)
+        counts = ", ".join(f"{count} {status}" for status, count in ended.items()) or "none"
+        return f"<Runs: {counts}, in {self.store.folder}>"
+
+    def _repr_html_(self) -> str:
+        """Return what `print` shows, for a notebook."""
+        return registry.renderer("preformatted")(str(self))
+
     def __str__(self) -> str:
         """Return a line for each run, how it ended and its bits, then what the export changed."""
-        lines = str(registry.renderer("runs")(self.records, self.store.folder))
+        shown = registry.renderer("runs")(self.records, self.store.folder)
+        lines = "\n".join([shown, *self.notes])
         if not any(record["settings"].get("graph") == "source" for record in self.records):
             return lines
         from xbackend.comparison.compare import compare_runs  # NumPy, seldom needed
@@ -172,21 +186,25 @@ def run(
     with input_file(inputs) as path:
         request = RunRequest(
             model=source_of(model, there, example_inputs),
-            backends=words(backends),
+            backends=words(backends, "backends="),
             platforms=specs(platforms),
             inputs=path,
-            precisions=words(precisions),
+            precisions=words(precisions, "precisions="),
             threads=positive_integers("threads=", threads),
-            taps=taps if isinstance(taps, str) else ",".join(taps or ()),
+            taps=",".join(texts(taps, "taps=")),
             settings=settings_texts(settings),
-            options=settings_texts(options),
+            options=settings_texts(options, "options="),
             repeats=positive_integer("repeats=", repeats),
             fresh=fresh,
             sources=True,
             allow_nonfinite=allow_nonfinite,
         )
-        records = execute(request, execution_context(there, jobs, timeout, progress))
-    return Runs(tuple(records), there)
+        context = execution_context(there, jobs, timeout, progress)
+        notes = handing_notes(model)
+        for note in notes:
+            context.display.log(note)
+        records = execute(request, context)
+    return Runs(tuple(records), there, notes)
 
 
 def source_of(model: object, store: Store, example_inputs: Any = None) -> str:

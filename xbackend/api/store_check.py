@@ -26,7 +26,8 @@ class CheckedStore:
     def __str__(self) -> str:
         """Return the faults, a line each, and a sentence."""
         read = ", ".join(f"{number} {name}" for name, number in self.counts.items())
-        told = f"{len(self.faults)} faults" if self.faults else "all is as its names say"
+        count = len(self.faults)
+        told = f"{count} fault{'s'[: count != 1]}" if count else "all is as its names say"
         return "\n".join([*self.faults, f"{read} read in {self.folder}: {told}"])
 
 

@@ -16,9 +16,11 @@ from xbackend.api.arguments import (
     StoreLike,
     Words,
     execution_context,
+    paths,
     positive_integers,
     settings_texts,
     store_of,
+    texts,
     words,
 )
 from xbackend.api.report_files import PLOT_SUFFIXES, is_plot, write_text
@@ -26,7 +28,7 @@ from xbackend.api.results import Listing
 from xbackend.errors import UsageError
 from xbackend.plugins import registry
 from xbackend.studies import catalogue
-from xbackend.studies.configuration import Configuration
+from xbackend.studies.configuration import SIZES, Configuration
 from xbackend.studies.perform import StudyReport, configure, perform
 from xbackend.studies.study import Study
 
@@ -54,7 +56,7 @@ def study(
     settings: Settings = None,
     config: PathLike | Mapping[str, Any] | None = None,
     size: str = "small",
-    output: Sequence[PathLike] = (),
+    output: PathLike | Sequence[PathLike] = (),
     timeout: float = 600.0,
     jobs: int | None = None,
     store: StoreLike = None,
@@ -70,7 +72,7 @@ def study(
         settings: As for `run`.
         config: A JSON file or a dictionary; a key that it lacks is that of `size`.
         size: `small`, of seconds, or `full`, the paper's.
-        output: Files: .png, .svg or .pdf are drawn, .csv and .json hold the figures.
+        output: A file or several: .png, .svg or .pdf are drawn, .csv and .json hold the figures.
         timeout: Seconds for each worker.
         jobs: Workers at once; default: one for each core.
         store: A folder; default: $XBACKEND_STORE or .xbackend.
@@ -97,10 +99,10 @@ def study(
         config=config,
         size=size,
     )
-    paths = [_checked(Path(each)) for each in output]
+    files = [_checked(path) for path in paths("output=", output)]
     context = execution_context(store_of(store), jobs, timeout, progress)
     report = perform(catalogue.find(name), chosen, context)
-    for path in paths:
+    for path in files:
         _write(report, path)
     return report
 
@@ -123,11 +125,15 @@ def study_configuration(
         [4]
     """
     changes = {
-        "backends": list(words(backends)),
-        "platforms": [platforms] if isinstance(platforms, str) else list(platforms or ()),
+        "backends": list(words(backends, "backends=")),
+        "platforms": list(texts(platforms, "platforms=")),
         "threads": [] if threads is None else list(positive_integers("threads=", threads)),
         "settings": list(settings_texts(settings)),
     }
+    if size not in SIZES:
+        raise UsageError(f"'size={size}' must be one of {', '.join(SIZES)}.")
+    if config is not None and not isinstance(config, (str, os.PathLike, Mapping)):
+        raise UsageError(f"'config={config}' must be a JSON file or a dictionary.")
     own = Path(config) if isinstance(config, (str, os.PathLike)) else config
     return configure(catalogue.find(name), size, own, changes)
 

@@ -49,8 +49,8 @@ exit status: 0 done, 1 a threshold was missed or --certify found a fault, 2 wron
 MAX_LEFT_OUT = 10
 """How many records that are not sound are named one by one."""
 FORMATS_HELP = (
-    "table, json, markdown, csv, html, machines, layers, activations, activations-csv, cumulative "
-    "or dendrogram"
+    "table, json, markdown, csv, html, machines, layers, activations, activations-csv, cumulative, "
+    "dendrogram, answer, explain or export"
 )
 OUTPUT_HELP = (
     "write there; with .svg, .png or .pdf draw layers, activations, cumulative or dendrogram"

@@ -42,7 +42,8 @@ def compare(
     """
     damaged: list[StoreError] = []
     runs = select(store, Query(model, tuple(where), tuple(group_by)), damaged)
-    return replace(compare_runs(store, runs, group_by), left_out=tuple(damaged))
+    found = compare_runs(store, runs, group_by)
+    return replace(found, left_out=tuple(damaged), filters=tuple(where))
 
 
 def compare_runs(store: Store, runs: Sequence[Run], group_by: Sequence[str] = ()) -> Comparison:

@@ -183,6 +183,8 @@ class Comparison:
     """All metrics of pairs of classes, if these were asked for."""
     certificates: tuple[Certificate, ...] = ()
     """Runs of which each layer was held against what rounding can do, likewise."""
+    filters: tuple[str, ...] = ()
+    """What its runs were chosen by, as `--where` takes it: `backend=ort`."""
 
     @property
     def sections(self) -> dict[str, tuple[SampleComparison, ...]]:

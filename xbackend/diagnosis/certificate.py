@@ -80,8 +80,8 @@ def _graph_folder(run: Run, context: ExecutionContext) -> Path:
     if form != "flat" or not source:
         raise UsageError(
             f"Run {run.id} computed a graph in the format '{form}', of which no ONNX graph in the "
-            "same format is kept, so its layers are not certified. Certify runs of ort, tf, torch "
-            "or fixed."
+            "same format is kept, so its layers are not certified. Certify runs that "
+            "computed the model's ONNX graph, or a .tflite made from it."
         )
     request = RunRequest(
         model=trusted_source(str(source), context), model_digest=str(run.row["model_digest"])

@@ -103,7 +103,8 @@ def find_run(comparison: Comparison, name: str, narrow: str = "; or narrow with 
         return found[0]
     shown = ", ".join(run.id for run in (found or runs)[:4])
     what = f"{len(found)} runs have" if found else "No run that is compared has"
-    raise UsageError(f"{what} '{name}' in its id. Name one of: {shown}{narrow}.")
+    whose = "their ids" if found else "its id"
+    raise UsageError(f"{what} '{name}' in {whose}. Name one of: {shown}{narrow}.")
 
 
 def _subjects(comparison: Comparison, text: str) -> list[Run]:

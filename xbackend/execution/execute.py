@@ -94,7 +94,9 @@ def _announce(plans: Sequence[Plan], launches: Sequence[Launch], context: Execut
     display, store = context.display, context.store
     kept = sum(len(plan.cached) for plan in plans)
     if kept:
-        display.log(f"{kept} runs are in the store already; --fresh repeats them")
+        them = "1 run is" if kept == 1 else f"{kept} runs are"
+        again = "it" if kept == 1 else "them"
+        display.log(f"{them} in the store already; --fresh repeats {again}")
     display.start(len(launches), read_durations(store))
     for plan in plans:
         for record in plan.not_started:

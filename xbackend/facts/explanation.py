@@ -19,6 +19,7 @@ from xbackend.facts.isolated import IsolationFacts, isolation_facts
 from xbackend.facts.next_commands import NextCommand, next_commands
 from xbackend.facts.outcome import Outcome, RunCounts, count_runs
 from xbackend.facts.switched import Switch, switches
+from xbackend.plugins import registry
 
 
 class Grade(Enum):
@@ -89,12 +90,25 @@ class CohortExplanation:
         return Grade.RECORDED if known else Grade.NOT_JUDGED
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
-    """What is known of a comparison."""
+    """What is known of a comparison; `print` shows it in words."""
 
     counts: RunCounts
     cohorts: tuple[CohortExplanation, ...] = field(default=())
+
+    def __repr__(self) -> str:
+        """Return what it is about, in one line."""
+        told = [f"{each.summary.cohort.model}: {each.facts.outcome.value}" for each in self.cohorts]
+        return f"<Explanation of {'; '.join(told) or 'nothing'}>"
+
+    def __str__(self) -> str:
+        """Return what `xbackend explain` prints."""
+        return registry.renderer("explanation")(self)
+
+    def _repr_html_(self) -> str:
+        """Return the same for a notebook."""
+        return registry.renderer("preformatted")(str(self))
 
 
 def explain(comparison: Comparison) -> Explanation:
@@ -126,7 +140,7 @@ def _explain(
         changes=change_facts(summary, isolations),
         accuracy=tuple(row for each in judged for row in accuracy_facts(each)),
         switches=found,
-        next=next_commands(summary, facts, isolations, seconds),
+        next=next_commands(summary, facts, comparison, seconds),
     )
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
-from xbackend.comparison.findings import Isolation
+from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.summary import Summary
 from xbackend.execution.durations import duration_key
 from xbackend.facts.cohorts import CohortFacts
 from xbackend.facts.outcome import Outcome
+from xbackend.plugins import registry
 from xbackend.store.records import Run
+from xbackend.store.store import store_option
 
 HELPFUL_FORMATS = ("float32", "float16", "bfloat16")
 """Precisions whose accuracy float64 can judge."""
+USUAL_PRECISION = "float32"
+"""The one in which most backends run what no precision is said for."""
 
 
 class Purpose(Enum):
@@ -24,6 +28,7 @@ class Purpose(Enum):
     COMPARE = "have something to compare with"
     LAYERS = "see where they part"
     ISOLATE = "whose error is its own"
+    CERTIFY = "whether rounding alone makes the difference"
     ACCURACY = "which result is nearer to float64"
     REDUCE = "the smallest example"
     SATURATION = "whether sums saturate"
@@ -41,47 +46,76 @@ class NextCommand:
 
 
 def next_commands(
-    summary: Summary,
-    facts: CohortFacts,
-    isolations: Sequence[Isolation],
-    seconds: Mapping[str, float],
+    summary: Summary, facts: CohortFacts, comparison: Comparison, seconds: Mapping[str, float]
 ) -> tuple[NextCommand, ...]:
     """Return what to do next with a cohort; nothing where all runs give the same bits.
 
     `seconds` are how long kinds of runs took, see `xbackend.execution.durations`.
     """
-    return tuple(_commands(summary, facts, isolations, seconds))
+    if facts.outcome is Outcome.SAME_BITS:
+        return ()
+    differ = facts.outcome is Outcome.DIFFERENT_BITS
+    found = _where_and_why(summary, facts, comparison, seconds) if differ else _compare(summary)
+    where = store_option(comparison.store)
+    return tuple(replace(each, command=f"{each.command}{where}") for each in found)
 
 
-def _commands(
-    summary: Summary,
-    facts: CohortFacts,
-    isolations: Sequence[Isolation],
-    seconds: Mapping[str, float],
+def _compare(summary: Summary) -> Iterator[NextCommand]:
+    """Yield what runs the model in its precision on all backends that have it."""
+    command = f"xbackend run {_subject(summary)}"
+    precision = str(summary.cohort.group["precision"])
+    if precision != USUAL_PRECISION:
+        able = [each.word for each in registry.backends() if precision in each.formats]
+        words = ",".join(word for word in able if word in registry.available_backends())
+        command += f" --precision {_quote(precision)}" + (f" --backends {words}" if words else "")
+    yield NextCommand(Purpose.COMPARE, command, None)
+
+
+def _where_and_why(
+    summary: Summary, facts: CohortFacts, comparison: Comparison, seconds: Mapping[str, float]
 ) -> Iterator[NextCommand]:
     runs = summary.cohort.runs
-    subject, chosen = _subject(summary), f"xbackend compare --model {_quote(summary.cohort.model)}"
-    every = _total(runs, seconds)
-    if facts.outcome is not Outcome.DIFFERENT_BITS:
-        if facts.outcome is not Outcome.SAME_BITS:
-            yield NextCommand(Purpose.COMPARE, f"xbackend run {subject}", None)
-        return
-    first_runs = [run for ids in summary.eqcs for run in runs if run.id == ids[0]]
-    heads = _total(first_runs, seconds)
+    subject, chosen = _subject(summary), _choice(summary, comparison.filters)
+    ids = {run.id for run in runs}
+    first_runs = [run for names in summary.eqcs for run in runs if run.id == names[0]]
+    graphs = _graph_runs(summary)
     if facts.first is not None and facts.first.before and not facts.first.shared_before:
         again = f"xbackend run {subject} --backends {_backends(runs)} --taps layers"
-        yield NextCommand(Purpose.LAYERS, again, every)
-    elif facts.shared_layers and not isolations:
-        yield NextCommand(Purpose.ISOLATE, f"{chosen} --isolate", heads)
+        yield NextCommand(Purpose.LAYERS, again, _total(runs, seconds))
+    elif facts.shared_layers and not any(each.run.id in ids for each in comparison.isolations):
+        took = _total(first_runs, seconds)
+        yield NextCommand(Purpose.ISOLATE, f"xbackend compare{chosen} --isolate", took)
+    certified = any(each.run.id in ids for each in comparison.certificates)
+    if facts.shared_layers and graphs and not certified:
+        yield NextCommand(Purpose.CERTIFY, f"xbackend explain{chosen} --certify", None)
     if summary.cohort.group["precision"] in HELPFUL_FORMATS:
-        yield NextCommand(Purpose.ACCURACY, f"{chosen} --reference float64", None)
+        yield NextCommand(Purpose.ACCURACY, f"xbackend compare{chosen} --reference float64", None)
     if facts.exposures:
         yield NextCommand(Purpose.SATURATION, f"xbackend saturation {subject}", None)
-    pair = f"{first_runs[0].id},{first_runs[1].id}"
-    yield NextCommand(Purpose.REDUCE, f"xbackend reduce --runs {pair}", None)
+    if len(graphs) > 1:
+        pair = f"{graphs[0].id},{graphs[1].id}"
+        yield NextCommand(Purpose.REDUCE, f"xbackend reduce --runs {pair}", None)
     where = "".join(f" --platform {_quote(each)}" for each in _platforms(runs))
     tried = f"xbackend mitigate {subject} --backends {_backends(runs)}{where}{_threads(runs)}"
     yield NextCommand(Purpose.MITIGATE, tried, None)
+
+
+def _choice(summary: Summary, filters: Sequence[str]) -> str:
+    """Return the options that choose the cohort's runs again."""
+    where = "".join(f" --where {_quote(each)}" for each in filters)
+    return f" --model {_quote(summary.cohort.model)}{where}"
+
+
+def _graph_runs(summary: Summary) -> list[Run]:
+    """Return the first run of each class that computed the graph, of which nodes can be cut out.
+
+    A run of the model's own source has no nodes.
+    """
+    graphs = {
+        run.id: run for run in summary.cohort.runs if run.row["settings"].get("graph") != "source"
+    }
+    found = ([graphs[name] for name in names if name in graphs] for names in summary.eqcs)
+    return [runs[0] for runs in found if runs]
 
 
 def _subject(summary: Summary) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
@@ -15,8 +16,12 @@ from xbackend.store.records import Run
 Record = dict[str, Any]
 MOST_ROWS = 100
 """With more rows of runs than these nothing is looked for: it takes each with each."""
-SEPARATE = ("backend", "backend_version", "versions", "worker", "artifact")
-"""Keys of a run in which two that are compared here must not differ."""
+SEPARATE = ("backend", "backend_version", "worker", "artifact")
+"""Keys of a run in which two that are compared here must not differ, beside its versions."""
+CHOSEN_BY_PROCESSOR = ("openblas_core",)
+"""What versions hold that a library chooses by the processor: it changes with the platform."""
+FEATURE = re.compile(r",([+-])([\w.-]+)")
+"""A feature that an emulated processor is given or denied, as in `qemu:Haswell,-fma`."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +36,8 @@ class Switch:
     """Ids."""
     changes_bits: bool
     """Whether the outputs of the two have other bits."""
-
-    @property
-    def is_setting(self) -> bool:
-        """Whether the one thing is a setting: a platform is many things at once."""
-        return self.name != "platform"
+    is_single: bool
+    """Whether it is a setting or one feature of a processor: other platforms are many things."""
 
 
 def switches(summary: Summary) -> tuple[Switch, ...]:
@@ -59,11 +61,14 @@ def switches(summary: Summary) -> tuple[Switch, ...]:
 
 def _switched(one: RunGroup, other: RunGroup, runs: dict[str, Run]) -> Iterator[Switch]:
     first, second = runs[one.ids[0]], runs[other.ids[0]]
+    platforms = first.row["platform"], second.row["platform"]
     if any(first.row.get(key) != second.row.get(key) for key in SEPARATE):
+        return
+    moved = platforms[0] != platforms[1]
+    if _versions(first, moved) != _versions(second, moved):
         return
     here, there = first.row["settings"], second.row["settings"]
     settings = [k for k in dict.fromkeys([*here, *there]) if here.get(k) != there.get(k)]
-    platforms = first.row["platform"], second.row["platform"]
     pairs = [(a, b) for a, b in zip(one.classes, other.classes, strict=True) if None not in (a, b)]
     if not pairs:
         return
@@ -72,9 +77,37 @@ def _switched(one: RunGroup, other: RunGroup, runs: dict[str, Run]) -> Iterator[
     if len(settings) == 1 and _same_machine(first, second):
         name = settings[0]
         values = (_text(here.get(name)), _text(there.get(name)))
-        yield Switch(one.backend, name, values, ids, changes)
-    elif not settings and platforms[0] != platforms[1]:
-        yield Switch(one.backend, "platform", platforms, ids, changes)
+        yield Switch(one.backend, name, values, ids, changes, is_single=True)
+    elif not settings and moved:
+        single = _one_feature(first, second)
+        yield Switch(one.backend, "platform", platforms, ids, changes, is_single=single)
+
+
+def _versions(run: Run, moved: bool) -> Record:
+    """Return a run's versions, where the platform is another without what follows from it."""
+    left_out = CHOSEN_BY_PROCESSOR if moved else ()
+    versions = run.row.get("versions") or {}
+    return {name: value for name, value in versions.items() if name not in left_out}
+
+
+def _one_feature(one: Run, other: Run) -> bool:
+    """Tell whether two platforms are one emulated processor but for one of its features.
+
+    The processors that the runs saw must differ in that only, and the software in nothing: a
+    feature that takes others with it is no single one.
+    """
+    names = [str(run.row["platform"]) for run in (one, other)]
+    bases = {FEATURE.sub("", name) for name in names}
+    if len(bases) > 1 or not any("qemu:" in base for base in bases):
+        return False
+    asked = [{name: sign for sign, name in FEATURE.findall(text)} for text in names]
+    changed = {name for name in asked[0] | asked[1] if asked[0].get(name) != asked[1].get(name)}
+    seen = [dict(run.row["hardware"]) for run in (one, other)]
+    flags = [set(each.pop("flags", None) or ()) for each in seen]
+    alike = seen[0] == seen[1] and all(
+        one.row.get(key) == other.row.get(key) for key in ("software", "versions")
+    )
+    return alike and len(changed) == 1 and len(flags[0] ^ flags[1]) == 1
 
 
 def _same_machine(one: Run, other: Run) -> bool:

@@ -269,12 +269,21 @@ def _locate_samples(path: Path, value: ValueInfo, array: Array) -> InputFile:
             return InputFile(path.resolve(), shape[0] // rows, rows, False)
     if want is not None and array.ndim == len(want) + 1 and _agree(shape[1:], want):
         return InputFile(path.resolve(), shape[0], 1, True)
-    rows = (want[0] if want else None) or 1
-    cure = "samples along axis 0" if rows == 1 else f"{rows} rows along axis 0 for each sample"
     raise InputError(
         f"{path} has shape {_show(shape)} for the input '{value.name}', but the model takes "
-        f"{_show(want or ())}. Give that shape, or {cure}."
+        f"{_show(want or ())}. {_cure(shape, want or ())}"
     )
+
+
+def _cure(shape: Sequence[int], want: Sequence[int | None]) -> str:
+    """Return what shape to give: samples of several rows are as many rows as a whole number."""
+    rows = want[0] if want else None
+    if rows and rows > 1 and len(shape) == len(want) and _agree(shape[1:], want[1:]):
+        return (
+            f"One sample is {rows} rows along axis 0, so give a multiple of {rows}, or "
+            f"{_show((None, *want))}, samples along an axis of their own."
+        )
+    return "Give that shape, or samples along axis 0."
 
 
 def _agree(shape: Sequence[int], want: Sequence[int | None]) -> bool:

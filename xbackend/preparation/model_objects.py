@@ -26,10 +26,12 @@ def model_source(model: object, store: Store, example_inputs: Any = None) -> str
     packages = dict.fromkeys(each.__module__.partition(".")[0] for each in type(model).__mro__)
     save = next((found for name in packages if (found := registry.saver(name))), None)
     if save is None:
+        module, kind = type(model).__module__, type(model).__qualname__
+        name = kind if module == "builtins" else f"{module}.{kind}"
         raise ModelError(
-            f"A {type(model).__module__}.{type(model).__name__} is no model that can be run. Give "
-            "a path, a built-in name, an onnx.ModelProto, a torch.nn.Module with example_inputs=, "
-            "or a Keras model."
+            f"An object of the type {name} is no model that can be run. Give a path, "
+            "a built-in name, an onnx.ModelProto, a torch.nn.Module with example_inputs=, or a "
+            "Keras model."
         )
     with tempfile.TemporaryDirectory(prefix="xbackend-") as folder:
         try:
@@ -40,6 +42,19 @@ def model_source(model: object, store: Store, example_inputs: Any = None) -> str
                 "give the model as a file."
             ) from error
         return str(_keep(path, store))
+
+
+def handing_notes(model: object) -> tuple[str, ...]:
+    """Return what a user must know of how an object was made a file, a sentence each.
+
+    Modules of PyTorch are exported in eval mode.
+    """
+    modules = getattr(model, "modules", None)
+    if not callable(modules) or not any(getattr(each, "training", False) for each in modules()):
+        return ()
+    name = type(model).__name__
+    text = f"The module {name} was handed over in train mode; its eval mode was exported and run."
+    return (text,)
 
 
 def _keep(path: Path, store: Store) -> Path:

@@ -26,8 +26,8 @@ def make_pair(request: RunRequest, context: ExecutionContext) -> tuple[Run, Run]
     count = len(plan.launches) + len(plan.not_started) + len(plan.cached)
     if count != 2:
         raise UsageError(
-            f"These options make {count} runs, and two are compared. Name two backends, "
-            "or one with two platforms or two numbers of threads."
+            f"These options make {count} run{'s'[: count != 1]}, and two are compared. Name two "
+            "backends, or one with two platforms or two numbers of threads."
         )
     runs = [read_run(record) for record in execute_plan(plan, context)]
     for run in runs:

@@ -128,6 +128,6 @@ def _nothing_left(query: Query, runs: Sequence[Run]) -> str:
     asked += [f"--where {text}" for text in query.where]
     models = ", ".join(dict.fromkeys(str(run.row["model"]) for run in runs))
     return (
-        f"None of the store's {len(runs)} runs matches {' '.join(asked)}. "
+        f"None of the store's {len(runs)} run{'s'[: len(runs) != 1]} matches {' '.join(asked)}. "
         f"Models in the store: {models}; leave a filter out to see more."
     )

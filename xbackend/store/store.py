@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,6 +169,13 @@ class Store:
 def open_store(folder: str | None) -> Store:
     """Return the store at a folder, `$XBACKEND_STORE` or `./.xbackend`; it need not exist."""
     return Store(Path(folder or os.environ.get("XBACKEND_STORE") or ".xbackend"))
+
+
+def store_option(store: Store) -> str:
+    """Return the option that names a store, with a space before it; empty for the usual one."""
+    if store.folder.absolute() == open_store(None).folder.absolute():
+        return ""
+    return f" --store {shlex.quote(str(store.folder))}"
 
 
 def _cannot(verb: str, path: Path, error: OSError) -> str:

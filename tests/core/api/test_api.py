@@ -108,7 +108,7 @@ def test_settings_are_the_same_however_they_are_written(tmp_path: Path) -> None:
         ({"jobs": 0}, "'jobs=0' must be"),
         ({"timeout": 0}, "'timeout=0' must be more than 0 seconds."),
         ({"backends": "nonsense"}, "There is no backend 'nonsense'."),
-        ({"model": object()}, "A builtins.object is no model that can be run."),
+        ({"model": object()}, "An object of the type object is no model that can be run."),
         ({"model": "nonsense"}, "There is no model 'nonsense'"),
         ({"inputs": np.array(["a"])}, "Give an array of numbers"),
         ({"inputs": np.array([object()])}, "Give an array of numbers"),

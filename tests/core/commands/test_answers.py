@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from xbackend.api.store_check import CheckedStore
+from xbackend.commands.compare import FORMATS_HELP
 from xbackend.commands.main import main
+from xbackend.exchange.importing import ImportResult
 from xbackend.reports.results import runs
+from xbackend.reports.results.exchange import render_import
 from xbackend.testing.store_builder import StoreBuilder
 
 
@@ -135,3 +140,46 @@ def test_a_damaged_output_does_not_lose_the_lines_of_runs(split: StoreBuilder) -
     *_, said, there = runs.render(records, split.store.folder).splitlines()
     assert said.startswith("Whether they gave the same bits is not known.")
     assert there.startswith("2 of 2 runs are in ")
+
+
+def test_what_is_next_after_runs_names_their_store(
+    split: StoreBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = split.store.folder
+    assert runs.render(list(split.store.runs()), folder).endswith(
+        f"; next: xbackend compare --store {folder}"
+    )
+    monkeypatch.setenv("XBACKEND_STORE", str(folder))
+    assert runs.render(list(split.store.runs()), folder).endswith("; next: xbackend compare")
+
+
+def test_rows_of_one_backend_are_told_apart_by_the_settings_that_differ(
+    bench: StoreBuilder,
+) -> None:
+    for graph in ("source", "onnx"):
+        bench.run({"y": [1.0]}, backend="tf", settings={"threads": 1, "graph": graph, "same": 0})
+    bench.run({"y": [1.0]}, settings={"threads": 2, "graph": "other"})
+    said = runs.render(list(bench.store.runs()), bench.store.folder).splitlines()
+    rows = [line.partition("  ok")[0].split() for line in said[:3]]
+    assert rows == [
+        ["tf", "float32", "native", "1", "thread", "graph=source"],
+        ["tf", "float32", "native", "1", "thread", "graph=onnx"],
+        ["ort", "float32", "native", "2", "threads"],
+    ]
+
+
+def test_one_of_a_thing_is_said_in_the_singular(tmp_path: Path) -> None:
+    one = ImportResult(added=1, known=1, refusals=1)
+    said = "1 run imported, 1 was there already, 1 remark is above; "
+    assert render_import(one, tmp_path).startswith(said)
+    assert str(CheckedStore("s", {"runs": 1}, ("It is torn.",))).endswith("in s: 1 fault")
+
+
+def test_help_names_every_format_that_an_unknown_one_is_told_of(
+    split: StoreBuilder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(split, "--format", "none-such") == 2
+    known = capsys.readouterr().err.partition("Known reports: ")[2].strip(" .\n").split(", ")
+    named = FORMATS_HELP.replace(" or ", ", ").split(", ")
+    assert set(known) <= set(named)
+    assert "export" in known

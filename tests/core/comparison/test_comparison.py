@@ -198,7 +198,7 @@ def test_a_model_is_chosen_by_name_source_or_digest(bench: StoreBuilder, name: s
 
 def test_a_filter_that_leaves_nothing_says_what_there_is(bench: StoreBuilder) -> None:
     bench.run({"y": [1.0]})
-    with pytest.raises(UsageError, match=r"None of the store's 1 runs .*--model x.*store: net"):
+    with pytest.raises(UsageError, match=r"None of the store's 1 run .*--model x.*store: net"):
         bench.compare(model="x")
 
 

@@ -82,6 +82,17 @@ def test_the_same_bits_are_said_to_be_the_same(bench: Bench) -> None:
     )
 
 
+def test_what_a_program_gives_is_not_said_of_the_module_that_it_was_made_of(bench: Bench) -> None:
+    for graph in ("source", "onnx"):
+        bench.write(
+            graph, {"a": [1], "y": [3]}, {"a": [1], "y": [3]}, export={"exporter": "dynamo"}
+        )
+    assert bench.text.startswith(
+        "The exported model gives the same bits as the torch.export program of your module (in "
+        "torch) on 2 inputs."
+    )
+
+
 def test_one_unit_in_the_last_place_is_close_and_no_proof(bench: Bench) -> None:
     near = np.nextafter(np.float32(4), np.float32(5))
     bench.write("source", {"a": [1, 2], "y": [3, 4]}, {"a": [1, 2], "y": [3, 4]})

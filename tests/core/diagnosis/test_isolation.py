@@ -157,7 +157,7 @@ def test_runs_are_named_by_ids_or_parts_of_them(compared: Comparison) -> None:
     [
         ("run-0", "must name two runs"),
         ("run-0,nobody", "No run that is compared has 'nobody' in its id"),
-        ("run-,run-0", "3 runs have 'run-' in its id"),
+        ("run-,run-0", "3 runs have 'run-' in their ids"),
     ],
 )
 def test_a_wrong_choice_is_refused_in_one_sentence(

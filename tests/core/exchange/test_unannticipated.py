@@ -387,7 +387,7 @@ def test_the_command_reads_a_checkout(write: Write, checkout: Path, xbackend) ->
     write(f"{AWS}/bad-X-net_small-i0.json", "{")
     done = xbackend("import", "unannticipated", checkout, "--store", "s")
     assert done.status == 0, done
-    assert done.out.startswith("1 runs imported, 1 remarks are above; they are in s;")
+    assert done.out.startswith("1 run imported, 1 remark is above; they are in s;")
     assert f"{AWS}/bad-X-net_small-i0.json is not imported" in done.sentence
     done = xbackend("compare", "--store", "s", "--where", "facts.experiment=equivalence_classes")
     assert "aws:t9.large" in done.out

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from xbackend.comparison.compare import compare
 from xbackend.comparison.findings import INHERITED, OWN, Isolation, LayerVerdict
 from xbackend.facts.explanation import Grade, explain
 from xbackend.facts.next_commands import Purpose
 from xbackend.facts.outcome import Outcome
 from xbackend.numerics.metrics import Metrics
+from xbackend.plugins import registry
 from xbackend.reports import answer
 from xbackend.reports import explain as report
+from xbackend.store.store import Store
 from xbackend.testing.store_builder import StoreBuilder
 
 ZERO = Metrics(23, 0, 0.0, 0.0)
@@ -63,6 +67,48 @@ def test_a_setting_that_alone_was_switched_is_shown_and_a_platform_goes_with(
     assert "ort: platform native → qemu:Haswell does not change bits of the outputs. [goes" in text
 
 
+def test_what_a_library_chooses_by_the_processor_is_part_of_the_platform(
+    bench: StoreBuilder,
+) -> None:
+    for platform, core in (("native", "Haswell"), ("qemu:SandyBridge", "Sandybridge")):
+        versions = {"ort": "1.0", "openblas_core": core}
+        bench.run({"y": [float(len(core)), 2.0]}, platform=platform, versions=versions)
+    text = said(bench)
+    assert (
+        "ort: platform native → qemu:SandyBridge changes bits of the outputs. [goes with]" in text
+    )
+    assert "No two runs differ" not in text
+
+
+def test_another_version_is_no_part_of_the_platform(bench: StoreBuilder) -> None:
+    for platform, version in (("native", "1.0"), ("qemu:SandyBridge", "1.1")):
+        bench.run({"y": [float(version), 2.0]}, platform=platform, versions={"openblas": version})
+    assert "No two runs differ in one setting or platform only" in said(bench)
+
+
+@pytest.mark.parametrize(
+    ("platforms", "flags", "grade"),
+    [
+        (("qemu:Haswell", "qemu:Haswell,-fma"), (["avx2", "fma"], ["avx2"]), "shown by switching"),
+        (
+            ("qemu:Haswell,-fma+python:/p", "qemu:Haswell,+fma+python:/p"),
+            (["avx2"], ["avx2", "fma"]),
+            "shown by switching",
+        ),
+        (("qemu:Haswell", "qemu:Haswell,-avx"), (["avx", "avx2", "fma"], []), "goes with"),
+        (("qemu:Haswell", "qemu:Haswell,-avx,-fma"), (["avx2", "fma"], ["avx2"]), "goes with"),
+        (("qemu:Haswell", "qemu:SandyBridge"), (["avx2", "fma"], ["avx2"]), "goes with"),
+        (("native", "qemu:Haswell,-fma"), (["avx2", "fma"], ["avx2"]), "goes with"),
+    ],
+)
+def test_one_feature_of_an_emulated_processor_is_one_switch(
+    bench: StoreBuilder, platforms: tuple[str, str], flags: tuple[list[str], list[str]], grade: str
+) -> None:
+    for value, platform, has in zip((1.0, 1.5), platforms, flags, strict=True):
+        bench.run({"y": [value, 2.0]}, platform=platform, hardware={"flags": has})
+    assert f"{platforms[0]} → {platforms[1]} changes bits of the outputs. [{grade}]" in said(bench)
+
+
 def test_two_things_at_once_show_nothing(bench: StoreBuilder) -> None:
     bench.run({"y": [1.0, 2.0]}, settings={"threads": 1, "mode": "a"})
     bench.run({"y": [1.5, 2.0]}, settings={"threads": 2, "mode": "b"})
@@ -94,6 +140,12 @@ def test_isolated_layers_are_proved_by_replay(split: StoreBuilder) -> None:
     assert Purpose.ISOLATE not in [each.purpose for each in explain(found).cohorts[0].next]
 
 
+@pytest.fixture
+def _usual_store(bench: StoreBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XBACKEND_STORE", str(bench.store.folder))
+
+
+@pytest.mark.usefixtures("_usual_store")
 def test_the_next_commands_can_be_typed_and_say_how_long_they_take(split: StoreBuilder) -> None:
     (found,) = explain(split.compare()).cohorts
     by_purpose = {each.purpose: each for each in found.next}
@@ -116,11 +168,54 @@ def test_how_long_runs_of_the_kind_took_last_counts(split: StoreBuilder) -> None
     assert seconds[Purpose.ISOLATE] == 101.0
 
 
+@pytest.mark.usefixtures("_usual_store")
 def test_names_are_quoted_for_the_shell(bench: StoreBuilder) -> None:
     model = {"name": "a b", "digest": "d" * 64, "source": "a b;rm.onnx"}
     bench.run({"y": [1.0, 2.0]}, model=model)
     (found,) = explain(bench.compare()).cohorts
     assert [each.command for each in found.next] == ["xbackend run 'a b;rm.onnx'"]
+
+
+def test_the_next_commands_name_the_store_and_what_the_runs_were_chosen_by(
+    split: StoreBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(split.store.folder.parent)
+    store = Store(Path(split.store.folder.name).rename("two words"))
+    found = explain(compare(store, where=("platform=native", "settings.threads=1"))).cohorts[0]
+    by_purpose = {each.purpose: each.command for each in found.next}
+    assert by_purpose[Purpose.ISOLATE] == (
+        "xbackend compare --model net --where platform=native --where settings.threads=1 "
+        "--isolate --store 'two words'"
+    )
+    assert by_purpose[Purpose.CERTIFY] == (
+        "xbackend explain --model net --where platform=native --where settings.threads=1 "
+        "--certify --store 'two words'"
+    )
+    assert all(each.endswith(" --store 'two words'") for each in by_purpose.values())
+
+
+@pytest.mark.usefixtures("_usual_store")
+def test_only_runs_of_the_graph_are_to_be_reduced_or_certified(bench: StoreBuilder) -> None:
+    source = {"threads": 1, "graph": "source"}
+    bench.run({"y": [1.0, 2.0]}, {"conv": [1.0]}, backend="tf", settings=source)
+    bench.run({"y": [1.5, 2.0]}, {"conv": [2.0]})
+    (found,) = explain(bench.compare()).cohorts
+    assert Purpose.REDUCE not in [each.purpose for each in found.next]
+    bench.run({"y": [1.0, 2.0]}, {"conv": [1.0]}, backend="tf", settings={"graph": "onnx"})
+    (found,) = explain(bench.compare()).cohorts
+    commands = [each.command for each in found.next]
+    assert "xbackend reduce --runs run-2,run-1" in commands
+
+
+@pytest.mark.usefixtures("_usual_store")
+def test_a_lone_run_of_integers_is_compared_with_those_of_other_backends(
+    bench: StoreBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "available_backends", lambda: ["fixed", "ort", "torch"])
+    bench.run({"y": np.int8([[1, 2]])}, precision="int8", backend="fixed")
+    (found,) = explain(bench.compare()).cohorts
+    (command,) = (each.command for each in found.next)
+    assert command == "xbackend run net.onnx --precision int8 --backends ort,fixed"
 
 
 def test_nothing_is_next_where_all_agree(bench: StoreBuilder) -> None:

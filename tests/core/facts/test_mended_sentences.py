@@ -77,6 +77,23 @@ def test_a_column_says_who_recorded_a_layer_where_not_all_did(bench: StoreBuilde
     assert "runs" in layers.layers_table(summary).headers
 
 
+def test_layers_that_some_runs_lack_and_no_table_shows_are_told_apart(
+    bench: StoreBuilder,
+) -> None:
+    bench.run({"y": [1.0, 0.0]}, {"conv": [1.0], "relu": [1.0]})
+    bench.run({"y": [1.0, 0.0]})
+    assert (
+        "2 layers were not recorded by all runs; between the runs that have them none of these "
+        "differs."
+    ) in text(bench)
+    bench.run({"y": [2.0, 0.0]}, {"conv": [1.0], "relu": [2.0]})
+    assert (
+        "2 layers were not recorded by all runs, of which 1 differs: classes of a layer are those"
+    ) in text(bench)
+    rows = [line.split()[1:2] for line in terminal.render(bench.compare()).splitlines()]
+    assert (["relu"] in rows, ["conv"] in rows) == (True, False)
+
+
 def test_the_first_difference_says_how_many_layers_before_it_nobody_saw(
     bench: StoreBuilder,
 ) -> None:

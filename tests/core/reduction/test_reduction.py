@@ -75,7 +75,7 @@ def _show(folder: Path, xbackend: Command) -> None:
     ("arguments", "words"),
     [
         ((), "Name what to compare: two runs with --runs A,B"),
-        (("--backends", "fixed"), "and two are compared"),
+        (("--backends", "fixed"), "These options make 1 run, and two are compared"),
         (("--backends", "fixed", "--threads", "1,2,3"), "make 3 runs, and two are compared"),
         ((*PAIR, "--limit", "0"), "'--limit 0' must be more than 0 seconds"),
         (("--runs", "one"), "must name two runs"),

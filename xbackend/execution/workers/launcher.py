@@ -121,7 +121,7 @@ class _WorkerPool:
         self.stopped = False
         self.processes: set[WorkerProcess] = set()
         self.records: list[Record] = []
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     def work(self, waiting: queue.SimpleQueue[Launch], over: threading.Event) -> None:
         """Take launches until none is left or the pool is stopped, and say when that is over."""
@@ -140,7 +140,7 @@ class _WorkerPool:
                 self._one(launch)
             except _Stopped:
                 return
-            except Exception as error:  # the main thread raises it again
+            except BaseException as error:  # an interruption too: the main thread raises it again
                 self.error = error
                 self.stop()
 
