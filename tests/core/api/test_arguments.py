@@ -95,7 +95,7 @@ def test_what_cannot_be_compared_is_refused_in_one_sentence(
         ),
         (
             np.zeros((5, 4), np.float32),
-            "takes (4, 4). One sample is 4 rows along axis 0, so give a multiple of 4, or (?, 4, 4)",  # noqa: E501
+            "(4, 4). One sample is 4 rows along axis 0, so give a multiple of 4, or (?, 4, 4),",
         ),
         (np.zeros((5, 3), np.float32), "the model takes (4, 4). Give that shape, or samples"),
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from xbackend.api.store_check import CheckedStore
+from xbackend.commands.compare import FORMATS_HELP
 from xbackend.commands.main import main
 from xbackend.exchange.importing import ImportResult
 from xbackend.reports.results import runs
@@ -172,3 +173,13 @@ def test_one_of_a_thing_is_said_in_the_singular(tmp_path: Path) -> None:
     said = "1 run imported, 1 was there already, 1 remark is above; "
     assert render_import(one, tmp_path).startswith(said)
     assert str(CheckedStore("s", {"runs": 1}, ("It is torn.",))).endswith("in s: 1 fault")
+
+
+def test_help_names_every_format_that_an_unknown_one_is_told_of(
+    split: StoreBuilder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(split, "--format", "none-such") == 2
+    known = capsys.readouterr().err.partition("Known reports: ")[2].strip(" .\n").split(", ")
+    named = FORMATS_HELP.replace(" or ", ", ").split(", ")
+    assert set(known) <= set(named)
+    assert "export" in known

@@ -89,4 +89,4 @@ def test_a_run_is_not_repeated_unless_asked_for(tmp_path, capsys):
     for arguments, runs in (([], 1), ([], 1), (["--fresh"], 2), (["--taps", "outputs"], 3)):
         assert main([*command, *arguments]) == 0
         assert len(list((tmp_path / "store" / "runs").iterdir())) == runs
-    assert "--fresh repeats them" in capsys.readouterr().err
+    assert "1 run is in the store already; --fresh repeats it" in capsys.readouterr().err

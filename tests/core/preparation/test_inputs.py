@@ -77,13 +77,6 @@ def test_a_scalar_input_is_given_as_a_scalar_or_as_a_list_of_them(given):
     assert len(given(np.ones(4, np.float32), value).samples([value])) == 4
 
 
-def test_of_a_fixed_number_of_rows_it_is_told_that_a_sample_has_them(given):
-    value = ValueInfo("x", "float32", (4, 4))
-    assert len(given(_numbers(8, 4), value).names) == 2
-    with pytest.raises(InputError, match="One sample is 4 rows along axis 0, so give a multiple of 4"):
-        given(_numbers(5, 4), value)
-
-
 @pytest.mark.parametrize("shape", [(4, 4), (1, 3, 4, 4), (0, 4, 4, 3), (2, 2, 4, 4, 3)])
 def test_a_wrong_shape_is_told_with_both_shapes(given, shape):
     with pytest.raises(InputError) as caught:
