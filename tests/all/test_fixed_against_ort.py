@@ -92,7 +92,7 @@ def emulator(cpu: str) -> list[str]:
     """Return the command that runs a program as another CPU."""
     if shutil.which("qemu-x86_64") is None:
         pytest.skip("qemu-x86_64 is not installed (Debian's qemu-user).")
-    return ["qemu-x86_64", "-cpu", cpu]
+    return ["qemu-x86_64", "-U", "OPENBLAS_CORETYPE", "-cpu", cpu]
 
 
 def call(program: str, *arguments: Any, prefix: list[str] | None = None) -> dict[str, Any]:
