@@ -125,7 +125,7 @@ def test_without_layers_nothing_proves_a_difference(bench: StoreBuilder) -> None
     row = divergence(bench)
     assert row["eqcs_by_emulation"] == [["run-1"]]
     assert row["last_safe_tap"] is row["eqcs_last_safe"] is None
-    text = terminal.render(bench.compare())
+    text = " ".join(terminal.render(bench.compare()).split())
     assert "Class 2 rests on emulated Softmax alone and is no finding; no layer before" in text
 
 
