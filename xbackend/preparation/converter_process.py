@@ -12,9 +12,6 @@ from typing import Any
 
 from xbackend.errors import XbackendError
 from xbackend.plugins.converter import ConversionRequest, ConversionResult
-from xbackend.worker.main import exit_on_hangup
-from xbackend.worker.sandbox import confine
-from xbackend.worker.scratch import variables
 
 COMMAND = (
     "-c",
@@ -32,6 +29,8 @@ UNEXPECTED = "unexpected"
 
 def main() -> None:
     """Run the conversion on standard input; what packages print goes to standard error."""
+    from xbackend.worker.main import exit_on_hangup  # of no use to who starts this process
+
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     document = json.loads(sys.stdin.read())
@@ -45,6 +44,9 @@ def main() -> None:
 
 def _enter_sandbox(document: dict[str, Any]) -> dict[str, Any]:
     """Keep this process to the folder of what it makes, before a converter is imported."""
+    from xbackend.worker.sandbox import confine
+    from xbackend.worker.scratch import variables
+
     os.environ.update(variables(document["scratch"]))
     return confine([document["request"]["output"]], document["memory"])
 

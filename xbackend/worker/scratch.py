@@ -91,8 +91,12 @@ def _locked(path: str) -> Optional[int]:
 
 def _remove(path: str) -> None:
     try:
+        with os.scandir(path) as entries:
+            files = [each.path for each in entries if not each.is_dir(follow_symlinks=False)]
+        for file in files:
+            os.unlink(file)
         os.rmdir(path)
     except OSError:
-        import shutil  # costs more than the rest, and most folders are empty
+        import shutil  # costs more than the rest, and most folders hold a file at the most
 
         shutil.rmtree(path, ignore_errors=True)
