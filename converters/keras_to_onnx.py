@@ -14,10 +14,10 @@ from xbackend.errors import ModelError
 from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
 from xbackend.preparation import weights
 
-from .keras_names import names_of_layers, names_of_weights
-from .keras_source import BATCH, TraceableModel, load_traceable
-from .onnx_names import rename_values
-from .tf2onnx_patches import NOTE, without_constant_folding
+from .keras.names import names_of_layers, names_of_weights
+from .keras.source import BATCH, TraceableModel, load_traceable
+from .libraries.tf2onnx_patches import NOTE, without_constant_folding
+from .onnx.names import rename_values
 
 if TYPE_CHECKING:
     import onnx

@@ -9,9 +9,9 @@ from xbackend.plugins.converter import ConversionRequest, ConversionResult, Conv
 from xbackend.preparation import weights
 from xbackend.worker.artifact import ValueInfo
 
-from .flat_writer import FLAT_OPTIONS, Samples, calibration, read_samples, unwritten, written
-from .keras_source import BATCH, TraceableModel, load_traceable
-from .tflite_file import read_flat_file
+from .keras.source import BATCH, TraceableModel, load_traceable
+from .tflite.file import read_flat_file
+from .tflite.writer import FLAT_OPTIONS, Samples, calibration, read_samples, unwritten, written
 
 SOURCES = ("keras", "h5", "savedmodel")
 

@@ -13,8 +13,8 @@ from xbackend.plugins.converter import ConversionRequest, ConversionResult, Conv
 from xbackend.preparation import weights
 from xbackend.worker.tensor import Tensor, cast
 
-from .onnx_normalise import tensor_of
-from .onnx_source import own_opset, read_onnx
+from .onnx.normalise import tensor_of
+from .onnx.source import own_opset, read_onnx
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,8 +15,8 @@ from xbackend.worker.artifact import Layer, ValueInfo
 from xbackend.worker.graph import Graph, Node
 from xbackend.worker.tensor import Tensor
 
-from .onnx_normalise import SUBGRAPH, NormaliseContext, format_name, normalise, tensor_of
-from .onnx_source import drop_initializer_inputs, own_opset, read_onnx
+from .onnx.normalise import SUBGRAPH, NormaliseContext, format_name, normalise, tensor_of
+from .onnx.source import drop_initializer_inputs, own_opset, read_onnx
 
 if TYPE_CHECKING:
     import onnx

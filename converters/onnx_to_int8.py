@@ -16,8 +16,8 @@ from xbackend.errors import ConversionError, InputError
 from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
 from xbackend.preparation import weights
 
-from .onnx_source import drop_initializer_inputs, own_opset, read_onnx
-from .quantization_preprocess import (
+from .libraries.sentence import first_line
+from .onnx.quantization_preprocess import (
     array_of,
     decompose_batch_norms,
     fold_batch_norms,
@@ -25,7 +25,7 @@ from .quantization_preprocess import (
     replace_sum_with_add,
     upgrade_opset,
 )
-from .sentence import first_line
+from .onnx.source import drop_initializer_inputs, own_opset, read_onnx
 
 if TYPE_CHECKING:
     import onnx

@@ -15,8 +15,8 @@ from xbackend.worker.artifact import ValueInfo
 from xbackend.worker.contract import Unsupported, load_adapter
 from xbackend.worker.graph import Graph, read_graph
 
-from .flat_writer import FLAT_OPTIONS, Samples, calibration, convert_function, read_samples
-from .tflite_file import read_flat_file
+from .tflite.file import read_flat_file
+from .tflite.writer import FLAT_OPTIONS, Samples, calibration, convert_function, read_samples
 
 SPEC = ConverterSpec(
     name="onnx_to_tflite",

@@ -20,8 +20,8 @@ from xbackend.numerics.zeroing import MANTISSA, ROUNDINGS, zero_mantissa_bits
 from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
 from xbackend.preparation import weights
 
-from .onnx_normalise import tensor_of
-from .onnx_source import read_onnx
+from .onnx.normalise import tensor_of
+from .onnx.source import read_onnx
 
 if TYPE_CHECKING:
     import onnx

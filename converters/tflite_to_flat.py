@@ -21,7 +21,9 @@ from xbackend.plugins.converter import (
 from xbackend.worker.artifact import Layer
 from xbackend.worker.graph import Graph, read_graph
 
-from .alignment import (
+from .onnx.names import unique_names
+from .onnx_to_graph import layers_of
+from .tflite.alignment import (
     FLOAT_TOLERANCE,
     QUANTIZED_TOLERANCE,
     Array,
@@ -29,11 +31,17 @@ from .alignment import (
     RecordedTensor,
     align,
 )
-from .flat_interface import Port, feeds, input_orders, output_ports, own_ports, plain_name, to_flat
-from .flat_interpreter import FlatInterpreter
-from .onnx_names import unique_names
-from .onnx_to_graph import layers_of
-from .tflite_file import read_flat_file, refuse_foreign_operations
+from .tflite.file import read_flat_file, refuse_foreign_operations
+from .tflite.interface import (
+    Port,
+    feeds,
+    input_orders,
+    output_ports,
+    own_ports,
+    plain_name,
+    to_flat,
+)
+from .tflite.interpreter import FlatInterpreter
 
 SPEC = ConverterSpec(
     name="tflite_to_flat",

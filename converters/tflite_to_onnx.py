@@ -9,9 +9,9 @@ from xbackend.errors import ModelError
 from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
 from xbackend.preparation import weights
 
-from .onnx_names import rename_values, unique_names
-from .tf2onnx_patches import NOTE, without_constant_folding
-from .tflite_file import FlatFile, read_flat_file, refuse_foreign_operations
+from .libraries.tf2onnx_patches import NOTE, without_constant_folding
+from .onnx.names import rename_values, unique_names
+from .tflite.file import FlatFile, read_flat_file, refuse_foreign_operations
 
 if TYPE_CHECKING:
     import onnx

@@ -24,10 +24,10 @@ from xbackend.errors import ConversionError, ModelError
 from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
 from xbackend.preparation import weights
 
-from .pt2_archive import sanitize
-from .sentence import clause
-from .torch_names import mark_module_calls, mark_program_nodes, watched_calls
-from .torch_state import code_digest, draws_random_numbers, state_digest
+from .libraries.sentence import clause
+from .torch.names import mark_module_calls, mark_program_nodes, watched_calls
+from .torch.pt2_archive import sanitize
+from .torch.state import code_digest, draws_random_numbers, state_digest
 
 SPEC = ConverterSpec(
     name="torch_to_onnx",

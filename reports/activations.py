@@ -15,10 +15,17 @@ from xbackend.comparison.activations import (
 from xbackend.comparison.comparison import Comparison
 from xbackend.store.cohort import Cohort
 
-from .formatting import DAGGER, RECORDING, format_number, format_percent, pluralize, printable
 from .layers import STAR, trust_marks
-from .tables import Table
+from .sections.tables import Table
 from .terminal import fitted, render_table, terminal_width, underlined, wrap
+from .wording.formatting import (
+    DAGGER,
+    RECORDING,
+    format_number,
+    format_percent,
+    pluralize,
+    printable,
+)
 
 ARROW = "→"
 LEGEND = (

@@ -7,8 +7,8 @@ from xbackend.comparison.summary import summaries
 from xbackend.facts.cohorts import facts_of
 from xbackend.facts.outcome import Outcome, count_runs
 
-from . import sentences
-from .formatting import heading
+from .wording import sentences
+from .wording.formatting import heading
 
 
 def render(comparison: Comparison) -> str:

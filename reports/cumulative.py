@@ -8,8 +8,8 @@ from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.machines import CumulativeCurve, MachineRow, machine_table
 from xbackend.platforms.emulation_doubt import join_names
 
-from .formatting import pluralize, printable, shorten
 from .machines import backend_labels, column_title, section_letters
+from .wording.formatting import pluralize, printable, shorten
 
 LONGEST = 60
 """Characters of a machine's name that are shown."""

@@ -10,7 +10,7 @@ from xbackend.comparison.dendrogram import Node, output_tree
 from xbackend.comparison.machines import sort_key
 from xbackend.platforms.emulation_doubt import doubtful_run_ids
 
-from .formatting import DAGGER, emulation_note, pluralize, printable, shorten
+from .wording.formatting import DAGGER, emulation_note, pluralize, printable, shorten
 
 LONGEST = 90
 """Characters of a class's platforms that are shown."""

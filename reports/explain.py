@@ -15,10 +15,10 @@ from xbackend.facts.outcome import Outcome
 from xbackend.facts.switched import Switch
 from xbackend.store.records import Run
 
-from . import sentences
-from .cohort_text import agreement_sentences, emulation_sentences, notes
-from .formatting import heading, name_row, name_run, pluralize, printable
-from .rounding import section_sentences
+from .wording import sentences
+from .wording.cohort_text import agreement_sentences, emulation_sentences, notes
+from .wording.formatting import heading, name_row, name_run, pluralize, printable
+from .wording.rounding import section_sentences
 
 NARROWEST = 40
 UNTRIED = (

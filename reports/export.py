@@ -17,7 +17,7 @@ from xbackend.comparison.export import (
 from xbackend.comparison.summary import Summary
 from xbackend.store.records import Run
 
-from .formatting import format_number, pluralize, printable
+from .wording.formatting import format_number, pluralize, printable
 
 FEW_NAMES = 3
 

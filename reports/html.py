@@ -7,8 +7,8 @@ from html import escape
 
 from xbackend.comparison.comparison import Comparison
 
-from .page import Markup, parts
-from .tables import Table
+from .sections.page import Markup, parts
+from .sections.tables import Table
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem;

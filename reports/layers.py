@@ -11,17 +11,10 @@ from xbackend.comparison.layers import TapSummary
 from xbackend.comparison.summary import Summary, summaries
 from xbackend.facts.changes import change_facts
 
-from .formatting import (
-    DAGGER,
-    RECORDING,
-    emulation_note,
-    format_number,
-    heading,
-    printable,
-)
-from .sentences import change_sentences
-from .tables import Table, taps_table, with_recorded
+from .sections.tables import Table, taps_table, with_recorded
 from .terminal import fitted, render_table, terminal_width, underlined, wrap
+from .wording.formatting import DAGGER, RECORDING, emulation_note, format_number, heading, printable
+from .wording.sentences import change_sentences
 
 SHORT = {"activation": "act", "pooling": "pool", None: ""}
 PARTLY, STAR, UNKNOWN = "~", "*", "?"

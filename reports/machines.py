@@ -18,7 +18,7 @@ from xbackend.comparison.machines import (
     machine_table,
 )
 
-from .formatting import DAGGER, emulation_note, pluralize, printable, shorten
+from .wording.formatting import DAGGER, emulation_note, pluralize, printable, shorten
 
 LONGEST = 40
 """Characters of a device's or platform's name that are shown."""

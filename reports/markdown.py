@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from xbackend.comparison.comparison import Comparison
 
-from .page import Markup, parts
-from .tables import MOST_LAYERS, Table
+from .sections.page import Markup, parts
+from .sections.tables import MOST_LAYERS, Table
 
 
 def render(comparison: Comparison) -> str:

@@ -13,19 +13,16 @@ from xbackend.comparison.findings import Certificate, Isolation
 from xbackend.comparison.summary import Summary, summaries
 from xbackend.store.records import Run
 
-from .accuracy import accuracy_sentences, accuracy_tables, find_reference_comparison
-from .certificates import (
+from .export import export_sentences
+from .sections.accuracy import accuracy_sentences, accuracy_tables, find_reference_comparison
+from .sections.certificates import (
     certificate_heading,
     certificate_sentences,
     certificate_table,
     meaning_sentence,
 )
-from .cohort_text import notes, verdict
-from .export import export_sentences
-from .formatting import UNSUCCESSFUL, heading, shorten
-from .isolation import isolation_heading, isolation_sentences, isolation_table
-from .sentences import pair_sentence
-from .tables import (
+from .sections.isolation import isolation_heading, isolation_sentences, isolation_table
+from .sections.tables import (
     MOST_LAYERS,
     STAR,
     Table,
@@ -37,6 +34,9 @@ from .tables import (
     shows_layers,
     unsuccessful_table,
 )
+from .wording.cohort_text import notes, verdict
+from .wording.formatting import UNSUCCESSFUL, heading, shorten
+from .wording.sentences import pair_sentence
 
 NARROWEST = 40
 """Text is never wrapped to less. The table of layers needs 76 columns, and is cut for no less."""

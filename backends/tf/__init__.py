@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xbackend.worker.artifact import GRAPHS
 from xbackend.worker.contract import BackendSpec, Setting, UnfaithfulOperators, graph_setting
-from xbackend.worker.onednn import SETS
+from xbackend.worker.machine.onednn import SETS
 
 SOURCE_FORMAT = "source-tf"
 """The artifact that holds a Keras file or a SavedModel."""

@@ -8,7 +8,7 @@ import sys
 from typing import Dict
 
 from xbackend.worker.contract import Unsupported
-from xbackend.worker.onednn import VARIABLE, is_within_isa_limit, isa_told_by, restore
+from xbackend.worker.machine.onednn import VARIABLE, is_within_isa_limit, isa_told_by, restore
 
 VERBOSE = "ONEDNN_VERBOSE"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xbackend.worker.artifact import GRAPHS
 from xbackend.worker.contract import BackendSpec, Setting, graph_setting
-from xbackend.worker.onednn import SETS, VARIABLE
+from xbackend.worker.machine.onednn import SETS, VARIABLE
 
 SOURCE_FORMAT = "source-torch"
 """The artifact that holds an exported program, or names a module."""

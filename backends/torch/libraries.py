@@ -10,7 +10,7 @@ from typing import Any, Dict
 import torch
 
 from xbackend.worker.contract import Settings, Unsupported
-from xbackend.worker.onednn import VARIABLE, is_within_isa_limit, isa_told_by
+from xbackend.worker.machine.onednn import VARIABLE, is_within_isa_limit, isa_told_by
 
 BRANCHES = {"OFF": 1, "AUTO": 2, "COMPATIBLE": 3, "AVX2": 10, "AVX512": 12}
 """MKL's numbers of its branches (mkl_service.h)."""

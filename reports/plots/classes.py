@@ -13,7 +13,7 @@ from xbackend.errors import UsageError
 
 from ..cumulative import name_curve, name_machines
 from ..dendrogram import Tree, trees
-from ..formatting import shorten
+from ..wording.formatting import shorten
 from .figure_file import open_figure
 
 LINE = 0.22

@@ -13,8 +13,8 @@ from xbackend.comparison.summary import Summary, summaries
 from xbackend.errors import UsageError
 
 from ..activations import by_section, title_of
-from ..formatting import DAGGER, heading, printable, shorten
 from ..layers import trust_marks
+from ..wording.formatting import DAGGER, heading, printable, shorten
 from .figure_file import open_figure
 
 WIDEST = 24.0

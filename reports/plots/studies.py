@@ -9,7 +9,7 @@ from typing import Any
 
 from xbackend.studies.figure import Cell, Grid, LinePlot, Panel, Series
 
-from ..formatting import printable, shorten
+from ..wording.formatting import printable, shorten
 from .figure_file import open_figure
 
 LINES = (6.5, 3.6)

@@ -6,8 +6,8 @@ from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.export import export_judgements
 from xbackend.facts.certified import certified_facts
 
-from ..rounding import section_sentences
 from ..terminal import certificate_parts, terminal_width, wrap
+from ..wording.rounding import section_sentences
 
 
 def render(comparison: Comparison) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xbackend.comparison.threads import ThreadCell, ThreadRow, ThreadTable
 from xbackend.store.cohort import number_format
 
-from ..formatting import pluralize
+from ..wording.formatting import pluralize
 
 OVERSUBSCRIBED_MARK = "*"
 """Behind the class of runs with more threads than cores."""

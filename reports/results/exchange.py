@@ -7,7 +7,7 @@ from pathlib import Path
 from xbackend.exchange.importing import ImportResult
 from xbackend.store.store import Store, store_option
 
-from ..formatting import pluralize
+from ..wording.formatting import pluralize
 
 
 def render_import(result: ImportResult, folder: Path) -> str:

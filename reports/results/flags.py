@@ -9,7 +9,7 @@ from xbackend.attribution.correlation import FlagTable
 from xbackend.platforms.emulation_doubt import join_names
 from xbackend.store.cohort import number_format
 
-from ..formatting import pluralize
+from ..wording.formatting import pluralize
 
 Record = dict[str, Any]
 

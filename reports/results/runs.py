@@ -8,7 +8,7 @@ from typing import Any
 
 from xbackend.store.store import Store, store_option
 
-from ..formatting import pluralize, printable
+from ..wording.formatting import pluralize, printable
 
 Record = Mapping[str, Any]
 ONE_RUN_ALONE = "One run alone: there is nothing to compare it with."

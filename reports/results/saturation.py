@@ -8,7 +8,7 @@ from typing import Any
 from xbackend.diagnosis.saturation_run import SaturationReport
 from xbackend.preparation.saturation import SaturationRisk, saturation_reach
 
-from ..sentences import saturation_sentence
+from ..wording.sentences import saturation_sentence
 
 
 def render(report: SaturationReport) -> str:

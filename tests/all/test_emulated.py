@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from xbackend.commands.main import main
 from xbackend.store.store import Store
-from xbackend.worker.cpuid import read_processor
+from xbackend.worker.machine.cpuid import read_processor
 
 pytestmark = pytest.mark.skipif(
     shutil.which("qemu-x86_64") is None,

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from xbackend.converters.keras_safety import check_h5_file, check_keras_file, refuse_code
+from xbackend.converters.keras.safety import check_h5_file, check_keras_file, refuse_code
 from xbackend.errors import ModelError
 
 FORMATS = [("keras", "onnx"), ("keras", "tflite"), ("h5", "onnx"), ("h5", "tflite")]
@@ -106,7 +106,7 @@ print("#" + json.dumps([found, {n: functions(getattr(keras, n)) for n in ("activ
 
 
 def test_what_a_keras_file_may_name_is_what_keras_offers_to_models() -> None:
-    from xbackend.converters.keras_known import CLASSES, FUNCTIONS
+    from xbackend.converters.keras.known import CLASSES, FUNCTIONS
 
     done = subprocess.run(
         [sys.executable, "-c", IN_KERAS], capture_output=True, text=True, check=True

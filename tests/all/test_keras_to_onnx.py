@@ -23,7 +23,7 @@ import tf2onnx.tf_loader as loader
 import tf2onnx.tfonnx as rewriters
 from tf2onnx.optimizer.back_to_back_optimizer import _func_map as pairs
 from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer
-from xbackend.converters.tf2onnx_patches import without_constant_folding
+from xbackend.converters.libraries.tf2onnx_patches import without_constant_folding
 
 def state():
     join = rewriters.rewrite_biasadd_with_conv2d

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xbackend.converters.tflite_file import read_flat_file
+from xbackend.converters.tflite.file import read_flat_file
 from xbackend.errors import ConversionError, ModelError
 
 FORMATS = ("keras", "h5", "savedmodel")

@@ -17,8 +17,8 @@ import pytest
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from xbackend.converters.onnx.quantization_preprocess import decompose_batch_norms, fold_batch_norms
 from xbackend.converters.onnx_to_int8 import convert
-from xbackend.converters.quantization_preprocess import decompose_batch_norms, fold_batch_norms
 from xbackend.errors import ConversionError, InputError
 from xbackend.plugins.converter import ConversionRequest, ConversionResult
 from xbackend.testing.random_nets import NETS, RandomNet, normalised_net, plain_net, samples

@@ -16,7 +16,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from xbackend.converters.onnx_to_graph import convert as to_graph
-from xbackend.converters.tflite_file import read_flat_file
+from xbackend.converters.tflite.file import read_flat_file
 from xbackend.errors import ConversionError, ModelError
 from xbackend.plugins.converter import ConversionRequest
 

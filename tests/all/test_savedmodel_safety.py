@@ -59,8 +59,8 @@ def test_a_savedmodel_may_save_only_where_nothing_runs(keras_models: Path, conve
 def test_harmless_savedmodels_pass_with_the_parts_that_save_and_restore(
     keras_models: Path, name: str
 ) -> None:
-    from xbackend.converters.savedmodel_operations import RESTORING, SAVING
-    from xbackend.converters.savedmodel_safety import check_saved_model
+    from xbackend.converters.keras.savedmodel_operations import RESTORING, SAVING
+    from xbackend.converters.keras.savedmodel_safety import check_saved_model
 
     check_saved_model(keras_models / name)
     data = (keras_models / name / "saved_model.pb").read_bytes()
@@ -73,7 +73,7 @@ def test_an_operation_is_refused_wherever_it_stands(
 ) -> None:
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-    from xbackend.converters.savedmodel_safety import check_saved_model
+    from xbackend.converters.keras.savedmodel_safety import check_saved_model
 
     folder = tmp_path / "planted"
     shutil.copytree(keras_models / "small", folder)
@@ -101,7 +101,7 @@ def test_a_function_that_saves_may_not_be_called_by_what_runs(
 ) -> None:
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-    from xbackend.converters.savedmodel_safety import check_saved_model
+    from xbackend.converters.keras.savedmodel_safety import check_saved_model
 
     folder = tmp_path / "planted"
     shutil.copytree(keras_models / "small", folder)
@@ -117,7 +117,7 @@ def test_a_function_that_saves_may_not_be_called_by_what_runs(
 
 
 def test_a_savedmodel_in_parts_is_refused(keras_models: Path, tmp_path: Path) -> None:
-    from xbackend.converters.savedmodel_safety import check_saved_model
+    from xbackend.converters.keras.savedmodel_safety import check_saved_model
 
     shutil.copytree(keras_models / "small", tmp_path / "parts")
     (tmp_path / "parts" / "saved_model.cpb").write_bytes(b"")
@@ -126,7 +126,7 @@ def test_a_savedmodel_in_parts_is_refused(keras_models: Path, tmp_path: Path) ->
 
 
 def test_what_a_savedmodel_may_hold_is_what_the_converter_takes() -> None:
-    from xbackend.converters.savedmodel_operations import COMPUTING, CONVERTED
+    from xbackend.converters.keras.savedmodel_operations import COMPUTING, CONVERTED
 
     pytest.importorskip("tf2onnx")
     done = subprocess.run(

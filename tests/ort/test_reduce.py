@@ -13,7 +13,7 @@ import onnx
 import pytest
 
 from xbackend.commands.main import main
-from xbackend.worker.cpuid import read_processor
+from xbackend.worker.machine.cpuid import read_processor
 
 pytestmark = pytest.mark.skipif(
     shutil.which("qemu-x86_64") is None or "fma" not in read_processor().flags,

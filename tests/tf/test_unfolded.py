@@ -12,7 +12,7 @@ import tf2onnx
 from keras import layers
 from onnx.reference import ReferenceEvaluator
 
-from xbackend.converters.tf2onnx_patches import without_constant_folding
+from xbackend.converters.libraries.tf2onnx_patches import without_constant_folding
 
 
 def _converted(model: Any, shape: tuple[int, ...]) -> onnx.ModelProto:

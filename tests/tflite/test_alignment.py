@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xbackend.converters.alignment import RecordedTensor, align, distance, perms
+from xbackend.converters.tflite.alignment import RecordedTensor, align, distance, perms
 
 Array = np.ndarray[Any, Any]
 

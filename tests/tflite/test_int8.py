@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xbackend.converters.tflite_file import read_flat_file
+from xbackend.converters.tflite.file import read_flat_file
 from xbackend.testing.small_models import convolve, max_pool, small_model
 from xbackend.worker.artifact import Artifact
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from xbackend.converters.tflite_file import read_flat_file, refuse_foreign_operations
+from xbackend.converters.tflite.file import read_flat_file, refuse_foreign_operations
 from xbackend.errors import ModelError
 from xbackend.testing import small_models
 

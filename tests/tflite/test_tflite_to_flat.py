@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from xbackend.converters import flat_interpreter
+from xbackend.converters.tflite import interpreter as flat_interpreter
 from xbackend.errors import ConversionError, InputError, ModelError
 from xbackend.testing.small_models import small_model
 from xbackend.worker.artifact import Artifact, Layer, ValueInfo

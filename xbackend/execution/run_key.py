@@ -14,8 +14,8 @@ from typing import Any
 from xbackend.platforms.platform import Platform
 from xbackend.plugins.installed import version
 from xbackend.worker.contract import BackendSpec
-from xbackend.worker.fingerprint import BIT_CHANGING
 from xbackend.worker.job import Job
+from xbackend.worker.machine.fingerprint import BIT_CHANGING
 
 
 def run_key(

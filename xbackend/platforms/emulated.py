@@ -23,7 +23,7 @@ from typing import Any
 from xbackend.errors import UsageError
 from xbackend.platforms.platform import Platform, find_command, list_processors
 from xbackend.plugins.installed import cache_folder
-from xbackend.worker.fingerprint import TCG
+from xbackend.worker.machine.fingerprint import TCG
 from xbackend.worker.objects import write_atomic
 
 FLEETS = {
@@ -61,7 +61,7 @@ HOST_KERNELS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 """Variables that tell a library which kernels this machine has, whatever it is shown."""
 PROBE = (
     "import sys, json; sys.path.insert(0, sys.argv[1]); "
-    "from xbackend.worker.fingerprint import hardware; print(json.dumps(hardware()))"
+    "from xbackend.worker.machine.fingerprint import hardware; print(json.dumps(hardware()))"
 )
 
 

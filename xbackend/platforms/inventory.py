@@ -12,7 +12,7 @@ from xbackend.platforms.emulated import x86_processors
 from xbackend.platforms.parse import FLEETS, KINDS
 from xbackend.platforms.sysroot import Sysroot, find_sysroot
 from xbackend.plugins import registry
-from xbackend.worker.fingerprint import hardware, software
+from xbackend.worker.machine.fingerprint import hardware, software
 
 Record = dict[str, Any]
 

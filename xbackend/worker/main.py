@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, TextIO
 
-from xbackend.worker import fingerprint
 from xbackend.worker.contract import Unsupported, load_adapter
 from xbackend.worker.job import Job, Sample, read_job, wanted_taps
+from xbackend.worker.machine import fingerprint
 from xbackend.worker.sandbox import confine
 from xbackend.worker.scratch import Scratch, make_scratch, variables
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from xbackend.converters.keras_names import layer_of, names_of_layers, names_of_weights
+from xbackend.converters.keras.names import layer_of, names_of_layers, names_of_weights
 
 
 def _model(nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray]) -> onnx.ModelProto:

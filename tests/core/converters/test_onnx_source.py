@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from xbackend.converters.onnx_source import read_onnx
+from xbackend.converters.onnx.source import read_onnx
 from xbackend.converters.onnx_to_graph import convert
 from xbackend.errors import ModelError
 from xbackend.plugins.converter import ConversionRequest

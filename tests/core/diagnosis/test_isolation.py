@@ -31,7 +31,7 @@ from xbackend.diagnosis.isolation_pairs import choose_pairs, find_run
 from xbackend.errors import UsageError
 from xbackend.numerics.metrics import Metrics
 from xbackend.plugins import registry
-from xbackend.reports.isolation import isolation_sentences
+from xbackend.reports.sections.isolation import isolation_sentences
 from xbackend.testing.store_builder import StoreBuilder
 
 PROGRAM = "import sys; from xbackend.commands.main import main; sys.exit(main())"

@@ -13,7 +13,7 @@ from xbackend.comparison.machines import CHRONOLOGY, sort_key
 from xbackend.exchange.importing import ImportResult, import_runs
 from xbackend.plugins.importer import ImportedRun, ImportedSample, ImportIssue
 from xbackend.store.store import Store
-from xbackend.worker import fingerprint
+from xbackend.worker.machine import fingerprint
 from xbackend.worker.tensor import from_numpy
 
 PLUGIN = '''

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from xbackend.comparison.compare import compare
-from xbackend.converters.unannticipated import runs
+from xbackend.converters.importers.unannticipated import runs
 from xbackend.exchange.importing import import_runs
 from xbackend.plugins.importer import ImportedRun, ImportIssue
 from xbackend.store.store import Store

@@ -21,7 +21,8 @@ from xbackend.comparison.summary import summaries
 from xbackend.facts.cohorts import may_saturate
 from xbackend.numerics.float64_error import ErrorMetrics
 from xbackend.numerics.metrics import Metrics
-from xbackend.reports import accuracy, layers, terminal
+from xbackend.reports import layers, terminal
+from xbackend.reports.sections import accuracy
 from xbackend.store.records import read_run
 from xbackend.testing.store_builder import StoreBuilder
 

@@ -22,7 +22,8 @@ from xbackend.facts.changes import change_facts
 from xbackend.facts.cohorts import facts_of
 from xbackend.facts.gates import gate_failures, parse_gate
 from xbackend.facts.outcome import count_runs
-from xbackend.reports import answer, explain, sentences, terminal
+from xbackend.reports import answer, explain, terminal
+from xbackend.reports.wording import sentences
 from xbackend.store.records import Run
 from xbackend.store.store import Store
 from xbackend.testing.random_comparisons import (

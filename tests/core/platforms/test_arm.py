@@ -16,8 +16,8 @@ from xbackend.platforms.arm import ArmProcessor, cpuinfo
 from xbackend.platforms.emulated import read_listing
 from xbackend.platforms.parse import expand_platforms, parse_platform
 from xbackend.platforms.sysroot import find_sysroot, sysroots_folder
-from xbackend.worker.fingerprint import microarchitecture, parse_cpuinfo
 from xbackend.worker.job import Job
+from xbackend.worker.machine.fingerprint import microarchitecture, parse_cpuinfo
 from xbackend.worker.main import _mislabelled
 
 A72 = ArmProcessor(midr=0x410FD083, hwcap=0x8FB, hwcap2=0)

@@ -80,7 +80,7 @@ import os, sys
 START = """
 import runpy, sys
 sys.path.insert(0, sys.argv[1])
-from xbackend.worker import fingerprint
+from xbackend.worker.machine import fingerprint
 real = fingerprint.hardware
 fingerprint.hardware = lambda: {{**real(), "hypervisor": "TCGTCGTCGTCG", "machine": "x86_64"}}
 runpy.run_path(sys.argv[1], run_name="__main__")

@@ -16,7 +16,7 @@ from xbackend.reports import csv as csv_report
 from xbackend.reports import html as html_report
 from xbackend.reports import json as json_report
 from xbackend.reports import markdown, terminal
-from xbackend.reports.formatting import (
+from xbackend.reports.wording.formatting import (
     format_number,
     format_percent,
     heading,

@@ -39,7 +39,7 @@ def chain(count: int) -> list[onnx.NodeProto]:
 
 
 def test_twenty_thousand_nodes_in_reverse_order_are_sorted_in_seconds(tmp_path: Path) -> None:
-    from xbackend.converters.onnx_source import read_onnx
+    from xbackend.converters.onnx.source import read_onnx
 
     nodes = chain(20_000)
     path = small(tmp_path / "m.onnx", nodes[::-1])
@@ -68,7 +68,7 @@ def passes(graph: onnx.GraphProto) -> list[str]:
 def test_the_order_is_that_of_going_through_the_nodes_again_and_again(
     seed: int, tmp_path: Path
 ) -> None:
-    from xbackend.converters.onnx_order import sort_nodes
+    from xbackend.converters.onnx.order import sort_nodes
 
     chance = random.Random(seed)
     names = ["x"]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from xbackend.worker.cpuid import describe, read_processor
-from xbackend.worker.fingerprint import hardware, microarchitecture
+from xbackend.worker.machine.cpuid import describe, read_processor
+from xbackend.worker.machine.fingerprint import hardware, microarchitecture
 
 
 def _ascii(text):

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xbackend.worker import gpu, libraries
-from xbackend.worker.cpuid import Processor
-from xbackend.worker.fingerprint import (
+from xbackend.worker.machine import gpu, libraries
+from xbackend.worker.machine.cpuid import Processor
+from xbackend.worker.machine.fingerprint import (
     BIT_CHANGING,
     hardware,
     loaded_components,
@@ -23,7 +23,7 @@ from xbackend.worker.fingerprint import (
 ROOT = Path(__file__).parents[3]
 INSIDE = """
 import json, numpy
-from xbackend.worker.fingerprint import loaded_components
+from xbackend.worker.machine.fingerprint import loaded_components
 print(json.dumps(loaded_components()))
 """
 

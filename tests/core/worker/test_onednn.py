@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from xbackend.worker.onednn import is_within_isa_limit, isa_from_log, isa_told_by, restore
+from xbackend.worker.machine.onednn import is_within_isa_limit, isa_from_log, isa_told_by, restore
 
 SAID = (
     ("Intel SSE4.1", "sse41"),

@@ -12,8 +12,8 @@ import numpy as np
 
 from xbackend.errors import ConversionError
 
-from .onnx_source import own_opset
-from .sentence import first_line
+from ..libraries.sentence import first_line
+from .source import own_opset
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ from xbackend.facts.isolated import isolation_facts
 from xbackend.numerics.metrics import Metrics
 from xbackend.store.records import Run
 
-from .formatting import DAGGER, format_number, format_percent, printable
-from .sentences import isolation_verdict
+from ..wording.formatting import DAGGER, format_number, format_percent, printable
+from ..wording.sentences import isolation_verdict
 from .tables import Table
 
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from xbackend.errors import ModelError
 
-from .keras_safety import check_h5_file, check_keras_file
+from ..libraries.sentence import first_line
+from .safety import check_h5_file, check_keras_file
 from .savedmodel_safety import check_saved_model
-from .sentence import first_line
 
 BATCH = 1
 """The extent of the first axis, fixed: a free one adds Shape, Gather, Slice and Concat nodes."""

@@ -15,7 +15,7 @@ from xbackend.numerics.bounds.arithmetic import largest
 from xbackend.numerics.floats import FORMATS
 from xbackend.store.records import Run
 
-from .export import wrong_export_text
+from ..export import wrong_export_text
 from .formatting import pluralize, printable
 
 MOST_NAMED = 3

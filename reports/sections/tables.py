@@ -9,7 +9,7 @@ from xbackend.comparison.layers import TapSummary
 from xbackend.comparison.summary import RunGroup, Summary
 from xbackend.store.records import Run
 
-from .formatting import (
+from ..wording.formatting import (
     DAGGER,
     RECORDING,
     emulation_note,

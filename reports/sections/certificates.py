@@ -13,9 +13,9 @@ from xbackend.comparison.findings import (
 )
 from xbackend.facts.certified import CertifiedLayer, certified_facts
 
-from .formatting import format_percent, pluralize, printable
+from ..wording.formatting import format_percent, pluralize, printable
+from ..wording.rounding import MOST_NAMED, named, overflow_sentence, place_text, rounding_sentences
 from .isolation import name
-from .rounding import MOST_NAMED, named, overflow_sentence, place_text, rounding_sentences
 from .tables import Table
 
 TOUCHED = 0.995

@@ -10,8 +10,8 @@ from xbackend.comparison.summary import Summary
 from xbackend.facts.accuracy import accuracy_facts
 from xbackend.numerics.float64_error import ErrorMetrics
 
-from .formatting import format_number, format_percent, name_row, pluralize, printable
-from .sentences import loss_sentences, nearest_sentence, strange_sentence
+from ..wording.formatting import format_number, format_percent, name_row, pluralize, printable
+from ..wording.sentences import loss_sentences, nearest_sentence, strange_sentence
 from .tables import LAST_LAYERS, Table
 
 MOST_RUNS = 5

@@ -6,8 +6,8 @@ import os
 import sys
 from typing import Any, Dict, List, Sequence
 
-from xbackend.worker import gpu, libraries
-from xbackend.worker.cpuid import Processor, read_processor
+from xbackend.worker.machine import gpu, libraries
+from xbackend.worker.machine.cpuid import Processor, read_processor
 
 BIT_CHANGING = (
     "ATEN_CPU_CAPABILITY",

@@ -13,7 +13,7 @@ import numpy as np
 from xbackend.errors import InputError, ModelError
 from xbackend.worker.artifact import ValueInfo
 
-from .sentence import first_line
+from ..libraries.sentence import first_line
 
 Array = np.ndarray[Any, Any]
 Samples = list[list[Array]]

@@ -9,6 +9,9 @@ from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.findings import Certificate, Isolation
 from xbackend.comparison.summary import Summary, summaries
 
+from ..export import export_sentences
+from ..wording.cohort_text import notes, verdict
+from ..wording.formatting import UNSUCCESSFUL, heading
 from .accuracy import accuracy_sentences, accuracy_tables, find_reference_comparison
 from .certificates import (
     certificate_heading,
@@ -16,9 +19,6 @@ from .certificates import (
     certificate_table,
     meaning_sentence,
 )
-from .cohort_text import notes, verdict
-from .export import export_sentences
-from .formatting import UNSUCCESSFUL, heading
 from .isolation import isolation_heading, isolation_sentences, isolation_table
 from .tables import (
     STAR,

@@ -30,7 +30,7 @@ from .unannticipated_path import FORMS, ResultPath, UnknownPath, inner, parse_pa
 SPEC = ImporterSpec(
     name="unannticipated",
     title="a checkout of uibk-iNNference/unaNNticipated, or a folder of its results",
-    read="xbackend.converters.unannticipated:runs",
+    read="xbackend.converters.importers.unannticipated:runs",
 )
 
 SOURCE = "uibk-iNNference/unaNNticipated"

@@ -18,8 +18,8 @@ from typing import Any, BinaryIO
 from xbackend.errors import ModelError
 from xbackend.preparation.archive import archive_fault, size_fault
 
-from .keras_known import CLASSES, FUNCTIONS
-from .sentence import first_line
+from ..libraries.sentence import first_line
+from .known import CLASSES, FUNCTIONS
 
 CODE_CLASSES = frozenset({"Lambda", "__lambda__", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"})
 """What Keras deserializes into Python code."""

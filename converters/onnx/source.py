@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from xbackend.errors import ModelError
 
-from .onnx_order import sort_nodes
-from .sentence import first_line
+from ..libraries.sentence import first_line
+from .order import sort_nodes
 
 if TYPE_CHECKING:
     import onnx

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from xbackend.worker.cpuid import Processor
-from xbackend.worker.fingerprint import VENDORS, microarchitecture
+from xbackend.worker.machine.cpuid import Processor
+from xbackend.worker.machine.fingerprint import VENDORS, microarchitecture
 
 CACHES = {"L1d": "l1_data_cache_size", "L2": "l2_cache_size", "L3": "l3_cache_size"}
 

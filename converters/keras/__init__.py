@@ -1,0 +1,1 @@
+"""Reading Keras files and SavedModels without running what they hold, and naming their parts."""

@@ -1,0 +1,1 @@
+"""Reading ONNX graphs that may be broken or hostile, and bringing them into one form."""

@@ -1,0 +1,1 @@
+"""Reading, writing and running flat graphs, and pairing their tensors with those of ONNX."""

@@ -1,0 +1,1 @@
+"""What was found in words, for every format: names, numbers, sentences, notes."""
