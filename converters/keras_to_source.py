@@ -22,7 +22,7 @@ from xbackend.plugins.converter import (
 from xbackend.worker.artifact import Artifact, read_artifact
 
 from .keras.source import BATCH, TraceableModel, load_traceable
-from .torch.names import Shape, shapes_of_values, unmatched_taps
+from .onnx.values import Shape, shapes_of_values, unmatched_taps
 
 SPEC = ConverterSpec(
     name="keras_to_source",

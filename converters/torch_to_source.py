@@ -21,7 +21,8 @@ from xbackend.plugins.converter import (
 )
 from xbackend.worker.artifact import Artifact, read_artifact
 
-from .torch.names import marks, unmatched_taps, values_within
+from .onnx.values import unmatched_taps
+from .torch.names import marks, values_within
 from .torch.program import program_document
 from .torch_to_onnx import load_program
 

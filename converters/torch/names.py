@@ -9,15 +9,15 @@ that of the result is left alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..onnx.values import Shape, shapes_of_values
+
 if TYPE_CHECKING:
     import onnx
-
-    from xbackend.worker.artifact import Artifact
 
 SOURCE = "xbackend.source"
 """The key of a node's metadata: the operation's or module's name, `name#1` for its second call."""
@@ -27,8 +27,6 @@ WITHIN = "xbackend.within"
 
 FX_NODE = "pkg.torch.onnx.fx_node"
 """Where PyTorch's exporter of programs describes the operation: `%conv2d : [num_users=1] = …`."""
-
-Shape = tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
@@ -175,42 +173,6 @@ def module_of(scopes: list[str], modules: set[str]) -> str | None:
         if path in modules:
             return path
     return None
-
-
-def shapes_of_values(model: onnx.ModelProto) -> dict[str, Shape]:
-    """Return the shapes of a graph's values as far as they are declared or follow."""
-    import onnx
-
-    try:
-        graph = onnx.shape_inference.infer_shapes(model).graph
-    except Exception:  # a model beyond 2 GiB, or one with what ONNX cannot infer
-        graph = model.graph
-    return {
-        value.name: tuple(
-            d.dim_value if d.HasField("dim_value") else None
-            for d in value.type.tensor_type.shape.dim
-        )
-        for value in (*graph.input, *graph.value_info, *graph.output)
-        if value.type.tensor_type.HasField("shape")
-    }
-
-
-def unmatched_taps(
-    hub: Artifact, taps: Container[str], within: Container[str] = frozenset()
-) -> list[str]:
-    """Return the values of the graph that no tensor of the source is; constants are none.
-
-    Nor are those `within` an operation of the source, which it does not compute.
-    """
-    outputs = {value.name for value in hub.outputs}
-    return [
-        layer.tap
-        for layer in hub.layers
-        if layer.inputs != ()
-        and layer.tap not in taps
-        and layer.tap not in outputs
-        and layer.tap not in within
-    ]
 
 
 def _mark(
