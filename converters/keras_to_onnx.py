@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from xbackend.errors import ModelError
 from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
-from xbackend.preparation import weights
+from xbackend.preparation.conversion import weights
 
 from .keras.names import names_of_layers, names_of_weights
 from .keras.source import BATCH, TraceableModel, load_traceable

@@ -6,7 +6,7 @@ from typing import Any
 
 from xbackend.errors import InputError, ModelError
 from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
-from xbackend.preparation import weights
+from xbackend.preparation.conversion import weights
 from xbackend.worker.artifact import ValueInfo
 
 from .keras.source import BATCH, TraceableModel, load_traceable

@@ -10,7 +10,7 @@ import numpy as np
 
 from xbackend.errors import ConversionError
 from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
-from xbackend.preparation import weights
+from xbackend.preparation.conversion import weights
 from xbackend.worker.tensor import Tensor, cast
 
 from .onnx.normalise import tensor_of

@@ -14,7 +14,7 @@ import numpy as np
 
 from xbackend.errors import ConversionError, InputError
 from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
-from xbackend.preparation import weights
+from xbackend.preparation.conversion import weights
 
 from .libraries.sentence import first_line
 from .onnx.quantization_preprocess import (

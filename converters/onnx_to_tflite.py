@@ -10,7 +10,7 @@ from typing import Any
 from xbackend.errors import ConversionError, InputError, ModelError
 from xbackend.plugins import registry
 from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
-from xbackend.preparation import weights
+from xbackend.preparation.conversion import weights
 from xbackend.worker.artifact import ValueInfo
 from xbackend.worker.contract import Unsupported, load_adapter
 from xbackend.worker.graph import Graph, read_graph

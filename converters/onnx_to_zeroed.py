@@ -18,7 +18,7 @@ import numpy as np
 from xbackend.errors import ConversionError, UsageError
 from xbackend.numerics.zeroing import MANTISSA, ROUNDINGS, zero_mantissa_bits
 from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
-from xbackend.preparation import weights
+from xbackend.preparation.conversion import weights
 
 from .onnx.normalise import tensor_of
 from .onnx.source import read_onnx

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from xbackend.errors import ModelError
 from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
-from xbackend.preparation import weights
+from xbackend.preparation.conversion import weights
 
 from .libraries.tf2onnx_patches import NOTE, without_constant_folding
 from .onnx.names import rename_values, unique_names

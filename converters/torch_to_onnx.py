@@ -22,7 +22,7 @@ import numpy as np
 
 from xbackend.errors import ConversionError, ModelError
 from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
-from xbackend.preparation import weights
+from xbackend.preparation.conversion import weights
 
 from .libraries.sentence import clause
 from .torch.names import mark_module_calls, mark_program_nodes, watched_calls

@@ -15,7 +15,7 @@ import pytest
 
 from xbackend.plugins import registry
 from xbackend.plugins.converter import ConversionRequest
-from xbackend.preparation.converter_launch import run_converter
+from xbackend.preparation.conversion.launch import run_converter
 
 Convert = Callable[..., "Converted"]
 

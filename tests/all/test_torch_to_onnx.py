@@ -16,7 +16,7 @@ from xbackend.converters.torch_to_onnx import convert
 from xbackend.errors import ConversionError, ModelError
 from xbackend.plugins import registry
 from xbackend.plugins.converter import ConversionRequest, ConversionResult
-from xbackend.preparation.conversion import ArtifactBuilder
+from xbackend.preparation.conversion.convert import ArtifactBuilder
 from xbackend.preparation.model import Model, find_model
 from xbackend.store.store import Store
 from xbackend.testing.artifacts import default_settings, load_backend, make_artifact

@@ -12,7 +12,7 @@ import pytest
 from xbackend.plugins import registry
 from xbackend.plugins.converter import ConversionRequest
 from xbackend.plugins.registry import load_object
-from xbackend.preparation.conversion import find_conversion_path
+from xbackend.preparation.conversion.convert import find_conversion_path
 from xbackend.testing.artifacts import make_artifact
 from xbackend.testing.contract import BackendContract
 from xbackend.testing.expected_failures import ExpectedFailure

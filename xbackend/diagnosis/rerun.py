@@ -16,7 +16,7 @@ from xbackend.execution.request import RunRequest
 from xbackend.execution.workers.launcher import run_workers
 from xbackend.platforms.trust import followed_platform
 from xbackend.plugins import registry
-from xbackend.preparation.conversion import ArtifactBuilder
+from xbackend.preparation.conversion.convert import ArtifactBuilder
 from xbackend.preparation.inputs import stacked_inputs
 from xbackend.preparation.model import Model, file_digest
 from xbackend.store.artifact_files import artifact_folder

@@ -13,9 +13,9 @@ from xbackend.errors import UsageError
 from xbackend.execution.request import RunRequest
 from xbackend.execution.source import conversion_builder
 from xbackend.plugins import registry
-from xbackend.preparation.conversion import ArtifactBuilder
-from xbackend.preparation.converter_options import parse_options, reject_unused_options
-from xbackend.preparation.export_notes import export_notes, export_sentences
+from xbackend.preparation.conversion.convert import ArtifactBuilder
+from xbackend.preparation.conversion.export_notes import export_notes, export_sentences
+from xbackend.preparation.conversion.options import parse_options, reject_unused_options
 from xbackend.store.store import Store
 
 Record = dict[str, Any]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from xbackend.errors import StoreError
 from xbackend.platforms.platform import Platform
-from xbackend.preparation.converter_launch import CALLABLE
+from xbackend.preparation.conversion.launch import CALLABLE
 from xbackend.preparation.model import Model, source_digest
 from xbackend.worker.artifact import Artifact
 from xbackend.worker.contract import AUTO, GRAPH, ONNX, SOURCE, BackendSpec, SettingValue

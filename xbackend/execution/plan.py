@@ -30,15 +30,15 @@ from xbackend.platforms.parse import expand_platforms, parse_platform
 from xbackend.platforms.platform import Platform
 from xbackend.platforms.trust import remember_function, remember_named
 from xbackend.plugins import registry
-from xbackend.preparation.conversion import ArtifactBuilder, MissingPackages
-from xbackend.preparation.converter_launch import CALLABLE
-from xbackend.preparation.converter_options import (
+from xbackend.preparation.conversion.convert import ArtifactBuilder, MissingPackages
+from xbackend.preparation.conversion.export_notes import export_notes, export_sentences
+from xbackend.preparation.conversion.launch import CALLABLE
+from xbackend.preparation.conversion.options import (
     options_label,
     parse_options,
     quantizer_of,
     reject_unused_options,
 )
-from xbackend.preparation.export_notes import export_notes, export_sentences
 from xbackend.preparation.inputs import InputSet
 from xbackend.preparation.limits import Limits, limits
 from xbackend.preparation.model import Model, is_callable

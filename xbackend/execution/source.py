@@ -11,7 +11,7 @@ from typing import Any
 
 from xbackend.errors import ConversionError, InputError, ModelError
 from xbackend.execution.request import RunRequest
-from xbackend.preparation.conversion import ArtifactBuilder, MissingPackages
+from xbackend.preparation.conversion.convert import ArtifactBuilder, MissingPackages
 from xbackend.preparation.inputs import (
     InputSet,
     builtin_inputs,

@@ -10,7 +10,7 @@ from xbackend.plugins import registry
 from xbackend.plugins.converter import ConverterSpec
 
 if TYPE_CHECKING:
-    from xbackend.preparation.conversion import ArtifactBuilder
+    from xbackend.preparation.conversion.convert import ArtifactBuilder
     from xbackend.preparation.inputs import InputSet
     from xbackend.store.store import Store
 
@@ -40,7 +40,7 @@ def rewrite_model(builder: ArtifactBuilder, rewrite: Rewrite) -> ArtifactBuilder
     """
     if not rewrite.target_format:
         return builder
-    from xbackend.preparation.conversion import onnx_digest
+    from xbackend.preparation.conversion.convert import onnx_digest
 
     made = builder.build(rewrite.target_format)
     digest = onnx_digest(made.model)

@@ -16,7 +16,7 @@ import numpy as np
 from xbackend.errors import StoreError, UsageError, XbackendError
 from xbackend.models.catalogue import MANIFEST, SCHEMA_VERSION
 from xbackend.models.dataset import Dataset, Images, Samples
-from xbackend.preparation.conversion import ArtifactBuilder, find_conversion_path
+from xbackend.preparation.conversion.convert import ArtifactBuilder, find_conversion_path
 from xbackend.preparation.model import Model
 from xbackend.store.store import Store
 from xbackend.training.fit import NETWORKS, Recipe, TrainingResult, check_recipe, fit

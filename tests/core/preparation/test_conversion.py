@@ -11,7 +11,11 @@ import pytest
 from xbackend.errors import ConversionError, ModelError
 from xbackend.plugins import registry
 from xbackend.plugins.converter import ConverterSpec
-from xbackend.preparation.conversion import ArtifactBuilder, MissingPackages, find_conversion_path
+from xbackend.preparation.conversion.convert import (
+    ArtifactBuilder,
+    MissingPackages,
+    find_conversion_path,
+)
 from xbackend.preparation.model import Model
 from xbackend.store.store import Store
 

@@ -12,7 +12,7 @@ import pytest
 
 from xbackend.errors import ConversionError
 from xbackend.plugins.converter import ConversionRequest, ConverterSpec
-from xbackend.preparation.converter_launch import run_converter
+from xbackend.preparation.conversion.launch import run_converter
 from xbackend.worker.sandbox import landlock_version
 
 MODULE = '''

@@ -11,7 +11,7 @@ from xbackend.commands.convert import CONVERT_EXAMPLES
 from xbackend.commands.main import main
 from xbackend.errors import UsageError
 from xbackend.plugins import registry
-from xbackend.preparation.converter_options import (
+from xbackend.preparation.conversion.options import (
     options_label,
     parse_options,
     reject_unused_options,

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import elementary
-from .operands import given, need, rounded, rows_along
+from .. import elementary
+from ..operands import given, need, rounded, rows_along
+from ..sums import fold, total
 from .reduction import extreme, mean
-from .sums import fold, total
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Sequence, Tuple

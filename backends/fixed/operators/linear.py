@@ -8,8 +8,8 @@ import numpy as np
 
 from xbackend.worker.geometry.sliding_window import window_of
 
-from . import arithmetic, products
-from .operands import MICROSOFT, along, given, need, per_column, per_row, zero_or
+from .. import arithmetic, products
+from ..operands import MICROSOFT, along, given, need, per_column, per_row, zero_or
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Tuple

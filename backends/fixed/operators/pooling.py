@@ -8,18 +8,18 @@ import numpy as np
 
 from xbackend.worker.geometry.sliding_window import Window, kernel_positions, window_of
 
-from . import arithmetic
+from .. import arithmetic
+from ..operands import MICROSOFT, need, scale_of
+from ..sums import fold
 from .elementwise import greater
-from .operands import MICROSOFT, need, scale_of
 from .reduction import worst
-from .sums import fold
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Tuple
 
     from xbackend.worker.graph import Node
 
-    from .operands import Scale
+    from ..operands import Scale
 
     Array = np.ndarray[Any, Any]
     Inputs = List[Optional[Array]]

@@ -12,7 +12,7 @@ import numpy as np
 
 from xbackend.worker.graph import Node
 
-from .operands import need
+from ..operands import need
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Tuple

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..formats import in_its_format
 from . import (
     activation,
     contraction,
@@ -19,7 +20,6 @@ from . import (
     resize,
     select,
 )
-from .formats import in_its_format
 
 if TYPE_CHECKING:
     from typing import List, Mapping, Optional

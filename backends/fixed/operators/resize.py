@@ -14,7 +14,7 @@ import numpy as np
 from xbackend.worker.geometry import resize as geometry
 from xbackend.worker.geometry.shapes import along
 
-from .operands import given, need
+from ..operands import given, need
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple

@@ -17,7 +17,7 @@ COMMAND = (
     "-c",
     (
         "import sys; sys.path[:] = [p for p in sys.path if p]; "
-        "from xbackend.preparation.converter_process import main; main()"
+        "from xbackend.preparation.conversion.process import main; main()"
     ),
 )
 """Arguments of Python for this process; the current folder must not shadow a package."""

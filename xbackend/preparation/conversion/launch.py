@@ -14,7 +14,7 @@ from typing import Any
 
 from xbackend.errors import ConversionError, ModelError
 from xbackend.plugins.converter import ConversionRequest, ConverterSpec
-from xbackend.preparation import converter_process
+from xbackend.preparation.conversion.process import COMMAND, UNEXPECTED, to_document
 from xbackend.preparation.limits import SECONDS, Limits, limits
 from xbackend.store.escaping import readable
 
@@ -35,9 +35,7 @@ def run_converter(spec: ConverterSpec, request: ConversionRequest) -> dict[str, 
     with tempfile.TemporaryDirectory(
         prefix=".scratch-", dir=request.output, ignore_cleanup_errors=True
     ) as scratch:
-        document = converter_process.to_document(
-            spec.convert, request, scratch if confined else "", chosen.memory
-        )
+        document = to_document(spec.convert, request, scratch if confined else "", chosen.memory)
         status, told, printed = _converse(spec, json.dumps(document, default=str), chosen)
     if status or not told:
         raise ConversionError(
@@ -47,7 +45,7 @@ def run_converter(spec: ConverterSpec, request: ConversionRequest) -> dict[str, 
     answer: dict[str, Any] = json.loads(told)
     if "error" in answer:
         kind, message = answer["error"]["kind"], readable(answer["error"]["message"])
-        if kind == converter_process.UNEXPECTED:
+        if kind == UNEXPECTED:
             message = (
                 f"The converter {spec.name} cannot convert this model from {request.source_format} "
                 f"to {request.target_format}; a package that it uses says: {message}"
@@ -63,7 +61,7 @@ def _converse(spec: ConverterSpec, document: str, chosen: Limits) -> tuple[int, 
     Raises ConversionError when it is late.
     """
     process = subprocess.Popen(
-        [sys.executable, *converter_process.COMMAND],
+        [sys.executable, *COMMAND],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -8,10 +8,10 @@ import numpy as np
 
 from xbackend.worker.geometry import shapes
 
-from . import elementary
+from .. import elementary
+from ..operands import given, need, rounded
+from ..sums import total
 from .elementwise import divide
-from .operands import given, need, rounded
-from .sums import total
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Sequence, Tuple

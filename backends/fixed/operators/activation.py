@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import elementary, operands
+from .. import elementary, operands
+from ..operands import need
 from .elementwise import greater, less
-from .operands import need
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Tuple

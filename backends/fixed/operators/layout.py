@@ -9,7 +9,7 @@ import numpy as np
 from xbackend.worker.geometry import shapes
 from xbackend.worker.geometry.slices import cut_and_padded, cuts, widths
 
-from .operands import given, need
+from ..operands import given, need
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Tuple

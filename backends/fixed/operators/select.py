@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..operands import given, need
 from .elementwise import greater, less
-from .operands import given, need
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Tuple

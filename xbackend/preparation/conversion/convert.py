@@ -17,8 +17,8 @@ from xbackend.errors import ConversionError, StoreError
 from xbackend.plugins import registry
 from xbackend.plugins.converter import ConversionRequest, ConverterSpec
 from xbackend.plugins.installed import importable, version
-from xbackend.preparation.converter_launch import CALLABLE, run_converter
-from xbackend.preparation.export_notes import code_and_state_digest
+from xbackend.preparation.conversion.export_notes import code_and_state_digest
+from xbackend.preparation.conversion.launch import CALLABLE, run_converter
 from xbackend.preparation.model import Model
 from xbackend.store.artifact_files import discard, file_fault, file_rows
 from xbackend.store.files import is_digest, open_plain

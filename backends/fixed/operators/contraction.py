@@ -15,8 +15,8 @@ from xbackend.worker.geometry.conv_transpose import spread_of
 from xbackend.worker.geometry.slices import cut_and_padded
 from xbackend.worker.geometry.sliding_window import Window, kernel_positions, window_of
 
-from .operands import given, need
-from .sums import product
+from ..operands import given, need
+from ..sums import product
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Sequence, Tuple

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import arithmetic, tables
-from .operands import MICROSOFT, along, given, need, rows_along, scale_of, zero_or
+from .. import arithmetic, tables
+from ..operands import MICROSOFT, along, given, need, rows_along, scale_of, zero_or
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Tuple
 
     from xbackend.worker.graph import Node
 
-    from .operands import Scale
+    from ..operands import Scale
 
     Array = np.ndarray[Any, Any]
     Inputs = List[Optional[Array]]
