@@ -30,7 +30,7 @@ SPEC = ConverterSpec(
     modules=("onnx",),
     extra="ort",
     distributions=("onnx",),
-    revision=2,
+    revision=3,
 )
 
 ALIGNMENT = 64
@@ -53,7 +53,11 @@ def convert(request: ConversionRequest) -> ConversionResult:
         inputs=graph.inputs,
         outputs=graph.outputs,
         layers=layers_of(graph),
-        notes={"opset": graph.opset, "producer": model.producer_name},
+        notes={
+            "opset": graph.opset,
+            "producer": model.producer_name,
+            "operators": sorted({node.full_name for node in graph.nodes}),
+        },
     )
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from xbackend.errors import ConversionError, InputError, ModelError
+from xbackend.errors import ConversionError, InputError, UnsupportedOperators
 from xbackend.plugins import registry
 from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
 from xbackend.preparation.conversion import weights
@@ -27,6 +27,7 @@ SPEC = ConverterSpec(
     distributions=("tensorflow",),
     takes_inputs=True,
     takes_hub=True,
+    executor="tf",
     options=FLAT_OPTIONS,
     options_for=("tflite-int8",),
 )
@@ -38,8 +39,8 @@ BATCH = 1
 def convert(request: ConversionRequest) -> ConversionResult:
     """Write `model.tflite`, with the ONNX model's own layout of inputs and outputs.
 
-    Extents that are free become those of the samples, the batch one. Raises ModelError where an
-    operator is missing, InputError where samples are missing or do not fit.
+    Extents that are free become those of the samples, the batch one. Raises UnsupportedOperators
+    where one is missing, InputError where samples are missing or do not fit.
     """
     if request.hub is None:
         raise ConversionError(
@@ -78,7 +79,7 @@ def _function(graph: Graph, shapes: dict[str, tuple[int, ...]], request: Convers
     try:
         return adapter.concrete_function(graph, shapes)
     except Unsupported as error:
-        raise ModelError(
+        raise UnsupportedOperators(
             f"{request.source} cannot become a TensorFlow function: {error}"
         ) from error
 

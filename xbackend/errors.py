@@ -19,6 +19,10 @@ class ModelError(UsageError):
     """A model file is not sound, or holds what cannot be run."""
 
 
+class UnsupportedOperators(ModelError):
+    """A model has operators, or forms of them, that who is to compute it lacks."""
+
+
 class InputError(UsageError):
     """An input does not fit the model."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from xbackend.worker.contract import BackendSpec
 
+from .known_operators import KNOWN
+
 _NOT_IN_NUMPY = "NumPy, which is all that fixed rests on, does not have it."
 
 SPEC = BackendSpec(
@@ -11,6 +13,7 @@ SPEC = BackendSpec(
     title="exact integers, ordered floats",
     adapter="xbackend.backends.fixed.adapter:Adapter",
     modules=(),
+    operators=KNOWN,
     distributions=("numpy",),
     formats={
         "int8": "graph-int8",

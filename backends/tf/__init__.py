@@ -6,6 +6,8 @@ from xbackend.worker.artifact import GRAPHS
 from xbackend.worker.contract import BackendSpec, Setting, UnfaithfulOperators, graph_setting
 from xbackend.worker.machine.onednn import SETS
 
+from .known_operators import KNOWN
+
 SOURCE_FORMAT = "source-tf"
 """The artifact that holds a Keras file or a SavedModel."""
 
@@ -53,6 +55,7 @@ SPEC = BackendSpec(
     title="TensorFlow",
     adapter="xbackend.backends.tf.adapter:Adapter",
     modules=("tensorflow",),
+    operators=KNOWN,
     distributions=("tensorflow",),
     formats=GRAPHS,
     sources={"keras": SOURCE_FORMAT, "h5": SOURCE_FORMAT, "savedmodel": SOURCE_FORMAT},

@@ -6,6 +6,8 @@ from xbackend.worker.artifact import GRAPHS
 from xbackend.worker.contract import BackendSpec, Setting, graph_setting
 from xbackend.worker.machine.onednn import SETS, VARIABLE
 
+from .known_operators import KNOWN
+
 SOURCE_FORMAT = "source-torch"
 """The artifact that holds an exported program, or names a module."""
 
@@ -14,6 +16,7 @@ SPEC = BackendSpec(
     title="PyTorch",
     adapter="xbackend.backends.torch.adapter:Adapter",
     modules=("torch",),
+    operators=KNOWN,
     distributions=("torch", "triton", "nvidia-cudnn-cu13", "nvidia-cudnn-cu12"),
     formats=GRAPHS,
     sources={"pt2": SOURCE_FORMAT, "callable": SOURCE_FORMAT},

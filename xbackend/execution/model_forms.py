@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from xbackend.errors import StoreError
 from xbackend.platforms.platform import Platform
@@ -83,3 +84,11 @@ def check_copy(spec: BackendSpec, model: Model, artifact: Artifact) -> None:
             f"{copy} is not '{model.source}', of which it is to be a copy. Remove the folder "
             f"{artifact.folder}, and it is made again."
         )
+
+
+def source_notes(settings: Settings, artifact: Artifact) -> dict[str, Any]:
+    """Return how many of the graph's values a source computes too, and which it does not."""
+    if not is_source(settings):
+        return {}
+    notes = artifact.manifest["steps"][-1]["notes"]
+    return {key: notes[key] for key in ("kind", "matched", "unmatched") if key in notes}

@@ -10,16 +10,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xbackend.errors import ConversionError, ModelError, PluginError, UsageError
+from xbackend.errors import (
+    ConversionError,
+    ModelError,
+    PluginError,
+    UnsupportedOperators,
+    UsageError,
+)
 from xbackend.execution.backend_settings import parse_settings
 from xbackend.execution.model_forms import (
     check_copy,
     form_settings,
     is_source,
     source_kind,
+    source_notes,
     source_refusal,
     travel_refusal,
 )
+from xbackend.execution.operators import check_operators
 from xbackend.execution.request import RunRequest
 from xbackend.execution.run_key import run_id_prefix, run_key
 from xbackend.execution.source import source_inputs, source_model
@@ -173,6 +181,8 @@ class Planner:
         try:
             artifact = self._artifact(config)
             worker = worker_zipapp(spec)
+        except UnsupportedOperators as error:
+            self._record_not_started(config, "skipped", "plan", "unsupported", str(error))
         except MissingPackages as error:
             self._record_not_started(config, "skipped", "convert", "not-installed", str(error))
         except (ConversionError, ModelError, PluginError) as error:
@@ -189,6 +199,7 @@ class Planner:
     def _artifact(self, config: BackendConfig) -> Artifact:
         """Return what a config runs. Raises an XbackendError where it cannot be made."""
         if not is_source(config.settings):
+            check_operators(config.spec, config.precision, self.builder)
             return read_artifact(self.builder.build(config.spec.formats[config.precision]).folder)
         kind = source_kind(config.spec, self.model)
         artifact = read_artifact(self.builder.build(config.spec.sources[str(kind)]).folder)
@@ -265,7 +276,7 @@ class Planner:
             record = self._record(config, platform, threads, repeat)
             record["artifact"] = {"digest": artifact.digest, "format": artifact.format}
             record["conversion"] = options_label(artifact.manifest["steps"])
-            record["export"] = {**(self.export or {}), **source_notes(config, artifact)}
+            record["export"] = {**(self.export or {}), **source_notes(config.settings, artifact)}
             record["quantizer"] = quantizer_of(artifact.manifest["steps"])
             saturating = config.spec.saturation_warning
             record["saturation"] = (
@@ -373,14 +384,6 @@ class Planner:
             "results": [],
             "facts": {},
         }
-
-
-def source_notes(config: BackendConfig, artifact: Artifact) -> Record:
-    """Return how many of the graph's values a source computes too, and which it does not."""
-    if not is_source(config.settings):
-        return {}
-    notes = artifact.manifest["steps"][-1]["notes"]
-    return {key: notes[key] for key in ("kind", "matched", "unmatched") if key in notes}
 
 
 def _environment(spec: BackendSpec, settings: Mapping[str, SettingValue]) -> dict[str, str]:

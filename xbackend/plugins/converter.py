@@ -39,6 +39,9 @@ class ConverterSpec:
     """Names on the package index whose versions decide what comes out: part of the digest."""
     revision: int = 1
     """Raised whenever the converter's output changes: part of the digest."""
+    executor: str = ""
+    """The backend whose executor walks the graph for it, so that it has the same operators; empty
+    where the converter reads the model itself."""
     takes_inputs: bool = False
     """Whether sample inputs decide what comes out (calibration, alignment of names)."""
     takes_hub: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, Mapping, Tuple, Union
+from typing import TYPE_CHECKING, Any, ClassVar, Dict, FrozenSet, Mapping, Tuple, Union
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -95,6 +95,9 @@ class BackendSpec:
     """File format of a model of this framework, such as `pt2`, to the format of the artifact from
     which the adapter runs it as it is; empty where every model is run as its ONNX graph. A backend
     that has any has the setting `graph`."""
+    operators: FrozenSet[str] = frozenset()
+    """Full names of the operators that it has functions for, where it walks the ONNX graph, such
+    as `Conv` and `com.microsoft.QGemm`; empty where the framework itself reads the model."""
     source_title: str = ""
     """What such a model is called in a sentence, such as `PyTorch module`."""
     settings: Tuple[Setting, ...] = ()

@@ -12,7 +12,7 @@ import tempfile
 import threading
 from typing import Any
 
-from xbackend.errors import ConversionError, ModelError
+from xbackend.errors import ConversionError, ModelError, UnsupportedOperators
 from xbackend.plugins.converter import ConversionRequest, ConverterSpec
 from xbackend.preparation.conversion.process import COMMAND, UNEXPECTED, to_document
 from xbackend.preparation.limits import SECONDS, Limits, limits
@@ -22,6 +22,8 @@ CALLABLE = "callable"
 """The format of a model that the user's own function makes: code that the user trusts, which may
 download its weights, and so runs in no sandbox."""
 
+TELLING = (ModelError, UnsupportedOperators)
+"""What a converter says that is of the model's making, not of its own."""
 LAST_BYTES = 1 << 16
 """How much of what a converter printed is read."""
 GRACE = 5.0
@@ -50,7 +52,7 @@ def run_converter(spec: ConverterSpec, request: ConversionRequest) -> dict[str, 
                 f"The converter {spec.name} cannot convert this model from {request.source_format} "
                 f"to {request.target_format}; a package that it uses says: {message}"
             )
-        raise (ModelError if kind == "ModelError" else ConversionError)(message)
+        raise next((c for c in TELLING if c.__name__ == kind), ConversionError)(message)
     result: dict[str, Any] = answer["result"]
     return result
 
