@@ -6,7 +6,11 @@ from collections.abc import Collection, Sequence
 
 from xbackend.errors import UnsupportedOperators
 from xbackend.plugins import registry
-from xbackend.preparation.conversion import ArtifactBuilder, MissingPackages, find_conversion_path
+from xbackend.preparation.conversion.convert import (
+    ArtifactBuilder,
+    MissingPackages,
+    find_conversion_path,
+)
 from xbackend.worker.artifact import read_artifact
 from xbackend.worker.contract import BackendSpec
 
