@@ -266,4 +266,4 @@ def test_every_operator_of_the_hub_has_a_bound() -> None:
 
 def test_an_operator_of_somebody_else_has_none() -> None:
     assert rule_for("Conv", "com.example") is None
-    assert rule_for("Attention") is None
+    assert rule_for("Attention", "com.microsoft") is None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from xbackend.numerics.bounds.bound import COPY, DOUBLE, NOTHING, Rule
 from xbackend.numerics.bounds.movement import moved
-from xbackend.numerics.bounds.rules import LIPSCHITZ, rule_for
+from xbackend.numerics.bounds.rules import LIPSCHITZ, reason_against, rule_for
 from xbackend.worker.graph import Graph, Node
 
 MOVING = frozenset(
@@ -101,7 +101,7 @@ def _subject(index: GraphIndex, place: int, output: int, tap: str) -> LayerSubje
     node = index.graph.nodes[place]
     rule = rule_for(node.operator, node.domain)
     if rule is None:
-        raise LookupError(f"no bound is known for {node.operator}")
+        raise LookupError(reason_against(node.operator, node.domain))
     missing = index.missing(node)
     if not missing:
         data = [name for name in node.inputs if name and name not in index.hanging]

@@ -134,6 +134,16 @@ def hard(layer: Layer) -> Bound:
     return Bound(size, 4.0 + swish, 3.0, condition=2 * size)
 
 
+def shrink(layer: Layer) -> Bound:
+    """Move what is beyond a threshold toward 0, with one rounding; the rest is 0."""
+    x = layer.input(0)
+    bias, reach = (
+        float(layer.attributes.get(key, n)) for key, n in (("bias", 0.0), ("lambd", 0.5))
+    )
+    exact = np.where(x < -reach, x + bias, np.where(x > reach, x - bias, 0.0))
+    return Bound(power_below(exact), 1.0, 1.0, exact=exact, rounds_once=True)
+
+
 OPERATIONS: Mapping[str, Callable[..., Any]] = {
     "Add": np.add,
     "Sub": np.subtract,
@@ -163,4 +173,5 @@ RULES: Mapping[str, Rule] = {
     **_all("Gelu", gelu, reads=True),
     **_all("Swish Silu Mish", sigmoid_product, reads=True),
     **_all("HardSigmoid HardSwish", hard, reads=True),
+    "Shrink": Rule(shrink, NOTHING, reads=True),
 }

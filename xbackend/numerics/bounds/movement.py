@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -107,6 +108,16 @@ def cast(layer: Layer) -> Bound:
     return _whole(np.where(defined, whole, layer.recorded.astype(np.float64)))
 
 
+def hardmax(layer: Layer) -> Bound:
+    """Ask for 1 at the first of the greatest, and 0 elsewhere."""
+    x = layer.input(0)
+    whole = bool(layer.attributes.get("coerce_2d"))
+    axis = int(layer.attributes.get("axis", 1 if whole else -1)) % max(x.ndim, 1)
+    rows = x.reshape((math.prod(x.shape[:axis]), -1)) if whole else np.moveaxis(x, axis, -1)
+    chosen = rows.argmax(-1)[..., None] == np.arange(rows.shape[-1])
+    return _whole(chosen.reshape(x.shape) if whole else np.moveaxis(chosen, -1, axis))
+
+
 def resize(layer: Layer) -> Bound:
     """Move the nearest element, or weigh neighbours by coordinates that are rounded themselves."""
     if str(layer.attributes.get("mode", "nearest")) == "nearest":
@@ -128,6 +139,7 @@ RULES: Mapping[str, Rule] = {
     "Dropout": Rule(dropout, NOTHING, reads=True),
     "ArgMax": Rule(extreme_index, NOTHING, reads=True),
     "ArgMin": Rule(extreme_index, NOTHING, reads=True),
+    "Hardmax": Rule(hardmax, NOTHING, reads=True),
     "TopK": Rule(top, NOTHING, reads=True),
     "Cast": Rule(cast, NOTHING, reads=True),
     "CastLike": Rule(cast, NOTHING, reads=True),

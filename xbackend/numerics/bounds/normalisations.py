@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from .bound import NOTHING, Array, Bound, Layer, Rule
-from .elements import FUNCTION
+from .elements import ESTIMATED, FUNCTION
 from .sums import usual_size
 
 STEPS = 6.0
 """Roundings of a root, its reciprocal, two products and two sums."""
+MEAN_VARIANCE_FLOOR = 1e-9
+"""What MeanVarianceNormalization adds to a standard deviation."""
 
 
 def _per_channel(values: Array, rank: int) -> Array:
@@ -177,6 +180,41 @@ def log_sum_exp(layer: Layer) -> Bound:
     return Bound(size, 2 * FUNCTION + terms + 3, FUNCTION + usual_size(terms), terms)
 
 
+def log_sum(layer: Layer) -> Bound:
+    """Compose log(sum of x): the sum errs relative to its magnitudes, the logarithm near 0."""
+    x = np.abs(layer.input(0))
+    terms = max(1, x.size // max(1, math.prod(layer.shape)))
+    with np.errstate(over="ignore"):
+        share = terms * float(x.max(initial=0.0)) / np.exp(layer.truth)
+    size = np.abs(layer.truth) + 0.5 + np.where(bool((layer.input(0) < 0).any()), share, 1.0)
+    return Bound(size, FUNCTION + terms, FUNCTION + usual_size(terms), terms)
+
+
+def lp_normalization(layer: Layer) -> Bound:
+    """Divide by the sum of magnitudes, or by the root of the sum of squares: all are positive."""
+    x, axis = layer.input(0), int(layer.attributes.get("axis", -1))
+    whole = int(layer.attributes.get("p", 2)) == 1
+    sums = (np.abs(x) if whole else x * x).sum(axis, keepdims=True)
+    norm = sums if whole else np.sqrt(sums)
+    exact = np.where(norm == 0, 0.0, x / np.where(norm == 0, 1.0, norm))
+    if layer.recorded is not None:  # 0 / 0 is not defined
+        exact = np.where(norm == 0, layer.recorded, exact)
+    terms = x.shape[axis]
+    limit = (terms if whole else terms / 2 + ESTIMATED) + ESTIMATED + 1
+    return Bound(np.abs(exact), limit, usual_size(terms) + 3, terms, exact=exact)
+
+
+def mean_variance(layer: Layer) -> Bound:
+    """Bound (x - mean) / (standard deviation + 1e-9), the variance in one pass or two."""
+    x = layer.input(0)
+    axes = tuple(int(axis) % x.ndim for axis in layer.attributes.get("axes") or (0, 2, 3))
+    apart = x - x.mean(axes, keepdims=True)
+    root = np.sqrt((apart * apart).mean(axes, keepdims=True))
+    inner = _statistics(layer, x, axes, MEAN_VARIANCE_FLOOR**2)
+    exact = apart / (root + MEAN_VARIANCE_FLOOR)
+    return replace(inner, limit=inner.limit + 2, exact=exact)
+
+
 RULES: Mapping[str, Rule] = {
     "BatchNormalization": Rule(batch_normalization, NOTHING, reads=True),
     "LayerNormalization": Rule(layer_normalization, reads=True),
@@ -187,4 +225,7 @@ RULES: Mapping[str, Rule] = {
     "Softmax": Rule(softmax, reads=True),
     "LogSoftmax": Rule(log_softmax, reads=True),
     "ReduceLogSumExp": Rule(log_sum_exp, reads=True),
+    "ReduceLogSum": Rule(log_sum, reads=True),
+    "LpNormalization": Rule(lp_normalization, NOTHING, reads=True),
+    "MeanVarianceNormalization": Rule(mean_variance, NOTHING, reads=True),
 }

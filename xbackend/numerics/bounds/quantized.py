@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
+
+from xbackend.worker.geometry.sliding_window import Window, kernel_positions, window_of
+from xbackend.worker.graph import Node
 
 from .arithmetic import roundoff
 from .bound import INTEGERS, NOTHING, Array, Bound, Layer, Rule
@@ -13,6 +18,8 @@ TIE = 0.5
 """Half a step: what rounding to a whole number moves a value by."""
 SCALING = 5.0
 """Roundings of the scales' product and quotient, and of what is multiplied by it."""
+DYNAMIC_LEVELS = 255
+"""Steps between the least and the greatest element of DynamicQuantizeLinear."""
 TABLE_ERROR = 16.0
 """Roundings of what a table holds of a function."""
 
@@ -152,7 +159,56 @@ def concat(layer: Layer) -> Bound:
     return _requantized(layer, np.concatenate(parts, int(layer.attributes["axis"])), 0)
 
 
+def average_pool(layer: Layer) -> Bound:
+    """Average what the integers stand for, in float32, over a window that moves."""
+    told = dict(layer.attributes)
+    if int(told.get("channels_last", 0)):
+        raise LookupError("its channels lie last")
+    node = Node(layer.operator, "", "", (), (), told)
+    x = _real(layer, 0)
+    window = window_of(node, x.shape[2:], told["kernel_shape"])
+    total, size = (sum(_seen(window, each)) for each in (x, np.abs(x)))
+    counts = np.asarray(window.counts(bool(told.get("count_include_pad", 0))), np.float64)
+    mean, reach = (np.asarray(each) / counts.reshape(window.extents) for each in (total, size))
+    found = _requantized(layer, mean, 3, TABLE_ERROR)
+    terms = math.prod(window.kernel)
+    slack = terms * roundoff("float32") * reach / layer.input(3).reshape(())
+    return replace(found, absolute=found.absolute + slack)
+
+
+def _seen(window: Window, x: Array) -> Iterator[Array]:
+    """Yield what each place of a window sees at once."""
+    padded = window.pad(x, 0.0)
+    return (np.asarray(padded[index]) for _, index in kernel_positions(window))
+
+
+def choice(layer: Layer) -> Bound:
+    """Take one of two operands, and bring it to the output's scale."""
+    chosen = np.where(layer.input(0), _real(layer, 1), _real(layer, 4))
+    return _requantized(layer, chosen, 7)
+
+
+def dynamic(layer: Layer) -> Bound:
+    """Take scale and zero point from the least and the greatest element, and quantize by them."""
+    x = layer.input(0)
+    low, high = min(0.0, float(x.min(initial=0.0))), max(0.0, float(x.max(initial=0.0)))
+    scale = (high - low) / DYNAMIC_LEVELS
+    if layer.output == 1:
+        return Bound(scale, 3.0, 2.0, exact=np.asarray(scale))
+    if not scale:
+        raise LookupError("all that it reads is 0, which no scale is defined of")
+    place = np.asarray(-low / scale)
+    if layer.output:
+        return levels(layer, place, 0.0)
+    doubt = abs(float(place) % 1 - TIE) < SCALING * roundoff("float32") * float(place)
+    found = levels(layer, x / scale, np.rint(place))
+    return replace(found, absolute=found.absolute + float(doubt))
+
+
 RULES: Mapping[str, Rule] = {
+    "DynamicQuantizeLinear": Rule(dynamic, NOTHING, reads=True),
+    "QLinearAveragePool": Rule(average_pool, NOTHING, reads=True),
+    "QLinearWhere": Rule(choice, NOTHING, reads=True),
     "QuantizeLinear": Rule(quantize, NOTHING, reads=True),
     "DequantizeLinear": Rule(dequantize, NOTHING, reads=True),
     "QLinearConv": Rule(linear, INTEGERS, reads=True),

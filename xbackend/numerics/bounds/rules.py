@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from . import elements, movement, normalisations, quantized, sums
 from .bound import Rule
+from .composed import attention, recurrent
 
 RULES: Mapping[str, Rule] = {
     **movement.RULES,
@@ -13,6 +14,8 @@ RULES: Mapping[str, Rule] = {
     **sums.RULES,
     **normalisations.RULES,
     **quantized.RULES,
+    **attention.RULES,
+    **recurrent.RULES,
 }
 """By the operator's name; ONNX's own domain, and `com.microsoft` for what begins with QLinear."""
 LIPSCHITZ = frozenset(("Relu", "Clip", "Identity"))
@@ -30,6 +33,22 @@ def rule_for(operator: str, domain: str = "") -> Rule | None:
     return RULES.get(operator) if own or (domain, operator) in ALIASES else None
 
 
+def reason_against(operator: str, domain: str = "") -> str:
+    """Return why no bound is known for an operator, in one clause.
+
+    >>> reason_against("RandomNormal"), reason_against("Foo", "com.example")
+    ('it draws numbers at random', 'no bound is known for com.example.Foo')
+    """
+    told = WITHOUT_BOUND.get((domain, operator))
+    return told or f"no bound is known for {f'{domain}.' if domain else ''}{operator}"
+
+
+_RANDOM = "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike"
+WITHOUT_BOUND: Mapping[tuple[str, str], str] = {
+    **{("", name): "it draws numbers at random" for name in _RANDOM.split()},
+    ("com.microsoft", "Attention"): "what its mask means depends on its shape and attributes",
+}
+"""Operators that are not judged, to the reason; a test holds this against what backends know."""
 ALIASES = frozenset(
     (
         ("com.microsoft", "Gelu"),
