@@ -44,7 +44,7 @@ FUNCTIONS = (
     ("Run and compare", ("run", "compare", "isolate", "certify", "explain")),
     ("Where and why", ("reduce", "cores", "flags", "ablate")),
     ("What removes it", ("mitigate", "mitigations", "saturation", "convert")),
-    ("Others' results", ("import_runs",)),
+    ("Others' results", ("import_runs", "import_arrays", "export_arrays")),
     (
         "What there is",
         ("backends", "platforms", "models", "model", "train", "studies", "study",
@@ -77,6 +77,7 @@ CLASSES = (
     "preparation.saturation:SaturationRisk",
     "execution.convert:ConvertedFile",
     "exchange.importing:ImportResult",
+    "exchange.array_export:ExportResult",
     "plugins.inventory:BackendInfo",
     "platforms.inventory:PlatformInventory",
     "api.listings:ModelInfo",

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from xbackend.api.results import Section as Section
     from xbackend.api.runs import Runs as Runs
     from xbackend.api.runs import run as run
+    from xbackend.api.stores import export_arrays as export_arrays
+    from xbackend.api.stores import import_arrays as import_arrays
     from xbackend.api.stores import import_runs as import_runs
     from xbackend.api.studies import studies as studies
     from xbackend.api.studies import study as study
@@ -57,7 +59,7 @@ MODULES = {
     "api.reduction": "reduce",
     "api.results": "Section",
     "api.runs": "Runs run",
-    "api.stores": "import_runs",
+    "api.stores": "export_arrays import_arrays import_runs",
     "api.studies": "studies study study_configuration",
     "errors": "ConversionError InputError ModelError StoreError UsageError XbackendError",
     "execution.progress": "ProgressEvent",

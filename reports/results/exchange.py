@@ -1,13 +1,14 @@
-"""Lays out what was taken into a store from elsewhere."""
+"""Lays out what was taken into a store from elsewhere, and what was written out of it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from xbackend.exchange.array_export import ExportResult
 from xbackend.exchange.importing import ImportResult
 from xbackend.store.store import Store, store_option
 
-from ..wording.formatting import pluralize
+from ..wording.formatting import pluralize, printable
 
 
 def render_import(result: ImportResult, folder: Path) -> str:
@@ -18,3 +19,10 @@ def render_import(result: ImportResult, folder: Path) -> str:
     parts += [f"{pluralize(result.refusals, 'remark')} {are} above"] if result.refusals else []
     then = f"xbackend compare{store_option(Store(folder))}"
     return f"{', '.join(parts)}; they are in {folder}; next: {then}"
+
+
+def render_export(result: ExportResult) -> str:
+    """Return how many arrays were written, and which are of another format than recorded."""
+    wide = printable(", ".join(result.widened))
+    note = f"; bfloat16 widened to float32: {wide}" if wide else ""
+    return f"{result.path}: {pluralize(len(result.names), 'array')}{note}"

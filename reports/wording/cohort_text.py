@@ -9,11 +9,13 @@ from xbackend.comparison.summary import RunGroup, Summary
 from xbackend.facts.agreement import OutputAgreement, output_agreement
 from xbackend.facts.certified import cohort_certified
 from xbackend.facts.cohorts import facts_of
+from xbackend.facts.told import told_runs
 from xbackend.platforms.emulation_doubt import join_names
 
 from . import sentences
 from .formatting import name_row, name_run, name_tap, pluralize, printable
 from .rounding import section_sentences
+from .told import told_sentence
 
 MOST_NOTES = 8
 """So many runs are named one by one in the notes."""
@@ -87,6 +89,7 @@ def notes(summary: Summary) -> list[str]:
             if run.row["error"] is not None
         ]
     )
+    found += _few([told_sentence(each) for each in told_runs(summary.cohort.runs)])
     return [*found, *sentences.cohort_notes(facts_of(summary))]
 
 

@@ -30,9 +30,10 @@ GROUPS = (
         "saturation": "saturation",
         "convert": "convert",
     }),
-    ("stores and others' results", "Take in what was run elsewhere, and check what is kept.", {
+    ("stores and others' results", "Take in what was run elsewhere, hand out what is kept.", {
         "store": "store",
         "import": "import_runs",
+        "export": "export",
     }),
     ("what there is", "List what can be named, and repeat the paper's studies.", {
         "backends": "backends",

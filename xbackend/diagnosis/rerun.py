@@ -78,6 +78,11 @@ def onnx_path(run: Run, store: Store) -> Path:
             f"Run {run.id} computed the model's own source, which has no nodes of ONNX that could "
             "be taken apart. Name the run of its exported graph (graph=onnx)."
         )
+    if not artifact:
+        raise UsageError(
+            f"Run {run.id} was imported, and its graph was not: nothing of it can be computed "
+            "again here. Name runs that 'xbackend run' made."
+        )
     digest = str(artifact.get("digest"))
     if not (store.folder / "artifacts" / digest / "model.onnx").is_file():
         raise UsageError(

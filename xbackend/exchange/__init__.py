@@ -1,4 +1,4 @@
-"""Runs that come from elsewhere: taken into a store with all that is known of them.
+"""Runs and arrays that come from elsewhere or go there, with all that is known of them.
 
-Others use `importing`.
+Others use `array_export`, `arrays`, `importing`.
 """

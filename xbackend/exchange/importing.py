@@ -97,17 +97,17 @@ def import_runs(
             warn(_one_line(each.message))
             continue
         record = imported_record(store, name, each)
-        fault = _fault(record)
+        fault = record_fault(record)
         if fault:
             refusals += 1
             warn(fault)
             continue
         if record["id"] not in added:
-            (known if _store_if_new(store, record) else added).add(record["id"])
+            (known if store_if_new(store, record) else added).add(record["id"])
     return ImportResult(len(added), len(known), refusals)
 
 
-def _fault(record: Record) -> str:
+def record_fault(record: Record) -> str:
     """Return why a record cannot be kept; empty where it can."""
     try:
         check_record(record)
@@ -121,8 +121,8 @@ def _one_line(text: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
-def _store_if_new(store: Store, record: Record) -> bool:
-    """Keep a record; tell whether it was there already."""
+def store_if_new(store: Store, record: Record) -> bool:
+    """Keep a record; tell whether one of its id was there already."""
     if (store.folder / "runs" / f"{record['id']}.json").exists():
         return True
     store.write_run(record)
@@ -138,10 +138,10 @@ def imported_record(store: Store, name: str, run: ImportedRun) -> Record:
         "schema_version": 1,
         "model": {
             "name": run.model,
-            "digest": _digest(["model", name, run.source, run.model]),
+            "digest": record_digest(["model", name, run.source, run.model]),
             "source": run.source,
         },
-        "inputs_digest": _digest(["inputs", name, run.source, run.inputs]),
+        "inputs_digest": record_digest(["inputs", name, run.source, run.inputs]),
         "backend": run.backend,
         "backend_version": run.backend_version,
         "precision": run.precision,
@@ -178,29 +178,30 @@ def _result(store: Store, sample: ImportedSample) -> Record:
     }
 
 
-def _digest(value: Any) -> str:
+def record_digest(value: Any) -> str:
+    """Return the SHA-256 of a JSON value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _name(name: str, told: Record) -> str:
     vendor, age, _, cores = sort_key(told["hardware"])
     words = (
-        _slug(name),
-        _slug(vendor),
+        slug(name),
+        slug(vendor),
         f"{age:02}",
         f"{cores:04}",
-        _slug(told["platform"]),
-        _slug(told["model"]["name"]),
+        slug(told["platform"]),
+        slug(told["model"]["name"]),
         f"{told['repeat']:03}",
-        _digest(told)[:16],
+        record_digest(told)[:16],
     )
     return "-".join(words)
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
     """Return letters, digits, dots and underscores alone.
 
-    >>> _slug("aws:t2.xlarge")
+    >>> slug("aws:t2.xlarge")
     'aws_t2.xlarge'
     """
     return re.sub(r"[^a-z0-9.]+", "_", text.lower())[:MAX_WORD_LENGTH]

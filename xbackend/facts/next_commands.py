@@ -12,6 +12,7 @@ from xbackend.comparison.summary import Summary
 from xbackend.execution.durations import duration_key
 from xbackend.facts.cohorts import CohortFacts
 from xbackend.facts.outcome import Outcome
+from xbackend.facts.told import told_runs
 from xbackend.plugins import registry
 from xbackend.store.records import Run
 from xbackend.store.store import store_option
@@ -74,7 +75,10 @@ def _compare(summary: Summary) -> Iterator[NextCommand]:
 def _where_and_why(
     summary: Summary, facts: CohortFacts, comparison: Comparison, seconds: Mapping[str, float]
 ) -> Iterator[NextCommand]:
-    runs = summary.cohort.runs
+    told = {each.id for each in told_runs(summary.cohort.runs)}
+    runs = [run for run in summary.cohort.runs if run.id not in told]
+    if not runs:
+        return
     subject, chosen = _subject(summary), _choice(summary, comparison.filters)
     ids = {run.id for run in runs}
     first_runs = [run for names in summary.eqcs for run in runs if run.id == names[0]]
@@ -109,10 +113,13 @@ def _choice(summary: Summary, filters: Sequence[str]) -> str:
 def _graph_runs(summary: Summary) -> list[Run]:
     """Return the first run of each class that computed the graph, of which nodes can be cut out.
 
-    A run of the model's own source has no nodes.
+    A run of the model's own source, or one that was told, has no nodes.
     """
+    told = {each.id for each in told_runs(summary.cohort.runs)}
     graphs = {
-        run.id: run for run in summary.cohort.runs if run.row["settings"].get("graph") != "source"
+        run.id: run
+        for run in summary.cohort.runs
+        if run.row["settings"].get("graph") != "source" and run.id not in told
     }
     found = ([graphs[name] for name in names if name in graphs] for names in summary.eqcs)
     return [runs[0] for runs in found if runs]
