@@ -9,7 +9,7 @@ from xbackend.commands.parser import Subparsers, add_command, add_store
 
 EXPORT_EXAMPLES = """examples:
   xbackend export arrays ort ort.npz                  outputs and layers, samples on the first axis
-  xbackend export arrays 0000-ort 0001-torch both.npz names begin with the runs' ids
+  xbackend export arrays 0000-ort 0001-torch both.npz  names begin with ids of runs
   xbackend import arrays ort.npz --as elsewhere --like torch
 
 formats:
