@@ -10,7 +10,6 @@ from xbackend.commands.parser import Subparsers, add_command, add_store
 
 TYPE_CHECKING = False  # as `typing` has it, which takes longer to import than all of this
 if TYPE_CHECKING:
-    from xbackend.exchange.importing import ImportResult
     from xbackend.execution.progress import ProgressEvent
 
 ARRAYS = "arrays"
@@ -67,7 +66,8 @@ def import_runs(options: Namespace) -> int:
     return 0
 
 
-def _runs(options: Namespace) -> ImportResult:
+def _runs(options: Namespace) -> object:
+    """Take in what an importer reads, and return the counts."""
     from xbackend.api.stores import import_runs as take_runs
     from xbackend.errors import UsageError
 
@@ -79,7 +79,8 @@ def _runs(options: Namespace) -> ImportResult:
     return take_runs(options.importer, options.path, store=options.store, progress=_say)
 
 
-def _arrays(options: Namespace) -> ImportResult:
+def _arrays(options: Namespace) -> object:
+    """Take in arrays, and return the counts."""
     from xbackend.api.stores import import_arrays
     from xbackend.errors import UsageError
 
