@@ -41,10 +41,10 @@ The examples are run by the tests, in an empty folder.
 """
 
 FUNCTIONS = (
-    ("Run and compare", ("run", "compare", "isolate", "certify", "explain")),
+    ("Run and compare", ("run", "compare", "isolate", "certify", "explain", "report")),
     ("Where and why", ("reduce", "cores", "flags", "ablate")),
     ("What removes it", ("mitigate", "mitigations", "saturation", "convert")),
-    ("Others' results", ("import_runs", "import_arrays", "export_arrays")),
+    ("Others' results", ("import_runs", "import_arrays", "export_arrays", "verify")),
     (
         "What there is",
         ("backends", "platforms", "models", "model", "train", "studies", "study",
@@ -65,6 +65,7 @@ CLASSES = (
     "facts.explanation:CohortExplanation",
     "facts.cohorts:CohortFacts",
     "facts.next_commands:NextCommand",
+    "api.report:VerifiedReport",
     "api.results:Listing",
     "api.reduction:ReducedDifference",
     "comparison.threads:ThreadTable",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.findings import ReferenceComparisonRow
@@ -25,6 +26,24 @@ UNTRIED = (
     "No two runs differ in one setting or platform only, so nothing shows what removes the "
     "difference."
 )
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What is known, in words."""
+
+    text: str
+    grade: Grade
+    """How sure it is."""
+    sides: tuple[str, ...] = ()
+    """What follows it, with bars between: who stands on which side."""
+    of_switch: bool = False
+    """Whether it is one of those on two runs that differ in one thing."""
+
+    def __str__(self) -> str:
+        """Return it as one text, with its grade in brackets."""
+        sides = f" {' | '.join(self.sides)}." if self.sides else ""
+        return f"{self.text}{sides} [{self.grade.value}]"
 
 
 def render(comparison: Comparison) -> str:
@@ -55,25 +74,26 @@ def _lines(found: Explanation, width: int) -> Iterator[str]:
 
 
 def cohort_statements(found: CohortExplanation) -> list[str]:
-    """Return all that is known of a cohort, each statement with its grade."""
-    said = [_graded(sentences.verdict(found.facts), found.verdict_grade)]
-    apart = agreement_sentences(found.summary, found.agreement)
-    said += [_graded(text, Grade.RECORDED) for text in apart]
-    differs = found.facts.outcome is Outcome.DIFFERENT_BITS
-    if differs or found.certified is not None:
-        said.append(_graded(_rounding(found), found.rounding))
-    if differs:
-        said += _parts(found)
-    said += [_graded(text, Grade.EMULATED) for text in emulation_sentences(found.summary)]
-    for each in found.isolated:
-        said += [_graded(text, each.grade) for text in _isolated(found.summary, each)]
-    said += _switches(found)
-    said += _accuracy(found)
+    """Return all that is known of a cohort, each statement with its grade in brackets."""
+    said = list(map(str, graded_statements(found)))
     return [*said, *(f"Note: {note}" for note in notes(found.summary))]
 
 
-def _graded(text: str, grade: Grade) -> str:
-    return f"{text} [{grade.value}]"
+def graded_statements(found: CohortExplanation) -> list[Statement]:
+    """Return all that is known of a cohort, but for the notes."""
+    said = [Statement(sentences.verdict(found.facts), found.verdict_grade)]
+    apart = agreement_sentences(found.summary, found.agreement)
+    said += [Statement(text, Grade.RECORDED) for text in apart]
+    differs = found.facts.outcome is Outcome.DIFFERENT_BITS
+    if differs or found.certified is not None:
+        said.append(Statement(_rounding(found), found.rounding))
+    if differs:
+        said += _parts(found)
+    said += [Statement(text, Grade.EMULATED) for text in emulation_sentences(found.summary)]
+    for each in found.isolated:
+        said += [Statement(text, each.grade) for text in _isolated(found.summary, each)]
+    said += _switches(found)
+    return [*said, *_accuracy(found)]
 
 
 def _rounding(found: CohortExplanation) -> str:
@@ -82,15 +102,15 @@ def _rounding(found: CohortExplanation) -> str:
     return "Whether rounding alone makes the difference is not known."
 
 
-def _parts(found: CohortExplanation) -> list[str]:
+def _parts(found: CohortExplanation) -> list[Statement]:
     """Return between whom the first difference is."""
     first = found.facts.first
     if first is None:
         return []
-    sides = " | ".join(_names(found.summary, ids) for ids in first.classes)
+    sides = tuple(_names(found.summary, ids) for ids in first.classes)
     where = f"At {sentences.name_place(first.place)}, input '{printable(first.place.input)}', the "
     grade = Grade.NOT_JUDGED if first.taps_changed_bits else Grade.RECORDED
-    return [_graded(f"{where}runs part so: {sides}.", grade)]
+    return [Statement(f"{where}runs part so:", grade, sides)]
 
 
 def _names(summary: Summary, ids: Sequence[str]) -> str:
@@ -111,12 +131,16 @@ def _run_name(run: Run | None, name: str) -> str:
     return printable(name) if run is None else name_run(run)
 
 
-def _switches(found: CohortExplanation) -> list[str]:
+def _switches(found: CohortExplanation) -> list[Statement]:
     """Return what changes bits when it alone is switched, and what does not."""
     if not found.switches and found.facts.outcome is Outcome.DIFFERENT_BITS:
-        return [_graded(UNTRIED, Grade.NOT_JUDGED)]
+        return [Statement(UNTRIED, Grade.NOT_JUDGED)]
     return [
-        _graded(_switch(each), Grade.SWITCHED if each.is_single else Grade.GOES_WITH)
+        Statement(
+            _switch(each),
+            Grade.SWITCHED if each.is_single else Grade.GOES_WITH,
+            of_switch=True,
+        )
         for each in found.switches
     ]
 
@@ -128,7 +152,7 @@ def _switch(found: Switch) -> str:
     return f"{backend}: {name} {one} → {other} {does} bits of the outputs."
 
 
-def _accuracy(found: CohortExplanation) -> list[str]:
+def _accuracy(found: CohortExplanation) -> list[Statement]:
     if not found.accuracy:
         return []
     names = {name: row for row in found.summary.rows for name in row.ids}
@@ -140,7 +164,7 @@ def _accuracy(found: CohortExplanation) -> list[str]:
         sentences.nearest_sentence(found.accuracy, name),
         *sentences.loss_sentences(found.accuracy, name),
     ]
-    return [_graded(text, Grade.RECORDED) for text in said]
+    return [Statement(text, Grade.RECORDED) for text in said]
 
 
 def _next(found: NextCommand) -> Iterator[str]:

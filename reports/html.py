@@ -1,4 +1,4 @@
-"""The report for a browser: one page that needs nothing else."""
+"""The tables of a comparison in HTML: for a notebook, and for the page of `reports/web`."""
 
 from __future__ import annotations
 
@@ -9,40 +9,6 @@ from xbackend.comparison.comparison import Comparison
 
 from .sections.page import Markup, parts
 from .sections.tables import Table
-
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem;
-       color: #1c1c1c; background: #fff; }
-h1 { font-size: 1.4rem; } h2 { font-size: 1.15rem; margin-top: 2.5rem; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .7rem; text-align: left; border-bottom: 1px solid #ddd;
-         overflow-wrap: anywhere; }
-th { border-bottom: 2px solid #888; } .number { text-align: right; }
-.verdict { font-weight: 600; } .note { color: #8a4b00; }
-@media (prefers-color-scheme: dark) {
-  body { color: #e6e6e6; background: #161616; } th, td { border-color: #444; }
-  .note { color: #e0a050; }
-}
-"""
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>xbackend: comparison</title>
-<style>{style}</style>
-</head>
-<body>
-<h1>Which runs gave the same bits</h1>
-{body}
-</body>
-</html>
-"""
-
-
-def render(comparison: Comparison) -> str:
-    """Lay out a comparison as one HTML page, with every name escaped."""
-    return PAGE.format(style=STYLE, body=_body(comparison))
 
 
 def render_fragment(comparison: Comparison) -> str:

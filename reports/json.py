@@ -14,7 +14,12 @@ from xbackend.facts.certified import cohort_certified
 
 
 def render(comparison: Comparison) -> str:
-    """Write the comparison's document, and more that sums it up. No NaN, no infinity.
+    """Write the comparison's document. No NaN, no infinity."""
+    return json.dumps(document(comparison), indent=1, allow_nan=False)
+
+
+def document(comparison: Comparison) -> dict[str, Any]:
+    """Return the comparison's document, and more that sums it up.
 
     `sections`, and what activations do: `activations` and `activation_totals`; `accuracy`,
     `isolations`, `pairs` and `certificates` are there if they were asked for.
@@ -35,14 +40,13 @@ def render(comparison: Comparison) -> str:
         "pairs": [{**about[pair.cohort], **pair.to_dict()} for pair in comparison.pairs],
         "certificates": [each.to_dict() for each in comparison.certificates],
     }
-    document = {
+    return {
         **comparison.to_dict(),
         "sections": [_section(summary, comparison) for summary in summaries(comparison)],
         "activations": [passage.to_dict() for passage in passages],
         "activation_totals": [total.to_dict() for total in activation_totals(passages)],
         **{key: of for key, of in parts.items() if of},
     }
-    return json.dumps(document, indent=1, allow_nan=False)
 
 
 def _section(summary: Summary, comparison: Comparison) -> dict[str, Any]:

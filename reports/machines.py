@@ -75,18 +75,18 @@ def section_letters(columns: Sequence[SampleColumn]) -> list[str]:
     """Return a letter for each column, the same for all samples of one cohort."""
     names: dict[str, str] = {}
     for column in columns:
-        names.setdefault(column.cohort, _letter(len(names)))
+        names.setdefault(column.cohort, section_letter(len(names)))
     return [names[column.cohort] for column in columns]
 
 
-def _letter(number: int) -> str:
+def section_letter(number: int) -> str:
     """Return the letters of a number: A to Z, then AA, AB and so on.
 
-    >>> _letter(0), _letter(25), _letter(26)
+    >>> section_letter(0), section_letter(25), section_letter(26)
     ('A', 'Z', 'AA')
     """
     high, low = divmod(number, 26)
-    return (_letter(high - 1) if high else "") + string.ascii_uppercase[low]
+    return (section_letter(high - 1) if high else "") + string.ascii_uppercase[low]
 
 
 def headings(columns: Sequence[SampleColumn]) -> list[str]:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from xbackend.api.platform_causes import cores as cores
     from xbackend.api.platform_causes import flags as flags
     from xbackend.api.reduction import reduce as reduce
+    from xbackend.api.report import report as report
+    from xbackend.api.report import verify as verify
     from xbackend.api.results import Section as Section
     from xbackend.api.runs import Runs as Runs
     from xbackend.api.runs import run as run
@@ -57,6 +59,7 @@ MODULES = {
     "api.mitigation": "mitigate mitigations",
     "api.platform_causes": "ablate cores flags",
     "api.reduction": "reduce",
+    "api.report": "report verify",
     "api.results": "Section",
     "api.runs": "Runs run",
     "api.stores": "export_arrays import_arrays import_runs",

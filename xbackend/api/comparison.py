@@ -259,7 +259,7 @@ def _given(runs: object) -> tuple[Run, ...]:
     )
 
 
-def _compared(what: Comparison | Runs | Sequence[Run]) -> Comparison:
+def compared(what: Comparison | Runs | Sequence[Run]) -> Comparison:
     """Return a comparison as it is, and runs compared."""
     return what if isinstance(what, Comparison) else compare(what)
 
@@ -302,15 +302,15 @@ def isolate(
         >>> [len(found.own) for found in c.isolations]
         [0]
     """
-    compared = _compared(comparison)
-    there = compared.result.store
+    given = compared(comparison)
+    there = given.result.store
     context = execution_context(there, jobs, timeout, progress, trust_platforms)
     judge = one_text("reference=", reference)
     backends = BACKENDS if judge is None else parse_reference(judge)
     found = isolate_all(
-        compared.result, ",".join(words(pair, "pair=")), context, judge is not None, backends
+        given.result, ",".join(words(pair, "pair=")), context, judge is not None, backends
     )
-    return dataclasses.replace(compared, result=found)
+    return dataclasses.replace(given, result=found)
 
 
 def check_gates(rules: str | Sequence[str], **thresholds: int | None) -> bool:
@@ -338,7 +338,7 @@ def explain(comparison: Comparison | Runs) -> Explanation:
         >>> found.facts.outcome.value, found.verdict_grade.value
         ('the same bits', 'recorded')
     """
-    return explain_result(_compared(comparison).result)
+    return explain_result(compared(comparison).result)
 
 
 def certify(
@@ -372,7 +372,7 @@ def certify(
         >>> [(len(found.layers), found.faults) for found in c.certificates]
         [(15, ())]
     """
-    result = _compared(comparison).result
+    result = compared(comparison).result
     context = execution_context(result.store, jobs, timeout, progress)
     found = certify_runs(result, context)
     return Comparison(dataclasses.replace(result, certificates=found))

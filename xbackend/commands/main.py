@@ -19,6 +19,7 @@ GROUPS = (
         "run": "run",
         "compare": "compare",
         "explain": "explain",
+        "report": "report",
     }),
     ("where and why", "Find the smallest model that differs, and what of a machine makes it.", {
         "reduce": "reduce",
@@ -32,6 +33,7 @@ GROUPS = (
     }),
     ("stores and others' results", "Take in what was run elsewhere, hand out what is kept.", {
         "store": "store",
+        "verify": "verify",
         "import": "import_runs",
         "export": "export",
     }),

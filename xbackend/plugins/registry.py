@@ -20,6 +20,9 @@ from xbackend.worker.contract import BackendSpec
 
 Spec = TypeVar("Spec")
 
+REPORT_NEEDS = {"html": ("jinja2", "altair", "vl_convert")}
+"""What a report imports that not every installation has."""
+
 
 def known_backends() -> list[str]:
     """Return the words of all backends that have an entry point, built-in ones first."""
@@ -120,11 +123,26 @@ def report_formats() -> list[str]:
     return sorted(installed().entry_points["xbackend.reports"])
 
 
+def missing_for(name: str) -> list[str]:
+    """Return the modules that a report needs and that are not installed."""
+    return [module for module in REPORT_NEEDS.get(name, ()) if not importable(module)]
+
+
 def report(name: str) -> Callable[..., str]:
-    """Return the function that lays out a comparison. Raises UsageError for an unknown name."""
+    """Return the function that lays out a comparison.
+
+    Raises UsageError for an unknown name, and where a package is missing that it needs: before
+    anything is computed that would then not be shown.
+    """
     if name not in installed().entry_points["xbackend.reports"]:
         raise UsageError(
             f"There is no report '{name}'. Known reports: {', '.join(report_formats())}."
+        )
+    missing = missing_for(name)
+    if missing:
+        raise UsageError(
+            f"The report '{name}' needs {' and '.join(missing)}. Install it with: "
+            "pip install 'xbackend[report]'"
         )
     render: Callable[..., str] = _load("xbackend.reports", name)
     return render

@@ -21,6 +21,13 @@ from xbackend.execution.progress import ProgressLines
 from xbackend.plugins import registry
 from xbackend.testing.store_builder import StoreBuilder
 
+WEB = pytest.param(
+    "html",
+    marks=pytest.mark.skipif(
+        bool(registry.missing_for("html")), reason="The extra 'report' is not installed."
+    ),
+)
+
 STEP = 2.0**-23
 LAYERS = [
     {"tap": "conv", "layer": 0, "operator": "Conv", "inputs": ["x"]},
@@ -114,7 +121,7 @@ def test_csv_holds_the_correct_bits_of_each_class(judged: Comparison) -> None:
     assert (row["correct_bits"], row["reference_ulp"]) == ("16|20", "64|4")
 
 
-@pytest.mark.parametrize("name", ["table", "markdown", "html"])
+@pytest.mark.parametrize("name", ["table", "markdown", WEB])
 def test_every_report_for_people_says_who_is_nearest_and_where_accuracy_is_lost(
     judged: Comparison, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

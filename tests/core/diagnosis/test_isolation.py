@@ -37,6 +37,13 @@ from xbackend.testing.store_builder import StoreBuilder
 PROGRAM = "import sys; from xbackend.commands.main import main; sys.exit(main())"
 Record = dict[str, Any]
 
+WEB = pytest.param(
+    "html",
+    marks=pytest.mark.skipif(
+        bool(registry.missing_for("html")), reason="The extra 'report' is not installed."
+    ),
+)
+
 
 @pytest.fixture(scope="module")
 def command(
@@ -193,7 +200,7 @@ def _report(compared: Comparison, name: str, *layers: LayerVerdict, width: str =
         return str(registry.report(name)(full))
 
 
-@pytest.mark.parametrize("name", ["table", "markdown", "html"])
+@pytest.mark.parametrize("name", ["table", "markdown", WEB])
 def test_one_sentence_names_the_first_layer_with_an_error_of_its_own(
     compared: Comparison, name: str
 ) -> None:

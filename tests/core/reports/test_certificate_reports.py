@@ -16,6 +16,13 @@ from xbackend.plugins import registry
 from xbackend.store.records import Run
 from xbackend.store.store import Store
 
+WEB = pytest.param(
+    "html",
+    marks=pytest.mark.skipif(
+        bool(registry.missing_for("html")), reason="The extra 'report' is not installed."
+    ),
+)
+
 WORST = Worst((0, 3), 12.0, 13.0, 1e-5)
 
 
@@ -133,7 +140,7 @@ def test_overflow_nan_flushed_numbers_and_unseen_weights_are_told() -> None:
     assert "weights that met only zeros in 3 samples could hold anything ('sq' 25.0 %)" in text
 
 
-@pytest.mark.parametrize("format", ["table", "html", "markdown"])
+@pytest.mark.parametrize("format", ["table", WEB, "markdown"])
 def test_every_report_has_the_certificates(format: str) -> None:
     text = shown(certificate(layer("conv1", 0, judgement())), format=format)
     assert "Rounding only" in text

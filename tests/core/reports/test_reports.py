@@ -13,9 +13,9 @@ import pytest
 
 from xbackend.comparison.summary import summaries
 from xbackend.reports import csv as csv_report
-from xbackend.reports import html as html_report
 from xbackend.reports import json as json_report
 from xbackend.reports import markdown, terminal
+from xbackend.reports.html import render_fragment
 from xbackend.reports.wording.formatting import (
     format_number,
     format_percent,
@@ -29,7 +29,6 @@ ONE_ULP = float(np.nextafter(np.float32(0.5), np.float32(1)))
 HOSTILE = "<script>alert('|x|')</script>\x1b[31m\n|"
 REPORTS: dict[str, Any] = {
     "table": terminal, "json": json_report, "markdown": markdown, "csv": csv_report,
-    "html": html_report,
 }  # fmt: skip
 AT_A_GLANCE = """\
 net, float32, 1 input, 5 runs
@@ -205,7 +204,7 @@ def test_a_crowd_of_runs_is_shown_class_by_class(bench: StoreBuilder, report: An
     assert ["ort", "1.0,", "host0", "1", "80", "23", "neutral"] in cells
     assert ["ort", "1.0,", "host101", "2", "40", "22", "neutral"] in cells
     assert "as 120 rows of runs are too many" in shown.replace("\n  ", " ")
-    assert "host119" in html_report.render(bench.compare())
+    assert "host119" in render_fragment(bench.compare())
 
 
 def test_notes_on_a_crowd_name_the_first_and_count_the_rest(bench: StoreBuilder) -> None:
@@ -290,7 +289,7 @@ class _Page(HTMLParser):
 
 def test_html_shows_hostile_names_and_runs_none(hostile: StoreBuilder) -> None:
     page = _Page()
-    page.feed(html_report.render(hostile.compare()))
+    page.feed(render_fragment(hostile.compare()))
     assert "script" not in page.tags
     assert page.links == []
     assert any("<script>alert('|x|')</script>" in text for text in page.texts)
@@ -298,7 +297,7 @@ def test_html_shows_hostile_names_and_runs_none(hostile: StoreBuilder) -> None:
 
 def test_html_shows_the_same_cells_as_the_terminal(filled: StoreBuilder) -> None:
     page = _Page()
-    page.feed(html_report.render(filled.compare()))
+    page.feed(render_fragment(filled.compare()))
     assert {"torch 2.0, native ×3", "22", "CHANGED BITS", "y (output)", "SIGILL"} <= set(page.texts)
 
 

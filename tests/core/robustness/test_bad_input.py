@@ -12,6 +12,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from xbackend.plugins import registry
+
 Write = Callable[..., Path]
 RELU = helper.make_node("Relu", ["x"], ["y"])
 
@@ -299,7 +301,8 @@ def test_a_name_that_is_no_unicode_can_be_written_into_every_report(
     path = os.fsencode(tmp_path) + b"/\xff.onnx"
     os.rename(sound, path)
     assert xbackend("run", os.fsdecode(path), "--backends", "good").status == 0
-    for name in ("table", "json", "markdown", "csv", "html"):
+    page = () if registry.missing_for("html") else ("html",)
+    for name in ("table", "json", "markdown", "csv", *page):
         done = xbackend("compare", "--format", name, "--output", f"out.{name}")
         assert done.status == 0
         assert all(line.startswith("not checked: ") for line in done.err.splitlines())

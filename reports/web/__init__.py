@@ -1,0 +1,1 @@
+"""One self-contained page of charts, tables and texts, by Jinja2 and Altair."""
