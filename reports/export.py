@@ -8,11 +8,13 @@ from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.export import (
     CLOSE,
     OTHER,
+    RANDOM,
     SAME,
     STEP,
     ExportJudgement,
     TensorDifference,
     export_judgements,
+    is_random,
 )
 from xbackend.comparison.summary import Summary
 from xbackend.store.records import Run
@@ -45,9 +47,9 @@ def export_sentences(comparison: Comparison, summary: Summary) -> list[str]:
 
 def judgement_sentences(judged: ExportJudgement) -> list[str]:
     """Return the verdict on an export, and what several samples would show that one does not."""
-    sentences = {SAME: _same, CLOSE: _close, STEP: _step, OTHER: _other}
+    sentences = {SAME: _same, CLOSE: _close, STEP: _step, OTHER: _other, RANDOM: _random}
     found = [sentences[judged.verdict](judged)]
-    if judged.distinct_inputs == 1 and judged.verdict != OTHER:
+    if judged.distinct_inputs == 1 and judged.verdict not in (OTHER, RANDOM):
         found.append(
             "All samples are one: a branch that the exporter made constant is found by several "
             "samples that take different branches; give them with --inputs."
@@ -89,6 +91,12 @@ def _step(judged: ExportJudgement) -> str:
         f"{_how_far(judged.first)}{_sample(judged)}. Its input differs a little before that, and "
         "there a little is enough, so whether it is another function is not known."
     )
+
+
+def _random(judged: ExportJudgement) -> str:
+    side = judged.source if is_random(judged.source) else judged.graph
+    who = _title(judged) if side is judged.source else "the exported model"
+    return f"Whether the export is right cannot be told, as {who} draws random numbers."
 
 
 def _other(judged: ExportJudgement) -> str:

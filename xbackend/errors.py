@@ -2,6 +2,54 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False  # as `typing` has it, which takes longer to import than all of this
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+ALIKE = 0.6
+"""How alike two words must be for one to be meant by the other, see `difflib`."""
+ALMOST = 0.9
+"""How alike the words are that are nearly as near as the nearest, and named beside it."""
+MOST_ALIKE = 3
+
+
+def did_you_mean(
+    word: str, known: Iterable[str], others: Mapping[str, str] | None = None, quote: str = "'"
+) -> str:
+    """Return a question that names the nearest known words, to follow a sentence; else nothing.
+
+    `others` are words of other people for known ones.
+
+    >>> did_you_mean("optimisation", ["optimization", "provider"])
+    " Did you mean 'optimization'?"
+    >>> did_you_mean("pytorch", ["tf", "torch"]), did_you_mean("moon", ["native"])
+    (" Did you mean 'torch'?", '')
+    """
+    found = [f"{quote}{each}{quote}" for each in nearest_words(word, known, others)]
+    return f" Did you mean {' or '.join(found)}?" if found else ""
+
+
+def nearest_words(
+    word: str, known: Iterable[str], others: Mapping[str, str] | None = None
+) -> list[str]:
+    """Return the known words that are nearest to one that is not known: none, one or a few."""
+    from difflib import SequenceMatcher
+
+    listed = {each.lower(): each for each in known}
+    low = word.lower()
+    if low in listed:
+        return [listed[low]]
+    if others and low in others and others[low].lower() in listed:
+        return [listed[others[low].lower()]]
+    shares = {each: SequenceMatcher(None, low, each).ratio() for each in listed}
+    best = max(shares.values(), default=0.0)
+    if best < ALIKE:
+        return []
+    near = sorted(
+        (each for each in shares if shares[each] >= ALMOST * best), key=lambda each: -shares[each]
+    )
+    return [listed[each] for each in near[:MOST_ALIKE]]
+
 
 class XbackendError(Exception):
     """A failure that is told in one sentence, without a traceback. Exit status 3."""

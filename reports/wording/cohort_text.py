@@ -74,11 +74,21 @@ def emulation_sentences(summary: Summary) -> Sequence[str]:
 
 def notes(summary: Summary) -> list[str]:
     """Return what a reader must know before trusting a cohort's tables."""
+    facts = facts_of(summary)
+    random = {each.run: each for each in facts.random}
+    changed = [row for row in summary.rows if row.taps_neutral is False]
     found = [
         f"{name}: recording its layers changed the bits of its outputs, so its layers may not be "
         "those of the untapped run."
-        for name in _few([name_row(row) for row in summary.rows if row.taps_neutral is False])
+        for name in _few([name_row(row) for row in changed if row.ids[0] not in random])
     ]
+    found += _few(
+        [
+            f"{name_row(row)} {sentences.random_text(random[row.ids[0]])}"
+            for row in summary.rows
+            if row.ids[0] in random
+        ]
+    )
     if summary.nondeterministic:
         names = "; ".join(_few([_name_once(row) for row in summary.nondeterministic]))
         found.append(f"Not deterministic, as repeats gave other bits: {names}.")
@@ -90,7 +100,7 @@ def notes(summary: Summary) -> list[str]:
         ]
     )
     found += _few([told_sentence(each) for each in told_runs(summary.cohort.runs)])
-    return [*found, *sentences.cohort_notes(facts_of(summary))]
+    return [*found, *sentences.cohort_notes(facts)]
 
 
 def _few(texts: Sequence[str]) -> list[str]:

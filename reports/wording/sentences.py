@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from xbackend.comparison.findings import LayerVerdict, ReferenceComparisonRow, TensorPair
 from xbackend.facts.accuracy import AccuracyFacts, LayerLoss
 from xbackend.facts.changes import ChangeFacts, LayerCount
-from xbackend.facts.cohorts import CohortFacts, FirstDifference, TensorPlace
+from xbackend.facts.cohorts import CohortFacts, FirstDifference, RandomRun, TensorPlace
 from xbackend.facts.isolated import IsolationFacts
 from xbackend.facts.outcome import Outcome, RunCounts
 from xbackend.preparation.saturation import SaturationReach
@@ -148,6 +148,19 @@ def cohort_notes(facts: CohortFacts) -> list[str]:
         for each in facts.exposures
     ]
     return found
+
+
+def random_text(found: RandomRun) -> str:
+    """Return that a run is not the same twice, as what goes on after its name."""
+    cure = "Dropout is off in eval mode; noise must be an input to be the same everywhere."
+    if found.told:
+        return f"draws random numbers, so its bits are those of one seed. {cure}"
+    why = ", or its threads race" if found.may_race else ""
+    count = pluralize(found.other_bits, "input")
+    return (
+        f"draws random numbers{why}: not deterministic between two inferences of one session, of "
+        f"{count}; its layers are those of another draw. {cure}"
+    )
 
 
 def _partly_recorded(count: int, differing: int) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TextIO
 
+from xbackend.commands.parser import Parser
 from xbackend.worker.version import VERSION
 
 GROUPS = (
@@ -63,7 +64,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     """Run a command; what a user can mend is one line on standard error."""
     from xbackend.errors import XbackendError
 
-    options = build_parser().parse_args(arguments)
+    options = parse(build_parser(), arguments)
     if options.command is None:
         build_parser().print_help()
         return 0
@@ -167,9 +168,17 @@ def _terminate(number: int, frame: object) -> None:
     raise SystemExit(128 + number)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def parse(whole: Parser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return what was typed; leave with status 2 for what the command does not take."""
+    options, extras = whole.parse_known_args(arguments)
+    if extras:
+        getattr(options, "parser", whole).refuse_unknown(extras)
+    return options
+
+
+def build_parser() -> Parser:
     """Return the parser of the whole command line."""
-    whole = argparse.ArgumentParser(
+    whole = Parser(
         prog="xbackend",
         description="Does a neural network compute the same bits everywhere? "
         "If not: where, how much, and why.",

@@ -15,7 +15,7 @@ from xbackend.commands.parser import (
     terminal_progress,
     whole_number,
 )
-from xbackend.errors import UsageError
+from xbackend.errors import UsageError, did_you_mean
 
 MITIGATE_EXAMPLES = """examples:
   xbackend mitigate                                   the built-in model, here, every mitigation
@@ -73,7 +73,10 @@ def mitigate(options: Namespace) -> int:
 
     kind = "json" if options.json else options.format
     if kind not in FORMATS:
-        raise UsageError(f"There is no format '{kind}'. Formats: {', '.join(FORMATS)}.")
+        raise UsageError(
+            f"There is no format '{kind}'. Formats: {', '.join(FORMATS)}."
+            f"{did_you_mean(kind, FORMATS)}"
+        )
     check_text(options.output)
     request = request_arguments(options)
     if options.mitigations == "list":

@@ -7,23 +7,89 @@ import sys
 
 TYPE_CHECKING = False  # as `typing` has it, which takes longer to import than all of this
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
-    from typing import Any
+    from typing import Any, NoReturn
 
     from xbackend.execution.progress import ProgressLines
 
     Handler = Callable[[argparse.Namespace], int]
     """Carries a command out and returns its exit status; it imports what it needs."""
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+    Subparsers = argparse._SubParsersAction["Parser"]
 else:
     Subparsers = argparse._SubParsersAction  # which is not generic at run time
-Parser = argparse.ArgumentParser
 
 NO_SANDBOX_HELP = (
     "let models' processes write where you may, use the network, and take all memory "
     "(as XBACKEND_SANDBOX=off does)"
 )
+
+
+EXPECTED = {"int": "a whole number", "float": "a number"}
+"""What a type of argparse's message wants, in words."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says in one sentence what is wrong, and where the help is."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with status 2; the sentence comes first, then a line on how to get the usage."""
+        self.exit(2, f"xbackend: {in_words(message)}\nSee '{self.prog} --help'.\n")
+
+    def refuse_unknown(self, extras: Sequence[str]) -> NoReturn:
+        """Leave as `error` does, for arguments that are left over, naming options like them."""
+        first = extras[0]
+        options = [name for action in self._actions for name in action.option_strings]
+        from xbackend.errors import did_you_mean
+
+        if not first.startswith("-"):
+            self.error(f"'{self.prog}' takes no further argument '{first}'.")
+        near = did_you_mean(first.partition("=")[0], options)
+        self.error(f"'{self.prog}' has no option '{first}'.{near}")
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        """Refuse a word that is none of the choices, naming those that are like it."""
+        if action.choices is None or value in action.choices:
+            return
+        from xbackend.errors import did_you_mean
+
+        known = [str(each) for each in action.choices]
+        what = str(action.metavar or action.dest).lower()
+        raise argparse.ArgumentError(
+            None,
+            f"There is no {what} '{value}'. Known: {', '.join(known)}."
+            f"{did_you_mean(str(value), known)}",
+        )
+
+
+def in_words(message: str) -> str:
+    """Return what argparse says as a sentence.
+
+    >>> in_words("argument --jobs: invalid int value: 'x'")
+    "'--jobs x' must be a whole number."
+    >>> in_words("argument --model: expected one argument")
+    "'--model' needs a value."
+    >>> in_words("the following arguments are required: --to")
+    'These are needed: --to.'
+    """
+    import re
+
+    rules = (
+        (r"argument (\S+): invalid (int|float) value: '(.*)'", "'{0} {2}' must be {1}."),
+        (r"argument (\S+): expected (?:at least )?one argument", "'{0}' needs a value."),
+        (r"the following arguments are required: (.*)", "These are needed: {0}."),
+        (r"argument (\S+): not allowed with argument (\S+)", "'{0}' cannot go with '{1}'."),
+        (
+            r"argument (\S+): ignored explicit argument '(.*)'",
+            "'{0}' takes no value, such as '{1}'.",
+        ),
+        (r"one of the arguments (.*) is required", "One of these is needed: {0}."),
+    )
+    for pattern, sentence in rules:
+        found = re.fullmatch(pattern, message)
+        if found:
+            return sentence.format(*(EXPECTED.get(each, each) for each in found.groups()))
+    return message if message.endswith((".", "?")) else f"{message[:1].upper()}{message[1:]}."
 
 
 def add_command(
@@ -37,14 +103,14 @@ def add_command(
         epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(handler=handler)
+    parser.set_defaults(handler=handler, parser=parser)
     return parser
 
 
 def add_listing(commands: Subparsers, name: str, handler: Handler, text: str) -> Parser:
     """Add a command that only prints, likewise."""
     parser = commands.add_parser(name, help=text, description=text.capitalize() + ".")
-    parser.set_defaults(handler=handler)
+    parser.set_defaults(handler=handler, parser=parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 

@@ -21,6 +21,8 @@ from xbackend.store.records import Record, Run
 from xbackend.store.store import Store
 from xbackend.worker.contract import GRAPH, ONNX, SOURCE
 
+RANDOM = "draws random numbers"
+"""Verdict where a side gives other bits each time, so that nothing can be judged."""
 SAME, CLOSE, STEP, OTHER = "same bits", "close", "step", "another function"
 """Verdicts on an export, the better ones first. `step`: the outputs are far apart, but first at a
 step function whose input differs a little, as rounding may do."""
@@ -148,6 +150,22 @@ def export_pairs(runs: Sequence[Run]) -> Iterator[tuple[Run, Run]]:
             yield run, (same_repeat or alike)[-1]
 
 
+def is_random(run: Run) -> bool:
+    """Tell whether a run draws random numbers.
+
+    Its framework says so, or two inferences of one session, with nothing watching, gave other bits.
+    """
+    facts = run.row.get("facts") or {}
+    return facts.get("draws_random") is True or repeated_with_other_bits(run) > 0
+
+
+def repeated_with_other_bits(run: Run) -> int:
+    """Return of how many samples a second inference of one session gave other bits."""
+    told = (run.row.get("facts") or {}).get("repeated")
+    other = told.get("other_bits") if isinstance(told, dict) else None
+    return other if isinstance(other, int) else 0
+
+
 def _circumstances(run: Run) -> Record:
     settings = {key: value for key, value in run.row["settings"].items() if key != GRAPH}
     row = run.row
@@ -165,6 +183,8 @@ def _judge(cohort: Cohort, source: Run, graph: Run, store: Store) -> ExportJudge
     verdict = worst_verdict([sample_verdict([each.verdict for each in some]) for some in found])
     hit = [[each for each in sample if each.verdict == verdict] for sample in found]
     outputs = [each for sample in found for each in sample if each.is_output]
+    if is_random(source) or is_random(graph):
+        verdict, hit, outputs = RANDOM, [], []
     return ExportJudgement(
         cohort=cohort,
         source=source,

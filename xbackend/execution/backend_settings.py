@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xbackend.errors import UsageError
+from xbackend.errors import UsageError, did_you_mean
+from xbackend.plugins import registry
 from xbackend.worker.contract import BackendSpec, Setting, SettingValue
 
 TRUE, FALSE = ("true", "on", "yes", "1"), ("false", "off", "no", "0")
+NOTHING = ("none", "disabled", "disable", "default", "off", "false", "no", "0")
+"""Words for one thing that settings are given: that something is not to be done."""
+EVERYTHING = ("all", "full", "max", "on", "true", "yes", "enabled", "enable", "1")
 
 
 def parse_settings(
@@ -25,9 +29,10 @@ def parse_settings(
         if not equals or not dot:
             raise UsageError(f"'--set {text}' is not of the form WORD.KEY=VALUE.")
         if word not in by_word:
+            near = did_you_mean(word, by_word, registry.other_words())
             raise UsageError(
                 f"'--set {text}' is for the backend '{word}', which does not run; "
-                f"running are: {', '.join(by_word)}."
+                f"running are: {', '.join(by_word)}.{near}"
             )
         chosen[word][key] = _typed(text, _find(by_word[word], key), value)
     return chosen
@@ -38,15 +43,32 @@ def _find(spec: BackendSpec, key: str) -> Setting:
         if setting.key == key:
             return setting
     known = ", ".join(setting.key for setting in spec.settings) or "none"
-    raise UsageError(f"The backend '{spec.word}' has no setting '{key}'. Its settings: {known}.")
+    near = did_you_mean(key, [setting.key for setting in spec.settings])
+    raise UsageError(
+        f"The backend '{spec.word}' has no setting '{key}'. Its settings: {known}.{near}"
+    )
 
 
 def _typed(text: str, setting: Setting, value: str) -> SettingValue:
     typed = _convert(text, setting.default, value)
     if setting.choices and typed not in setting.choices:
-        choices = ", ".join(str(choice).lower() for choice in setting.choices)
-        raise UsageError(f"'--set {text}': the value must be one of {choices}.")
+        choices = [str(choice).lower() for choice in setting.choices]
+        near = did_you_mean(value, choices, _same_meaning(value, choices))
+        raise UsageError(f"'--set {text}': the value must be one of {', '.join(choices)}.{near}")
     return typed
+
+
+def _same_meaning(value: str, choices: Sequence[str]) -> dict[str, str]:
+    """Return the choice that means what a value that is none of them does.
+
+    >>> _same_meaning("none", ["all", "disabled"]), _same_meaning("maybe", ["all"])
+    ({'none': 'disabled'}, {})
+    """
+    for words in (NOTHING, EVERYTHING):
+        meant = [choice for choice in words if choice in choices]
+        if value.lower() in words and meant:
+            return {value.lower(): meant[0]}
+    return {}
 
 
 def _convert(text: str, default: SettingValue, value: str) -> SettingValue:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xbackend.errors import UsageError
+from xbackend.errors import UsageError, did_you_mean
 from xbackend.execution.request import RunRequest
 from xbackend.execution.source import conversion_builder
 from xbackend.plugins import registry
@@ -97,6 +97,7 @@ def _check_formats(targets: Sequence[str]) -> None:
         if target not in known:
             raise UsageError(
                 f"No converter writes the format '{target}'. Formats: {', '.join(known)}."
+                f"{did_you_mean(target, known)}"
             )
 
 

@@ -28,7 +28,7 @@ from xbackend.execution.model_forms import (
     travel_refusal,
 )
 from xbackend.execution.operators import check_operators
-from xbackend.execution.request import RunRequest
+from xbackend.execution.request import RunRequest, check_precisions
 from xbackend.execution.run_key import run_id_prefix, run_key
 from xbackend.execution.source import source_inputs, source_model
 from xbackend.execution.workers.launcher import Launch
@@ -53,7 +53,7 @@ from xbackend.preparation.model import Model, is_callable
 from xbackend.preparation.rewrite import rewrite_model
 from xbackend.store.store import Store
 from xbackend.worker.artifact import Artifact, read_artifact
-from xbackend.worker.contract import PRECISIONS, BackendSpec, SettingValue
+from xbackend.worker.contract import BackendSpec, SettingValue
 from xbackend.worker.job import Job, Sample, wanted_taps
 from xbackend.worker.version import VERSION
 
@@ -99,7 +99,7 @@ def make_plan(request: RunRequest, store: Store, log: Callable[[str], None]) -> 
     if is_callable(request.model):
         remember_function(request.model)
     specs = _specs(request, platforms)
-    _check_precisions(request.precisions)
+    check_precisions(request.precisions)
     settings = parse_settings(request.settings, specs)
     options = parse_options(request.options)
     model = source_model(request, store, log, options)
@@ -133,14 +133,6 @@ def _may_run(spec: BackendSpec, platforms: Sequence[Platform]) -> bool:
     own = Platform("").python
     foreign = [platform for platform in platforms if platform.python != own]
     return registry.is_available(spec) or any(p.may_provide(spec.modules) for p in foreign)
-
-
-def _check_precisions(precisions: Sequence[str]) -> None:
-    for precision in precisions:
-        if precision not in PRECISIONS:
-            raise UsageError(
-                f"There is no precision '{precision}'. Known: {', '.join(PRECISIONS)}."
-            )
 
 
 @dataclass

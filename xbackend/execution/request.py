@@ -7,8 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xbackend.errors import UsageError, did_you_mean
 from xbackend.preparation.model import DEFAULT_MODEL
 from xbackend.preparation.rewrite import NO_REWRITE, Rewrite
+from xbackend.worker.contract import PRECISIONS
+
+OTHER_PRECISIONS = {
+    "fp32": "float32", "f32": "float32", "single": "float32", "float": "float32",
+    "fp64": "float64", "f64": "float64", "double": "float64",
+    "fp16": "float16", "f16": "float16", "half": "float16",
+    "bf16": "bfloat16", "i8": "int8", "s8": "int8", "u8": "int8", "uint8": "int8", "qint8": "int8",
+}  # fmt: skip
+"""What other people call the precisions."""
 
 
 @dataclass(frozen=True)
@@ -69,3 +79,13 @@ def skipped_by_name(
         )
     ]
     return list(dict.fromkeys(found))
+
+
+def check_precisions(precisions: Iterable[str]) -> None:
+    """Raise UsageError for a precision that no backend could have."""
+    for precision in precisions:
+        if precision not in PRECISIONS:
+            raise UsageError(
+                f"There is no precision '{precision}'. Known: {', '.join(PRECISIONS)}."
+                f"{did_you_mean(precision, PRECISIONS, OTHER_PRECISIONS)}"
+            )

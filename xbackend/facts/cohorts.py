@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from xbackend.comparison.comparison import Comparison, SampleComparison, TapComparison
+from xbackend.comparison.export import is_random, repeated_with_other_bits
 from xbackend.comparison.summary import Summary, summaries
 from xbackend.facts.outcome import Outcome, outcome_of
 from xbackend.numerics.floats import FORMATS
@@ -86,6 +87,20 @@ class Substitution:
 
 
 @dataclass(frozen=True)
+class RandomRun:
+    """A run that draws random numbers, or seems to."""
+
+    run: str
+    """Its id."""
+    told: bool
+    """Whether its framework says that numbers were drawn."""
+    other_bits: int
+    """Samples of which a second inference of one session gave other bits, with nothing watching."""
+    may_race: bool
+    """Whether threads, or those of a GPU, may have raced, which gives other bits as well."""
+
+
+@dataclass(frozen=True)
 class CohortFacts:
     """What is known of a cohort; every sentence on it says one of these values."""
 
@@ -120,6 +135,8 @@ class CohortFacts:
     exposures: tuple[Exposure, ...]
     """Where saturating kernels may explain the classes."""
     substitutions: tuple[Substitution, ...]
+    random: tuple[RandomRun, ...]
+    """Runs that gave other bits when they were repeated within one session."""
 
 
 def cohort_facts(comparison: Comparison) -> list[CohortFacts]:
@@ -151,6 +168,7 @@ def facts_of(summary: Summary) -> CohortFacts:
         has_labels=any(has_label(output.dtype, output.shape) for output in outputs),
         flipped=summary.flipped,
         substitutions=substitutions(summary.cohort.runs),
+        random=random_runs(summary.cohort.runs),
         exposures=_exposures(summary) if outcome is Outcome.DIFFERENT_BITS else (),
     )
 
@@ -253,6 +271,21 @@ def substitutions(runs: Iterable[Run]) -> tuple[Substitution, ...]:
             key = (str(run.row["backend"]), str(setting), value, str(reason))
             found.setdefault(key, []).append(run.id)
     return tuple(Substitution(*key, tuple(ids)) for key, ids in found.items())
+
+
+def random_runs(runs: Iterable[Run]) -> tuple[RandomRun, ...]:
+    """Return the runs that gave other bits when a sample was inferred again."""
+    return tuple(
+        RandomRun(
+            run=run.id,
+            told=run.row["facts"].get("draws_random") is True,
+            other_bits=repeated_with_other_bits(run),
+            may_race=run.row["settings"].get("threads", 1) != 1
+            or bool(run.row["hardware"].get("gpus")),
+        )
+        for run in runs
+        if is_random(run)
+    )
 
 
 def may_saturate(flags: set[str]) -> bool:

@@ -3,8 +3,9 @@
 A rule is a pattern of tensors' names (`output` for all outputs), a colon, and conditions parted by
 commas. A rule for which nothing was compared is broken: two runs must have had a tensor that it is
 about, and of `flips` a label. The rule `rounding` alone is about certificates: no layer of any run
-may be beyond rounding, and of each run a layer at least must have been judged. A run of a model's
-source is held against that of its exported graph instead, which must not be another function.
+may be beyond rounding, and of each run a layer at least must have been judged. A layer that
+overflows breaks it where outputs of its run are not finite. A run of a model's source is held
+against that of its exported graph instead, which must not be another function.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 from xbackend.comparison.comparison import Comparison, TapComparison
-from xbackend.comparison.export import OTHER, export_judgements
+from xbackend.comparison.export import OTHER, RANDOM, export_judgements
 from xbackend.comparison.findings import LayerCertificate, TensorPair
-from xbackend.errors import UsageError
+from xbackend.errors import UsageError, did_you_mean
+from xbackend.numerics.blocks import blocks_of_file, count_nonfinite
 from xbackend.numerics.floats import FORMATS
 from xbackend.numerics.label_flips import has_label
 from xbackend.store.records import Run
+from xbackend.store.store import Store
 
 OUTPUT = "output"
 CERTIFIED = "rounding"
@@ -106,6 +110,8 @@ class RoundingFailure:
     """The first that is beyond rounding; None where no layer of the run was judged."""
     is_export: bool = False
     """Whether the model that was exported from what it ran is another function."""
+    overflows: bool = False
+    """Whether the layer overflows, and outputs are not finite."""
 
     def __str__(self) -> str:
         if self.run is None:
@@ -118,7 +124,10 @@ class RoundingFailure:
             return f"Gate '{CERTIFIED}': nothing was judged, as no layer of {who} could be."
         layer = self.layer
         where = f"layer {layer.layer} ({layer.operator}, tap '{layer.tap}')"
-        return f"Gate '{CERTIFIED}' fails at {where} of {who}: it is beyond rounding."
+        why = "it is beyond rounding"
+        if self.overflows:
+            why = f"it overflows {row['precision']}, and outputs are not finite"
+        return f"Gate '{CERTIFIED}' fails at {where} of {who}: {why}."
 
 
 def _nothing(gate: Gate, condition: Condition) -> str:
@@ -145,6 +154,7 @@ def parse_gate(text: str) -> Gate:
         raise UsageError(
             f"'--gate {text}' is no rule. Write tensors, a colon and conditions: "
             "'output: bits>=16, flips=0' or 'conv*: ulp<=64'; or the one word 'rounding'."
+            f"{did_you_mean(text.strip(), [CERTIFIED])}"
         )
     return Gate(pattern.strip(), tuple(_condition(text, each) for each in matches if each))
 
@@ -153,7 +163,10 @@ def _condition(text: str, found: re.Match[str]) -> Condition:
     measure, relation, bound = found.groups()
     if measure not in (*OF_ALL, *OF_PAIRS):
         known = ", ".join((*OF_ALL, *OF_PAIRS))
-        raise UsageError(f"'--gate {text}': there is no measure '{measure}'. Measures: {known}.")
+        near = did_you_mean(measure, (*OF_ALL, *OF_PAIRS))
+        raise UsageError(
+            f"'--gate {text}': there is no measure '{measure}'. Measures: {known}.{near}"
+        )
     try:
         number = float(bound)
     except ValueError:
@@ -199,18 +212,33 @@ def _rounding_failures(comparison: Comparison) -> Iterator[RoundingFailure]:
     if not any(run.ok for run in comparison.runs):
         yield RoundingFailure(None, None)
     exports: dict[str, bool] = {}
-    for each in export_judgements(comparison):
+    judged = (each for each in export_judgements(comparison) if each.verdict != RANDOM)
+    for each in judged:
         wrong = each.verdict == OTHER
         exports[each.source.id] = exports.get(each.source.id, False) or wrong
     for run in comparison.runs:
         certificate = certificates.get(run.id)
         if certificate is not None and certificate.faults:
             yield RoundingFailure(run, certificate.faults[0])
+        elif certificate and certificate.overflows and has_nonfinite_output(run, comparison.store):
+            yield RoundingFailure(run, certificate.overflows[0], overflows=True)
         elif run.id in exports:
             if exports[run.id]:
                 yield RoundingFailure(run, None, is_export=True)
         elif run.ok and (certificate is None or not certificate.judged):
             yield RoundingFailure(run, None)
+
+
+def has_nonfinite_output(run: Run, store: Store) -> bool:
+    """Tell whether NaN or infinity stands in an output. Raises StoreError for a damaged one."""
+    outputs = [row for result in run.results for row in result["outputs"]]
+    return any(_count_nonfinite(row, store) for row in outputs if row["dtype"] in FORMATS)
+
+
+def _count_nonfinite(row: Mapping[str, Any], store: Store) -> int:
+    store.verify_object(row["digest"])
+    path = store.object_path(row["digest"])
+    return count_nonfinite(blocks_of_file(path, row["dtype"], tuple(row["shape"])))
 
 
 def _failures(

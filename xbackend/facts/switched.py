@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -14,12 +14,14 @@ from xbackend.plugins import registry
 from xbackend.store.records import Run
 
 Record = dict[str, Any]
-MOST_ROWS = 100
-"""With more rows of runs than these nothing is looked for: it takes each with each."""
+MOST_ALIKE = 100
+"""Of more rows than these that differ in one thing each is held against the first only."""
 SEPARATE = ("backend", "backend_version", "worker", "artifact")
 """Keys of a run in which two that are compared here must not differ, beside its versions."""
 CHOSEN_BY_PROCESSOR = ("openblas_core",)
 """What versions hold that a library chooses by the processor: it changes with the platform."""
+PLATFORM = "platform"
+"""What a switch of the platform is called; no setting is."""
 FEATURE = re.compile(r",([+-])([\w.-]+)")
 """A feature that an emulated processor is given or denied, as in `qemu:Haswell,-fma`."""
 
@@ -46,17 +48,43 @@ def switches(summary: Summary) -> tuple[Switch, ...]:
     A thing is left out of which repeats give other bits, as it proves nothing there, and one that
     changes bits for some pairs of runs and not for others counts as changing them.
     """
-    rows = summary.rows if len(summary.rows) <= MOST_ROWS else ()
     runs = {run.id: run for run in summary.cohort.runs}
     unstable = {name for row in summary.nondeterministic for name in row.ids}
-    steady = [row for row in rows if row.ids[0] not in unstable]
+    steady = [row for row in summary.rows if row.ids[0] not in unstable]
     found: dict[tuple[str, str, tuple[str, str]], Switch] = {}
-    for one, other in combinations(steady, 2):
+    for one, other in _candidates(steady, runs):
         for switch in _switched(one, other, runs):
             key = (switch.backend, switch.name, switch.values)
             if key not in found or switch.changes_bits:
                 found[key] = switch
     return tuple(found.values())
+
+
+def _candidates(
+    rows: Sequence[RunGroup], runs: dict[str, Run]
+) -> Iterator[tuple[RunGroup, RunGroup]]:
+    """Yield pairs of rows that may differ in one thing: those of one place and in one setting.
+
+    Looking at each with each would take hours for thousands of rows.
+    """
+    names = dict.fromkeys(name for run in runs.values() for name in run.row["settings"])
+    found: dict[tuple[int, int], tuple[RunGroup, RunGroup]] = {}
+    for left_out in (PLATFORM, *names):
+        alike: dict[str, list[int]] = {}
+        for place, row in enumerate(rows):
+            alike.setdefault(_all_but(runs[row.ids[0]], left_out), []).append(place)
+        for places in alike.values():
+            few = len(places) <= MOST_ALIKE
+            pairs = combinations(places, 2) if few else ((places[0], n) for n in places[1:])
+            found.update({pair: (rows[pair[0]], rows[pair[1]]) for pair in pairs})
+    return (found[pair] for pair in sorted(found))
+
+
+def _all_but(run: Run, left_out: str) -> str:
+    """Return what must be the same in two runs that differ in a setting, or in the platform."""
+    settings = {name: value for name, value in run.row["settings"].items() if name != left_out}
+    platform = "" if left_out == PLATFORM else run.row["platform"]
+    return json.dumps([run.row.get("backend"), platform, settings], sort_keys=True)
 
 
 def _switched(one: RunGroup, other: RunGroup, runs: dict[str, Run]) -> Iterator[Switch]:
@@ -80,7 +108,7 @@ def _switched(one: RunGroup, other: RunGroup, runs: dict[str, Run]) -> Iterator[
         yield Switch(one.backend, name, values, ids, changes, is_single=True)
     elif not settings and moved:
         single = _one_feature(first, second)
-        yield Switch(one.backend, "platform", platforms, ids, changes, is_single=single)
+        yield Switch(one.backend, PLATFORM, platforms, ids, changes, is_single=single)
 
 
 def _versions(run: Run, moved: bool) -> Record:

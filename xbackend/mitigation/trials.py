@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from xbackend.comparison.measurement import Measurer
-from xbackend.errors import ConversionError, InputError, ModelError, UsageError
+from xbackend.errors import ConversionError, InputError, ModelError, UsageError, did_you_mean
 from xbackend.execution.execute import ExecutionContext, execute_all
 from xbackend.execution.request import RunRequest
 from xbackend.mitigation.consistency import measure_consistency
@@ -79,9 +79,10 @@ def _concerns(mitigation: Mitigation, backends: Sequence[str]) -> bool:
 
 def _unknown(word: str, everything: Sequence[Mitigation]) -> str:
     families = dict.fromkeys(each.family or each.name for each in everything if each.default)
+    near = did_you_mean(word, [*families, *(each.name for each in everything)])
     return (
         f"There is no mitigation '{word}' for these backends. Families: {', '.join(families)}; "
-        "'--mitigations list' names all, and patterns such as 'round-*-8' choose some."
+        f"'--mitigations list' names all, and patterns such as 'round-*-8' choose some.{near}"
     )
 
 

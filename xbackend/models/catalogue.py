@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xbackend.errors import ModelError, UsageError
+from xbackend.errors import ModelError, UsageError, did_you_mean
 from xbackend.models.generated import model_cache
 from xbackend.models.generated.models import MODELS
 
@@ -80,7 +80,8 @@ def builtin(name: str) -> BuiltinModel:
     if is_builtin_name(name) and (folder / MANIFEST).is_file():
         return read_model(folder)
     known = ", ".join(names())
-    raise UsageError(f"There is no built-in model {name!r}. Built-in models: {known}.")
+    near = did_you_mean(name, names())
+    raise UsageError(f"There is no built-in model {name!r}. Built-in models: {known}.{near}")
 
 
 def is_builtin_name(text: str) -> bool:

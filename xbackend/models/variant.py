@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xbackend.errors import UsageError
+from xbackend.errors import UsageError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -49,4 +49,5 @@ def find_variant(word: str, known: tuple[str, ...] = tuple(VARIANTS)) -> Variant
     """Return the variant of that word; raises UsageError, which lists those that are known."""
     if word in known:
         return VARIANTS[word]
-    raise UsageError(f"There is no variant {word!r}. Variants: {', '.join(known)}.")
+    near = did_you_mean(word, known)
+    raise UsageError(f"There is no variant {word!r}. Variants: {', '.join(known)}.{near}")

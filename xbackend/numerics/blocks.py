@@ -134,3 +134,20 @@ def view_as_numbers(dtype: str, bits: Bits) -> np.ndarray[Any, Any]:
 def element_count(blocks: TensorBlocks) -> int:
     """Return the number of elements, 1 for a tensor without axes."""
     return prod(blocks.shape)
+
+
+BLOCK = 1 << 20
+"""Elements that are looked at together."""
+
+
+def count_nonfinite(blocks: TensorBlocks) -> int:
+    """Return how many elements of a tensor of floats are NaN or infinite."""
+    total = element_count(blocks)
+    return sum(
+        int(np.count_nonzero(~np.isfinite(_numbers(blocks, start, min(start + BLOCK, total)))))
+        for start in range(0, total, BLOCK)
+    )
+
+
+def _numbers(blocks: TensorBlocks, start: int, stop: int) -> np.ndarray[Any, Any]:
+    return view_as_numbers(blocks.dtype, blocks.bits(start, stop))

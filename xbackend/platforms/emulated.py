@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from xbackend.errors import UsageError
+from xbackend.errors import UsageError, did_you_mean, nearest_words
 from xbackend.platforms.platform import Platform, find_command, list_processors
 from xbackend.plugins.installed import cache_folder
 from xbackend.worker.machine.fingerprint import TCG
@@ -132,8 +132,15 @@ def _why_not(emulator: str, cpu: str, said: str) -> str:
     """Return why nothing can be run on a processor: it does not exist, or Python dies on it."""
     if "uncaught target signal" in said:
         return f"Python itself does not run on 'qemu:{cpu}': {said.removeprefix('qemu: ')}."
+    name, comma, flags = cpu.partition(",")
+    known = [each["name"] for each in x86_processors()]
+    near = ""
+    if name not in known:
+        meant = [f"qemu:{each}{comma}{flags}" for each in nearest_words(name, known)]
+        near = did_you_mean(f"qemu:{cpu}", meant)
     return (
         f"There is no platform 'qemu:{cpu}': {said}. '{emulator} -cpu help' lists the processors."
+        f"{near}"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from xbackend.errors import UsageError
+from xbackend.errors import UsageError, did_you_mean, nearest_words
 from xbackend.platforms import arm, emulated, local, remote
 from xbackend.platforms.platform import Platform
 from xbackend.store.escaping import MOVING, quoted
@@ -52,7 +52,10 @@ def expand_platforms(texts: tuple[str, ...]) -> tuple[str, ...]:
             found.append(text)
             continue
         if fleet not in FLEETS:
-            raise UsageError(f"There is no fleet '{fleet}'. Fleets: {', '.join(FLEETS)}.")
+            raise UsageError(
+                f"There is no fleet '{fleet}'. Fleets: {', '.join(FLEETS)}."
+                f"{did_you_mean(fleet, FLEETS)}"
+            )
         found += [f"{head}{member}{plus}{rest}" for member in FLEETS[fleet]]
     return tuple(dict.fromkeys(found))
 
@@ -72,9 +75,28 @@ def parse_platform(text: str) -> Platform:
         if kind not in PARTS:
             raise UsageError(
                 f"There is no platform '{part}'. Known: {', '.join(KINDS)}; joined with '+'."
+                f"{_nearest_platform(kind, value)}"
             )
         platform = PARTS[kind](platform, value)
     return platform
+
+
+def _nearest_platform(kind: str, value: str) -> str:
+    """Return the platform that is meant by a word that is no kind: `Haswell`, `natve`.
+
+    >>> _nearest_platform("natve", ""), _nearest_platform("haswell", "")
+    (" Did you mean 'native'?", " Did you mean 'qemu:Haswell'?")
+    >>> _nearest_platform("pyhton", "/usr/bin/python3")
+    " Did you mean 'python:/usr/bin/python3'?"
+    """
+    kinds = ("fleet", *PARTS)
+    if value:
+        return did_you_mean(
+            f"{kind}:{value}", [f"{each}:{value}" for each in nearest_words(kind, kinds)]
+        )
+    members = {each.partition(":")[2].lower(): each for of in FLEETS.values() for each in of}
+    whole = [*(f"fleet:{name}" for name in FLEETS), *members.values(), "native"]
+    return did_you_mean(kind, whole, {**members, **{name: f"fleet:{name}" for name in FLEETS}})
 
 
 def _refuse_unreadable(text: str) -> None:

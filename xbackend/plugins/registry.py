@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from xbackend.errors import UsageError
+from xbackend.errors import UsageError, did_you_mean
 from xbackend.plugins.converter import ConverterSpec
 from xbackend.plugins.importer import ImporterSpec
 from xbackend.plugins.installed import importable, installed
@@ -33,7 +33,31 @@ def known_backends() -> list[str]:
 
 def backend(word: str) -> BackendSpec:
     """Return what is known of a backend. Raises UsageError for an unknown word."""
+    if word not in known_backends():
+        raise UsageError(
+            f"There is no backend '{word}'. Known backends: {', '.join(known_backends())}."
+            f"{did_you_mean(word, known_backends(), other_words())}"
+        )
     return _spec("backend", word, known_backends(), BackendSpec)
+
+
+def other_words() -> dict[str, str]:
+    """Return what else people call the backends, in lower case, with the word of each.
+
+    These are the framework's own name and what it is imported and installed by.
+    """
+    found: dict[str, str] = {}
+    for spec in backends():
+        named = (spec.title.lower(), *spec.modules, *spec.distributions, *spec.sources)
+        for name in named:
+            for form in (
+                name,
+                name.replace(" ", ""),
+                name.replace(" ", "-"),
+                name.replace("_", "-"),
+            ):
+                found.setdefault(form.lower(), spec.word)
+    return found
 
 
 def is_available(spec: BackendSpec) -> bool:
@@ -137,6 +161,7 @@ def report(name: str) -> Callable[..., str]:
     if name not in installed().entry_points["xbackend.reports"]:
         raise UsageError(
             f"There is no report '{name}'. Known reports: {', '.join(report_formats())}."
+            f"{did_you_mean(name, report_formats())}"
         )
     missing = missing_for(name)
     if missing:
@@ -226,7 +251,10 @@ def _unpacked(name: str, context: MitigationContext) -> list[Mitigation]:
 def _spec(kind: str, name: str, known: Sequence[str], wanted: type[Spec]) -> Spec:
     """Return what an entry point of a kind of plugin says. Raises UsageError for another name."""
     if name not in known:
-        raise UsageError(f"There is no {kind} '{name}'. Known {kind}s: {', '.join(known)}.")
+        raise UsageError(
+            f"There is no {kind} '{name}'. Known {kind}s: {', '.join(known)}."
+            f"{did_you_mean(name, known)}"
+        )
     spec = _load(f"xbackend.{kind}s", name)
     if not isinstance(spec, wanted):
         article = "an" if wanted.__name__[0] in "AEIO" else "a"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xbackend.errors import ModelError
+from xbackend.errors import ModelError, did_you_mean
 
 if TYPE_CHECKING:
     from xbackend.models.catalogue import BuiltinModel
@@ -62,7 +62,20 @@ def find_model(text: str) -> Model:
     raise ModelError(
         f"There is no model '{text}': neither a file nor a built-in name "
         f"({', '.join(catalogue.names())})."
+        f"{did_you_mean(text, [*catalogue.names(), *_models_beside(path)])}"
     )
+
+
+def _models_beside(path: Path) -> list[str]:
+    """Return the files of models in the folder in which a path would be, named as it is."""
+    try:
+        return sorted(
+            str(path.parent / each.name)
+            for each in path.parent.iterdir()
+            if each.suffix in SUFFIXES
+        )
+    except OSError:
+        return []
 
 
 def _from_builtin(builtin: BuiltinModel, text: str) -> Model:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xbackend.errors import StoreError, UsageError
+from xbackend.errors import StoreError, UsageError, did_you_mean
 from xbackend.store.index import read_runs
 from xbackend.store.records import Run
 from xbackend.store.store import Store
@@ -22,6 +22,10 @@ class Query:
     """Texts `KEY=VALUE`: one of the values for each key that is named, all of the keys."""
     group_by: tuple[str, ...] = ()
     """Keys in which the runs of a group must agree, besides model and precision."""
+
+
+FEW_VALUES = 12
+"""So many values of a key are listed where a filter names none of them."""
 
 
 def select(store: Store, query: Query, damaged: list[StoreError] | None = None) -> list[Run]:
@@ -93,10 +97,21 @@ def check_keys(keys: Iterable[str], runs: Sequence[Run]) -> None:
     for key in asked:
         if key not in known:
             shown = sorted(each for each in known if not each.startswith("facts."))
-            raise UsageError(f"No run has the key '{key}'. Known keys: {', '.join(shown)}.")
+            near = did_you_mean(key, shown, {_last(each): each for each in shown})
+            listed = near or f" Known keys: {', '.join(shown)}."
+            raise UsageError(f"No run has the key '{key}'.{listed}")
 
 
-def _parse_where(texts: Sequence[str]) -> dict[str, set[str]]:
+def _last(key: str) -> str:
+    """Return the last part of a key, by which it is meant where people leave out the others.
+
+    >>> _last("settings.threads")
+    'threads'
+    """
+    return key.rpartition(".")[2]
+
+
+def _parse_where(texts: Iterable[str]) -> dict[str, set[str]]:
     wanted: dict[str, set[str]] = {}
     for text in texts:
         key, equals, value = text.partition("=")
@@ -126,8 +141,21 @@ def _texts(value: Any) -> set[str]:
 def _nothing_left(query: Query, runs: Sequence[Run]) -> str:
     asked = [f"--model {query.model}"] if query.model is not None else []
     asked += [f"--where {text}" for text in query.where]
-    models = ", ".join(dict.fromkeys(str(run.row["model"]) for run in runs))
+    names = list(dict.fromkeys(str(run.row["model"]) for run in runs))
+    near = "" if query.model is None else did_you_mean(query.model, names)
     return (
         f"None of the store's {len(runs)} run{'s'[: len(runs) != 1]} matches {' '.join(asked)}. "
-        f"Models in the store: {models}; leave a filter out to see more."
+        f"Models in the store: {', '.join(names)}; leave a filter out to see more."
+        f"{near or _nearest_value(query.where, runs)}"
     )
+
+
+def _nearest_value(where: Iterable[str], runs: Sequence[Run]) -> str:
+    """Return what the first filter may mean that no run keeps, or the few values that there are."""
+    for key, asked in _parse_where(where).items():
+        values = sorted({text for run in runs for text in _texts(value_of(run, key))})
+        if not asked & set(values):
+            return did_you_mean(next(iter(asked)), values) or (
+                f" Values of {key}: {', '.join(values)}." if len(values) <= FEW_VALUES else ""
+            )
+    return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from xbackend.errors import UsageError
+from xbackend.errors import UsageError, did_you_mean
 from xbackend.studies.study import Study
 
 NAMES = (
@@ -23,7 +23,9 @@ NAMES = (
 def find(name: str) -> Study:
     """Return a study. Raises UsageError for an unknown name."""
     if name not in NAMES:
-        raise UsageError(f"There is no study '{name}'. Studies: {', '.join(NAMES)}.")
+        raise UsageError(
+            f"There is no study '{name}'. Studies: {', '.join(NAMES)}.{did_you_mean(name, NAMES)}"
+        )
     found: Study = import_module(f"xbackend.studies.paper.{name}").STUDY
     return found
 

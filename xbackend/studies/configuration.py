@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from xbackend.errors import UsageError
+from xbackend.errors import UsageError, did_you_mean
 from xbackend.worker.contract import PRECISIONS
 
 Configuration = dict[str, Any]
@@ -81,7 +81,10 @@ def check(found: object, keys: Sequence[ConfigKey], where: str) -> Configuration
     known = {key.name: key for key in keys}
     for name, value in found.items():
         if name not in known:
-            raise UsageError(f"{where} has the key '{name}'. Known keys: {', '.join(known)}.")
+            raise UsageError(
+                f"{where} has the key '{name}'. Known keys: {', '.join(known)}."
+                f"{did_you_mean(name, known)}"
+            )
         _check_value(known[name], value, where)
     return {name: _unique(value) for name, value in found.items()}
 

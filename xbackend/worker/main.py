@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, TextIO
 
-from xbackend.worker.contract import Unsupported, load_adapter
+from xbackend.worker.contract import GRAPH, SOURCE, Unsupported, load_adapter
 from xbackend.worker.job import Job, Sample, read_job, wanted_taps
 from xbackend.worker.machine import fingerprint
 from xbackend.worker.sandbox import confine
@@ -48,6 +48,12 @@ class ReplyStream:
         self.stage = stage
         self.send(stage=stage)
 
+
+DRAWING = frozenset(
+    "Bernoulli Dropout Multinomial RandomNormal RandomNormalLike RandomUniform "
+    "RandomUniformLike".split()
+)
+"""Operators that draw random numbers; Dropout does in training mode."""
 
 ABANDONED = 70
 """The exit status of a worker that nobody listens to any more."""
@@ -168,7 +174,8 @@ def _run(job: Job, channel: ReplyStream) -> Record:
         rows = [_infer(sample, artifact, session, job, channel) for sample in job.samples]
         channel.send(partial={"results": rows})
         outcome = _tap_all(rows, artifact, session, job, channel)
-        facts = session.facts()
+        repeated = _repeat(rows, artifact, session, job, channel)
+        facts = {**session.facts(), **repeated}
         return {**outcome, "results": rows, "facts": facts, **_versions(job, backend)}
 
 
@@ -260,6 +267,39 @@ def _tap(
                 outputs.get(name) or {"name": name, **write_tensor(job.store, tensor)}
             )
     row["taps_neutral"] = neutral
+
+
+def _repeat(
+    rows: List[Record], artifact: Artifact, session: Session, job: Job, channel: ReplyStream
+) -> Record:
+    """Infer samples once more with nothing watching, where the session may draw random numbers.
+
+    These are samples whose outputs are others with taps, which the taps may have done or not; and
+    the first one of a model that has operators which draw, or may, as its source has.
+    """
+    asked = [place for place, row in enumerate(rows) if row["taps_neutral"] is False]
+    if not asked and (job.settings.get(GRAPH) == SOURCE or _may_draw(artifact)):
+        asked = [*range(len(rows))][:1]
+    if not asked:
+        return {}
+    channel.enter("repeat")
+    try:
+        other = sum(_gives_other_bits(rows[n], job.samples[n], artifact, session) for n in asked)
+    except Exception:  # the outputs stand, whatever became of their repeat
+        return {}
+    return {"repeated": {"samples": len(asked), "other_bits": other}}
+
+
+def _may_draw(artifact: Artifact) -> bool:
+    """Tell whether a graph has an operator that draws random numbers, or does in training."""
+    return any(layer.operator in DRAWING for layer in artifact.layers)
+
+
+def _gives_other_bits(row: Record, sample: Sample, artifact: Artifact, session: Session) -> bool:
+    """Tell whether inferring a sample again gives other outputs."""
+    before = {output["name"]: _bits(output) for output in row["outputs"]}
+    again = session.run(read_inputs(sample, artifact))
+    return {name: tensor.record() for name, tensor in again.items()} != before
 
 
 def _bits(record: Record) -> Record:

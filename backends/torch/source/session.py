@@ -62,12 +62,17 @@ class SourceSession(Session):
         self.taps = tuple(name for name in order if name in taps or name in self.outputs)
         self.device = device
         self.about = about
+        self.draws = False
 
     def run(self, inputs: Mapping[str, Tensor]) -> Dict[str, Tensor]:
         """Return the outputs of one inference that nothing watches."""
         with torch.inference_mode():
             torch.manual_seed(SEED)
-            return self._named(self.runner.run(self._load(inputs)))
+            before = _generators(self.device)
+            results = self._named(self.runner.run(self._load(inputs)))
+        after = _generators(self.device)
+        self.draws |= not all(map(torch.equal, before, after))
+        return results
 
     def _named(self, results: List[torch.Tensor]) -> Dict[str, Tensor]:
         if len(results) != len(self.outputs):
@@ -98,10 +103,17 @@ class SourceSession(Session):
 
     def facts(self) -> Dict[str, Any]:
         """Return the switches as they are, and the device."""
-        return {**self.about, "switches": global_settings.read(), "libraries": libraries.read()}
+        found = {**self.about, "switches": global_settings.read(), "libraries": libraries.read()}
+        return {**found, "draws_random": True} if self.draws else found
 
     def _load(self, inputs: Mapping[str, Tensor]) -> List[torch.Tensor]:
         return [to_torch(inputs[name]).to(self.device) for name in self.inputs]
+
+
+def _generators(device: torch.device) -> List[torch.Tensor]:
+    """Return the states of the random generators, which change when a number is drawn."""
+    states = [torch.get_rng_state()]
+    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
 
 
 Keep = Callable[[str, Any], None]

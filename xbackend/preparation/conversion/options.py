@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from xbackend.errors import UsageError
+from xbackend.errors import UsageError, did_you_mean
 from xbackend.plugins import registry
 from xbackend.plugins.converter import ConverterSpec
 
@@ -26,7 +26,7 @@ def parse_options(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
         if converter not in specs:
             raise UsageError(
                 f"'--option {text}': there is no converter '{converter}'. "
-                f"Converters: {', '.join(specs)}."
+                f"Converters: {', '.join(specs)}.{did_you_mean(converter, specs)}"
             )
         chosen.setdefault(converter, {})[key] = _value(text, specs[converter], key, value)
     return chosen
@@ -38,10 +38,12 @@ def _value(text: str, spec: ConverterSpec, key: str, value: str) -> Any:
         known = ", ".join(sorted(spec.options)) or "none"
         raise UsageError(
             f"'--option {text}': {spec.name} has no option '{key}'. Its options: {known}."
+            f"{did_you_mean(key, spec.options)}"
         )
     choices = {_text(choice): choice for choice in spec.options[key]}
     if value.lower() not in choices:
-        raise UsageError(f"'--option {text}': '{key}' takes {' or '.join(choices)}.")
+        near = did_you_mean(value, choices)
+        raise UsageError(f"'--option {text}': '{key}' takes {' or '.join(choices)}.{near}")
     return choices[value.lower()]
 
 
