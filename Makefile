@@ -1,6 +1,12 @@
 # The two commands of the README: make demo, make test.
 
-PYTHON ?= python3.11
+# The first Python that everything is installed for; pyenv's own, where it keeps some. Another one:
+# make demo PYTHON=/path/to/python
+CANDIDATES = python3.11 python3.12 python3.13 python3.10 python3 \
+	$(wildcard $(PYENV_ROOT)/versions/3.1[0123].*/bin/python)
+USABLE = import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for each in $(CANDIDATES); do \
+	"$$each" -c '$(USABLE)' 2>/dev/null && { echo "$$each"; break; }; done)
 VENV ?= .venv
 RUNNER = .tox/.runner
 # Other Pythons that pyenv keeps, for the environments py310, py312 and py313.
@@ -14,9 +20,14 @@ demo: $(VENV)/.installed
 	$(VENV)/bin/xbackend compare
 
 $(VENV)/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "No Python from 3.10 to 3.13 is found with its venv module. \
+	Install one (Debian: apt install python3-venv), or name it: make demo PYTHON=/path/to/python" \
+	>&2; exit 1; }
+	@echo "Installing TensorFlow, PyTorch and the other frameworks into $(VENV), with $(PYTHON):" \
+	"several gigabytes, one to five minutes."
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e '.[all]'
-	touch $@
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[all]'
+	@touch $@
 
 # Installing goes two at a time, and so do the tests that compare neither speed nor a framework's
 # bits; the others run one at a time.

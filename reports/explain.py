@@ -13,7 +13,7 @@ from xbackend.comparison.summary import Summary
 from xbackend.facts.explanation import CohortExplanation, Explanation, Grade, Isolated, explain
 from xbackend.facts.next_commands import NextCommand
 from xbackend.facts.outcome import Outcome
-from xbackend.facts.switched import Switch
+from xbackend.facts.switched import switch_groups
 from xbackend.store.records import Run
 
 from .wording import sentences
@@ -136,20 +136,10 @@ def _switches(found: CohortExplanation) -> list[Statement]:
     if not found.switches and found.facts.outcome is Outcome.DIFFERENT_BITS:
         return [Statement(UNTRIED, Grade.NOT_JUDGED)]
     return [
-        Statement(
-            _switch(each),
-            Grade.SWITCHED if each.is_single else Grade.GOES_WITH,
-            of_switch=True,
-        )
-        for each in found.switches
+        Statement(text, Grade.SWITCHED if group.is_single else Grade.GOES_WITH, of_switch=True)
+        for group in switch_groups(found.switches)
+        for text in sentences.switch_sentences(group)
     ]
-
-
-def _switch(found: Switch) -> str:
-    one, other = map(printable, found.values)
-    name, backend = printable(found.name), printable(found.backend)
-    does = "changes" if found.changes_bits else "does not change"
-    return f"{backend}: {name} {one} → {other} {does} bits of the outputs."
 
 
 def _accuracy(found: CohortExplanation) -> list[Statement]:

@@ -10,6 +10,7 @@ from xbackend.facts.changes import ChangeFacts, LayerCount
 from xbackend.facts.cohorts import CohortFacts, FirstDifference, RandomRun, TensorPlace
 from xbackend.facts.isolated import IsolationFacts
 from xbackend.facts.outcome import Outcome, RunCounts
+from xbackend.facts.switched import Switch, SwitchGroup
 from xbackend.preparation.saturation import SaturationReach
 
 from .formatting import DAGGER, format_number, pluralize, printable
@@ -156,10 +157,9 @@ def random_text(found: RandomRun) -> str:
     if found.told:
         return f"draws random numbers, so its bits are those of one seed. {cure}"
     why = ", or its threads race" if found.may_race else ""
-    count = pluralize(found.other_bits, "input")
     return (
-        f"draws random numbers{why}: not deterministic between two inferences of one session, of "
-        f"{count}; its layers are those of another draw. {cure}"
+        f"draws random numbers{why}: not deterministic between two inferences of one session, so "
+        f"its layers are those of another draw. {cure}"
     )
 
 
@@ -237,6 +237,40 @@ def change_sentences(facts: ChangeFacts) -> list[str]:
         names = _quoted(facts.own_elsewhere)
         found.append(f"Isolation finds an error of their own in others, too: {names}.")
     return [*found, BORN_MEANS] if facts.born or facts.own_elsewhere else found
+
+
+def switch_sentences(group: SwitchGroup) -> list[str]:
+    """Return what switching does: pair by pair, or of many the values that give the same bits."""
+    if len(group.switches) <= MOST_TAPS:
+        return [_switch(each) for each in group.switches]
+    backend, name = printable(group.backend), printable(group.name)
+    values = f"{backend}: {len(group.values)} values of {name}"
+    if name == "platform":
+        values = f"{backend}: {len(group.values)} platforms"
+    if len(group.same_bits) == 1:
+        return [f"{values} give the same bits: {_some(group.values)}."]
+    if group.same_bits:
+        parts = " | ".join(_some(each) for each in group.same_bits[:MOST_LAYERS])
+        more = len(group.same_bits) - MOST_LAYERS
+        parts += f" | and {more} more" if more > 0 else ""
+        return [f"{values} give {len(group.same_bits)} classes of bits: {parts}."]
+    changing = sum(each.changes_bits for each in group.switches)
+    pairs = pluralize(len(group.switches), "pair")
+    return [f"{values}: of {pairs} {changing} give other bits of the outputs."]
+
+
+def _switch(found: Switch) -> str:
+    one, other = map(printable, found.values)
+    name, backend = printable(found.name), printable(found.backend)
+    does = "changes" if found.changes_bits else "does not change"
+    return f"{backend}: {name} {one} → {other} {does} bits of the outputs."
+
+
+def _some(values: Sequence[str]) -> str:
+    """Return a few values, and how many more there are."""
+    shown = ", ".join(map(printable, values[:MOST_TAPS]))
+    more = len(values) - MOST_TAPS
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _counted(layers: Sequence[LayerCount]) -> str:

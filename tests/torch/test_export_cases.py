@@ -309,6 +309,20 @@ def test_a_program_that_was_exported_in_train_mode_draws_random_numbers_and_that
     assert export_judgements(outcome.comparison) == ()
 
 
+def test_a_module_that_adds_noise_draws_random_numbers_and_one_with_dropout_in_eval_does_not(
+    run: Run,
+) -> None:
+    noisy = run("noisy", "callable", np.ones((1, 8), np.float32), taps="outputs")
+    assert noisy.row("source")["facts"]["draws_random"] is True
+    assert "draws random numbers, so its bits are those of one seed" in " ".join(
+        registry.report("table")(noisy.comparison).split()
+    )
+    images = np.random.default_rng(4).random((1, 3, 8, 8), np.float32)
+    quiet = run("training", "callable", images).row("source")["facts"]
+    assert "draws_random" not in quiet
+    assert quiet["repeated"] == {"samples": 1, "other_bits": 0}
+
+
 def test_a_module_that_is_edited_is_run_anew_and_has_another_artifact(
     run: Run, tmp_path: Path
 ) -> None:

@@ -156,10 +156,10 @@ def is_random(run: Run) -> bool:
     Its framework says so, or two inferences of one session, with nothing watching, gave other bits.
     """
     facts = run.row.get("facts") or {}
-    return facts.get("draws_random") is True or repeated_with_other_bits(run) > 0
+    return facts.get("draws_random") is True or _repeated_with_other_bits(run) > 0
 
 
-def repeated_with_other_bits(run: Run) -> int:
+def _repeated_with_other_bits(run: Run) -> int:
     """Return of how many samples a second inference of one session gave other bits."""
     told = (run.row.get("facts") or {}).get("repeated")
     other = told.get("other_bits") if isinstance(told, dict) else None

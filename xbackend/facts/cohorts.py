@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from xbackend.comparison.comparison import Comparison, SampleComparison, TapComparison
-from xbackend.comparison.export import is_random, repeated_with_other_bits
+from xbackend.comparison.export import is_random
 from xbackend.comparison.summary import Summary, summaries
 from xbackend.facts.outcome import Outcome, outcome_of
 from xbackend.numerics.floats import FORMATS
@@ -94,8 +94,6 @@ class RandomRun:
     """Its id."""
     told: bool
     """Whether its framework says that numbers were drawn."""
-    other_bits: int
-    """Samples of which a second inference of one session gave other bits, with nothing watching."""
     may_race: bool
     """Whether threads, or those of a GPU, may have raced, which gives other bits as well."""
 
@@ -279,7 +277,6 @@ def random_runs(runs: Iterable[Run]) -> tuple[RandomRun, ...]:
         RandomRun(
             run=run.id,
             told=run.row["facts"].get("draws_random") is True,
-            other_bits=repeated_with_other_bits(run),
             may_race=run.row["settings"].get("threads", 1) != 1
             or bool(run.row["hardware"].get("gpus")),
         )

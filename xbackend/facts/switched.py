@@ -42,6 +42,53 @@ class Switch:
     """Whether it is a setting or one feature of a processor: other platforms are many things."""
 
 
+@dataclass(frozen=True)
+class SwitchGroup:
+    """All that was switched of one setting of a backend, or of the platforms that it ran on."""
+
+    backend: str
+    name: str
+    is_single: bool
+    """Whether each is a setting or one feature of a processor."""
+    switches: tuple[Switch, ...]
+    same_bits: tuple[tuple[str, ...], ...]
+    """The values by the bits that they give; empty where not each was held against each, or where
+    what is the same as a third is not the same."""
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """All values, in the order in which they were switched."""
+        return tuple(dict.fromkeys(value for each in self.switches for value in each.values))
+
+
+def switch_groups(found: Sequence[Switch]) -> tuple[SwitchGroup, ...]:
+    """Put switches of one backend and one thing together, in the order of the first of each."""
+    grouped: dict[tuple[str, str, bool], list[Switch]] = {}
+    for each in found:
+        grouped.setdefault((each.backend, each.name, each.is_single), []).append(each)
+    return tuple(
+        SwitchGroup(*key, switches=tuple(some), same_bits=_same_bits(some))
+        for key, some in grouped.items()
+    )
+
+
+def _same_bits(found: Sequence[Switch]) -> tuple[tuple[str, ...], ...]:
+    """Return the values that give the same bits together, where that is known of each pair."""
+    values = list(dict.fromkeys(value for each in found for value in each.values))
+    alike = {frozenset(each.values) for each in found if not each.changes_bits}
+    known = {frozenset(each.values) for each in found}
+    groups: list[list[str]] = []
+    for value in values:
+        mine = next((group for group in groups if frozenset((group[0], value)) in alike), None)
+        groups.append([value]) if mine is None else mine.append(value)
+    place = {value: n for n, group in enumerate(groups) for value in group}
+    for one, other in combinations(values, 2):
+        pair = frozenset((one, other))
+        if pair not in known or (place[one] == place[other]) is not (pair in alike):
+            return ()
+    return tuple(map(tuple, groups))
+
+
 def switches(summary: Summary) -> tuple[Switch, ...]:
     """Return what was switched in a cohort, once for each backend, name and pair of values.
 
@@ -51,10 +98,10 @@ def switches(summary: Summary) -> tuple[Switch, ...]:
     runs = {run.id: run for run in summary.cohort.runs}
     unstable = {name for row in summary.nondeterministic for name in row.ids}
     steady = [row for row in summary.rows if row.ids[0] not in unstable]
-    found: dict[tuple[str, str, tuple[str, str]], Switch] = {}
+    found: dict[tuple[str, str, frozenset[str]], Switch] = {}
     for one, other in _candidates(steady, runs):
         for switch in _switched(one, other, runs):
-            key = (switch.backend, switch.name, switch.values)
+            key = (switch.backend, switch.name, frozenset(switch.values))
             if key not in found or switch.changes_bits:
                 found[key] = switch
     return tuple(found.values())

@@ -13,11 +13,13 @@ import pytest
 from xbackend.comparison.export import (
     CLOSE,
     OTHER,
+    RANDOM,
     SAME,
     STEP,
     ExportJudgement,
     export_judgements,
 )
+from xbackend.facts.gates import gate_failures, parse_gate
 from xbackend.plugins import registry
 from xbackend.testing.store_builder import StoreBuilder
 
@@ -190,3 +192,29 @@ def test_the_json_report_has_every_judgement(bench: Bench) -> None:
     assert export["verdict"] == OTHER
     assert export["first"]["tap"] == "y"
     assert export["first"]["deviating"] == 1
+
+
+@pytest.mark.parametrize(
+    "facts", [{"draws_random": True}, {"repeated": {"samples": 1, "other_bits": 1}}]
+)
+def test_a_source_that_draws_random_numbers_is_said_to_and_is_no_fault_of_the_export(
+    tmp_path: Path, facts: dict[str, Any]
+) -> None:
+    bench = Bench(tmp_path)
+    bench.write("source", {"y": [1.0, 2.0]}, facts=facts)
+    bench.write("onnx", {"y": [7.0, 9.0]})
+    assert bench.judged.verdict == RANDOM
+    assert bench.judged.first is None
+    assert bench.text == (
+        "Whether the export is right cannot be told, as your PyTorch module (in torch) draws "
+        "random numbers."
+    )
+    (failed, *_) = gate_failures(bench.bench.compare(), [parse_gate("rounding")])
+    assert "nothing was judged" in str(failed)
+
+
+def test_a_source_that_gave_the_same_bits_again_is_judged(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.write("source", {"y": [1.0]}, facts={"repeated": {"samples": 1, "other_bits": 0}})
+    bench.write("onnx", {"y": [7.0]})
+    assert bench.judged.verdict == OTHER

@@ -119,11 +119,28 @@ def number(pattern: str, text: str) -> int:
     return int(match[1]) if match else 0
 
 
-def check_gate(comparison: Comparison, runs: list[str]) -> None:
-    """The rule holds if and only if each run was judged and none is beyond rounding."""
+def check_gate(drawn: RandomComparison, comparison: Comparison, runs: list[str]) -> None:
+    """The rule holds if and only if each run was judged and none is beyond rounding.
+
+    Nor may one overflow whose outputs are not finite.
+    """
+    over = {
+        each.run.id
+        for each in comparison.certificates
+        if any(one.judgement and one.judgement.overflowed for one in each.layers)
+    }
+    spoilt = {
+        name
+        for name in runs
+        for tensors in drawn.arrays[name].values()
+        for tap, array in tensors.items()
+        if tap in drawn.outputs and any(not math.isfinite(x) for x in array.flat)
+    }
     layers = {each.run.id: [one.verdict for one in each.layers] for each in comparison.certificates}
     keeps = [
-        any(v in JUDGED for v in layers.get(name, ())) and "beyond rounding" not in layers[name]
+        any(v in JUDGED for v in layers.get(name, ()))
+        and "beyond rounding" not in layers[name]
+        and name not in over & spoilt
         for name in runs
     ]
     failed = gate_failures(comparison, [parse_gate("rounding")])
@@ -186,7 +203,7 @@ def test_the_answer_on_rounding_never_says_more_than_the_certificates(
         comparison = dataclasses.replace(drawn.comparison, certificates=found)
         runs = [run.id for run in comparison.runs if run.ok]
         drawn.arrays = {name: drawn.arrays[name] for name in runs}
-        check_gate(comparison, runs)
+        check_gate(drawn, comparison, runs)
         for summary in summaries(comparison):
             facts = certified_facts(found, summary.cohort.runs)
             assert (facts is None) == (not found), seed

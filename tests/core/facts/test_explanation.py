@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +79,40 @@ def test_what_a_library_chooses_by_the_processor_is_part_of_the_platform(
         "ort: platform native → qemu:SandyBridge changes bits of the outputs. [goes with]" in text
     )
     assert "No two runs differ" not in text
+
+
+def test_of_many_platforms_those_with_the_same_bits_are_named_together(bench: StoreBuilder) -> None:
+    for number, value in enumerate([1.0, 1.0, 2.0, 1.0, 2.0]):
+        bench.run({"y": [value, 0.5]}, platform=f"p{number}", backend="torch")
+    text = said(bench)
+    assert "torch: 5 platforms give 2 classes of bits: p0, p1, p3 | p2, p4. [goes with]" in text
+    assert "→" not in text
+
+
+def test_more_than_a_hundred_rows_are_searched_for_switches(bench: StoreBuilder) -> None:
+    """Three numbers of threads on 50 platforms; eight threads alone give other bits."""
+    for number in range(150):
+        threads = (1, 2, 8)[number % 3]
+        bench.run(
+            {"y": [2.0 if threads == 8 else 1.0]},
+            backend="torch",
+            platform=f"cores:{number // 3}",
+            settings={"threads": threads},
+        )
+    text = said(bench)
+    assert "torch: threads 1 → 2 does not change bits of the outputs. [shown by switching]" in text
+    assert "torch: threads 1 → 8 changes bits of the outputs. [shown by switching]" in text
+    assert re.search(
+        r"torch: 50 platforms give the same bits: (cores:\d+, ){2}cores:\d+ and 47 more", text
+    )
+
+
+def test_of_more_alike_than_can_be_paired_each_is_held_against_the_first(
+    bench: StoreBuilder,
+) -> None:
+    for number in range(120):
+        bench.run({"y": [float(number >= 100)]}, backend="torch", platform=f"p{number}")
+    assert "torch: 120 platforms: of 119 pairs 20 give other bits of the outputs." in said(bench)
 
 
 def test_another_version_is_no_part_of_the_platform(bench: StoreBuilder) -> None:
