@@ -138,8 +138,10 @@ def _value(value: onnx.ValueInfoProto) -> ValueInfo:
     dtype = format_name(tensor.elem_type)
     if not tensor.HasField("shape"):
         return ValueInfo(value.name, dtype, None)
-    shape = tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
-    return ValueInfo(value.name, dtype, shape)
+    dims = tensor.shape.dim
+    shape = tuple(d.dim_value if d.HasField("dim_value") else None for d in dims)
+    axes = tuple(d.dim_param for d in dims)
+    return ValueInfo(value.name, dtype, shape, axes if any(axes) else ())
 
 
 def _ranks(model: onnx.ModelProto) -> dict[str, int]:

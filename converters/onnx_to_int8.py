@@ -167,13 +167,21 @@ def _record(given: Mapping[str, Array], names: list[str], runs: int) -> dict[str
 
 
 def _batches(given: Mapping[str, Array], model: onnx.ModelProto) -> Iterator[dict[str, Array]]:
-    sizes = {value.name: _batch_size(value) for value in model.graph.input}
-    counts = [len(given[n]) // size for n, size in sizes.items() if size and given[n].ndim]
+    columns = {value.name: _column(given[value.name], value) for value in model.graph.input}
+    counts = [len(rows) for rows in columns.values() if rows is not None]
     for index in range(min(counts, default=1)):
-        yield {
-            name: given[name][index * size : (index + 1) * size] if size else given[name]
-            for name, size in sizes.items()
-        }
+        yield {name: given[name] if rows is None else rows[index] for name, rows in columns.items()}
+
+
+def _column(array: Array, value: onnx.ValueInfoProto) -> Array | None:
+    """Return an input's samples along an axis of their own, None for one number for all."""
+    declared = value.type.tensor_type
+    stacked = array.ndim > len(declared.shape.dim) or not declared.HasField("shape")
+    size = _batch_size(value)
+    if stacked or not size:
+        return array if stacked else None
+    count = len(array) // size
+    return array[: count * size].reshape(count, size, *array.shape[1:])
 
 
 def _batch_size(value: onnx.ValueInfoProto) -> int:

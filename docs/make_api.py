@@ -52,6 +52,7 @@ FUNCTIONS = (
     ),
 )  # fmt: skip
 CLASSES = (
+    "api.samples:Samples",
     "api.runs:Runs",
     "store.records:Run",
     "api.comparison:Comparison",

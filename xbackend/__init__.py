@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from xbackend.api.results import Section as Section
     from xbackend.api.runs import Runs as Runs
     from xbackend.api.runs import run as run
+    from xbackend.api.samples import Samples as Samples
     from xbackend.api.stores import export_arrays as export_arrays
     from xbackend.api.stores import import_arrays as import_arrays
     from xbackend.api.stores import import_runs as import_runs
@@ -62,6 +63,7 @@ MODULES = {
     "api.report": "report verify",
     "api.results": "Section",
     "api.runs": "Runs run",
+    "api.samples": "Samples",
     "api.stores": "export_arrays import_arrays import_runs",
     "api.studies": "studies study study_configuration",
     "errors": "ConversionError InputError ModelError StoreError UsageError XbackendError",

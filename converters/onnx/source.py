@@ -28,7 +28,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     """
     model = _parse(path)
     _refuse_foreign_weights(model, path)
-    _refuse_negative_extents(model, path)
+    _free_negative_extents(model)
     _load_weights(model, path)
     model = _inline(model, path)
     _refuse_old_opset(model, path)
@@ -84,14 +84,13 @@ def _refuse_foreign_weights(model: onnx.ModelProto, path: Path) -> None:
             )
 
 
-def _refuse_negative_extents(model: onnx.ModelProto, path: Path) -> None:
-    for value in (*model.graph.input, *model.graph.output):
-        extents = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        if any(extent < 0 for extent in extents):
-            raise ModelError(
-                f"{path} gives '{value.name}' the shape {extents}, which has a negative extent. "
-                "Name an extent that is free instead."
-            )
+def _free_negative_extents(model: onnx.ModelProto) -> None:
+    """Leave out extents below 0, by which Paddle and others say that an axis is free."""
+    graph = model.graph
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_value < 0:
+                dim.ClearField("dim_value")
 
 
 def _all_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:

@@ -87,7 +87,7 @@ def unwritten(error: Exception, path: Path) -> str:
 
 
 def read_samples(path: Path | None, values: Sequence[ValueInfo]) -> Samples:
-    """Return sample inputs from an .npz, each with a batch of one if axis 0 only counts them.
+    """Return sample inputs from an .npz, along an axis of their own or each a batch of one.
 
     Raises InputError where an input has no array, or one that does not fit its shape.
     """
@@ -103,8 +103,8 @@ def _column(archive: Mapping[str, Array], value: ValueInfo, inputs: int) -> list
     if value.name not in names and not inputs == len(names) == 1:
         raise InputError(f"The sample inputs hold no array '{value.name}'.")
     array = archive[value.name if value.name in names else names[0]]
-    rank = array.ndim if value.shape is None else len(value.shape)
-    rows = array if array.ndim > rank else array[:, None]
+    stacked = value.shape is None or array.ndim > len(value.shape)
+    rows = array if stacked else array[:, None]
     if not len(rows) or not _fits(rows[0].shape, value):
         raise InputError(
             f"The samples of input '{value.name}' have the shape {array.shape}, which does not "

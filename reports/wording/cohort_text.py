@@ -9,11 +9,12 @@ from xbackend.comparison.summary import RunGroup, Summary
 from xbackend.facts.agreement import OutputAgreement, output_agreement
 from xbackend.facts.certified import cohort_certified
 from xbackend.facts.cohorts import facts_of
+from xbackend.facts.label_accuracy import LabelAccuracy, label_accuracies
 from xbackend.facts.told import told_runs
 from xbackend.platforms.emulation_doubt import join_names
 
 from . import sentences
-from .formatting import name_row, name_run, name_tap, pluralize, printable
+from .formatting import format_percent, name_row, name_run, name_tap, pluralize, printable
 from .rounding import section_sentences
 from .told import told_sentence
 
@@ -29,6 +30,7 @@ def verdict(summary: Summary, comparison: Comparison) -> str:
             *([] if certified is None else section_sentences(certified)),
             sentences.verdict(facts_of(summary)),
             *agreement_sentences(summary, output_agreement(summary, comparison.store)),
+            *accuracy_sentences(summary, label_accuracies(summary, comparison.store)),
             *emulation_sentences(summary),
         ]
     )
@@ -53,6 +55,24 @@ def agreement_sentences(summary: Summary, found: OutputAgreement | None) -> list
         return [f"W{apart}"]
     bits = pluralize(int(found.bits), "bit")
     return [f"By norm outputs agree to {bits}; w{apart}"]
+
+
+def accuracy_sentences(summary: Summary, found: Sequence[LabelAccuracy]) -> list[str]:
+    """Return how many labels are right: of all runs, or of each row where that differs."""
+    if not found:
+        return []
+    shares = {(each.right, each.labelled) for each in found}
+    if len(shares) == 1:
+        whose = "all runs" if len(summary.cohort.runs) > 1 else "the run"
+        return [f"Labels are right for {_share(found[0])} in {whose}."]
+    names = {row.ids: name_row(row) for row in summary.rows}
+    told = _few([f"{_share(each)} in {names[each.runs]}" for each in found])
+    return [f"Labels are right for {'; '.join(told)}."]
+
+
+def _share(found: LabelAccuracy) -> str:
+    samples = pluralize(found.labelled, "sample")
+    return f"{found.right} of {samples} ({format_percent(found.right / found.labelled)})"
 
 
 def emulation_sentences(summary: Summary) -> Sequence[str]:

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-from xbackend.errors import InputError, UsageError
+from xbackend.errors import UsageError
 from xbackend.execution.execute import ExecutionContext
 from xbackend.execution.progress import ProgressCallback, ProgressEvent, ProgressLines
 from xbackend.store.store import Store, open_store
-
-if TYPE_CHECKING:
-    import numpy as np
 
 Words: TypeAlias = str | Sequence[str] | None
 """One word, several with commas between, or a sequence of them."""
 Numbers: TypeAlias = int | str | Sequence[int]
 """One number, several in a sequence, or a text with commas between."""
 PathLike: TypeAlias = str | os.PathLike[str]
-Inputs: TypeAlias = (
-    "str | os.PathLike[str] | np.ndarray[Any, Any] | Mapping[str, np.ndarray[Any, Any]] | None"
-)
-"""A file, an array, or an array for each of the model's inputs; samples along axis 0."""
 Settings: TypeAlias = Sequence[str] | Mapping[str, Any] | None
 """Texts `ort.optimization=basic`, or {"ort.optimization": "basic"}, or
 {"ort": {"optimization": "basic"}}."""
@@ -202,60 +193,3 @@ def display_of(progress: Progress) -> ProgressLines:
     if not isinstance(progress, ProgressLines) and not callable(progress) and progress is not None:
         raise UsageError(f"'progress={progress}' must be a function that takes a ProgressEvent.")
     return progress if isinstance(progress, ProgressLines) else ProgressCallback(progress)
-
-
-@contextlib.contextmanager
-def input_file(value: Inputs) -> Iterator[Path | None]:
-    """Give the file of inputs; arrays are written to one that is gone afterwards.
-
-    A run keeps its samples in the store, under their digest.
-    """
-    if value is None:
-        yield None
-    elif isinstance(value, (str, os.PathLike)):
-        yield Path(value)
-    else:
-        with tempfile.TemporaryDirectory(prefix="xbackend-") as folder:
-            path = _write_arrays(value, Path(folder))
-            try:
-                yield path
-            except InputError as error:
-                raise InputError(_of_arrays(str(error), path)) from error
-
-
-def _of_arrays(text: str, path: Path) -> str:
-    """Return what is wrong with arrays without the file that they were written to.
-
-    >>> _of_arrays("/tmp/x.npy holds 1 NaN. Pass --allow-nonfinite.", Path("/tmp/x.npy"))
-    'inputs= holds 1 NaN. Pass allow_nonfinite=True.'
-    """
-    words = {
-        str(path): "inputs=",
-        "--allow-nonfinite": "allow_nonfinite=True",
-        "Save them by these names with numpy.savez": "Give a dictionary of arrays by these names",
-        "Save the inputs with numpy.save.": "Give arrays of numbers.",
-    }
-    for old, new in words.items():
-        text = text.replace(old, new)
-    return text
-
-
-def _write_arrays(value: Any, folder: Path) -> Path:
-    """Write an array as .npy, several as .npz. Raises InputError for anything but numbers."""
-    import numpy as np
-
-    arrays = value if isinstance(value, Mapping) else {"": value}
-    checked = {str(name): np.asarray(array) for name, array in arrays.items()}
-    if not checked:
-        raise InputError("inputs= holds no array. Give one for each input of the model.")
-    for name, array in checked.items():
-        if array.dtype.kind not in "biufcV" or array.ndim == 0:
-            raise InputError(
-                f"The input {name!r} is of type {array.dtype} and shape {array.shape}. Give an "
-                "array of numbers with samples along its first axis."
-            )
-    if isinstance(value, Mapping):
-        np.savez(folder / "inputs.npz", **checked)
-        return folder / "inputs.npz"
-    np.save(folder / "inputs.npy", checked[""], allow_pickle=False)
-    return folder / "inputs.npy"

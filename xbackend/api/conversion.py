@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from xbackend.api.arguments import (
-    Inputs,
     PathLike,
     Progress,
     Settings,
@@ -14,13 +13,13 @@ from xbackend.api.arguments import (
     Words,
     display_of,
     execution_context,
-    input_file,
     settings_texts,
     store_of,
     words,
 )
 from xbackend.api.results import Listing
 from xbackend.api.runs import source_of
+from xbackend.api.samples import Inputs, chosen_samples
 from xbackend.diagnosis.saturation_run import SaturationReport, measure_run
 from xbackend.errors import UsageError
 from xbackend.execution.convert import ConvertedFile, convert_files
@@ -69,9 +68,14 @@ def convert(
     if not targets:
         raise UsageError("'--to' needs a format, such as --to onnx,tflite.")
     there = store_of(store)
-    with input_file(inputs) as path:
+    with chosen_samples(inputs) as given:
         source = source_of(model, there, example_inputs)
-        request = RunRequest(source, inputs=path, options=settings_texts(options))
+        request = RunRequest(
+            source,
+            inputs=given.path,
+            choice=given.choice,
+            options=settings_texts(options),
+        )
         log = display_of(progress).log
         found = convert_files(request, targets, Path(output), force, there, log)
     return Listing(found, "conversion", "files")
@@ -115,10 +119,11 @@ def saturation(
         ['conv1_quantized']
     """
     there = store_of(store)
-    with input_file(inputs) as path:
+    with chosen_samples(inputs) as given:
         request = RunRequest(
             model=source_of(model, there, example_inputs),
-            inputs=path,
+            inputs=given.path,
+            choice=given.choice,
             options=settings_texts(options),
         )
         return measure_run(request, execution_context(there, jobs, timeout, progress))

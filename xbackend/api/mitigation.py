@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xbackend.api.arguments import (
-    Inputs,
     Numbers,
     PathLike,
     Progress,
@@ -19,7 +18,6 @@ from xbackend.api.arguments import (
     StoreLike,
     Words,
     execution_context,
-    input_file,
     positive_integer,
     positive_integers,
     settings_texts,
@@ -29,6 +27,7 @@ from xbackend.api.arguments import (
 )
 from xbackend.api.report_files import report_writer
 from xbackend.api.runs import source_of
+from xbackend.api.samples import Inputs, chosen_samples
 from xbackend.diagnosis.reference import parse_reference
 from xbackend.execution.request import RunRequest
 from xbackend.mitigation.compare_trials import compare_trials
@@ -109,20 +108,21 @@ def mitigate(
     draw = None if dendrogram is None else tree_writer(dendrogram, store)
     there = store_of(store)
     judges = () if reference is None else parse_reference(reference)
-    with input_file(inputs) as path, _label_file(labels) as right:
+    with chosen_samples(inputs) as given, _label_file(labels) as right:
         request = baseline_request(
             RunRequest(
                 model=source_of(model, there, example_inputs),
                 backends=words(backends),
                 platforms=specs(platforms),
-                inputs=path,
+                inputs=given.path,
+                choice=given.choice,
                 threads=positive_integers("threads=", threads),
                 settings=settings_texts(settings),
                 repeats=positive_integer("repeats=", repeats),
             ),
             emulated_samples,
         )
-        known, named = read_labels(request.model, path, right, labelled, there)
+        known, named = read_labels(request.model, given.path, right, labelled, there)
         request = dataclasses.replace(request, inputs=known)
         context = execution_context(there, jobs, timeout, progress)
         found = try_mitigations(request, words(mitigations), named, judges, search, context)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from xbackend.api.arguments import (
-    Inputs,
     Numbers,
     PathLike,
     Progress,
@@ -17,7 +16,6 @@ from xbackend.api.arguments import (
     StoreLike,
     Words,
     execution_context,
-    input_file,
     positive_integer,
     positive_integers,
     positive_seconds,
@@ -27,6 +25,7 @@ from xbackend.api.arguments import (
     words,
 )
 from xbackend.api.runs import Runs, source_of
+from xbackend.api.samples import Inputs, chosen_samples
 from xbackend.errors import UsageError
 from xbackend.execution.execute import ExecutionContext
 from xbackend.execution.request import RunRequest
@@ -130,12 +129,13 @@ backends, or one with two platforms or two numbers of threads.
     if runs is not None:
         pair = find_pair(there, _ids(runs), None if model is None else source_of(model, there))
     else:
-        with input_file(inputs) as path:
+        with chosen_samples(inputs) as given:
             request = RunRequest(
                 model=source_of(model, there, example_inputs),
                 backends=words(backends),
                 platforms=specs(platforms),
-                inputs=path,
+                inputs=given.path,
+                choice=given.choice,
                 precisions=words(precisions),
                 threads=positive_integers("threads=", threads),
                 settings=settings_texts(settings),

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from xbackend.api.arguments import (
-    Inputs,
     Numbers,
     Progress,
     Settings,
     StoreLike,
     Words,
     execution_context,
-    input_file,
     positive_integer,
     positive_integers,
     settings_texts,
@@ -26,6 +24,7 @@ from xbackend.api.arguments import (
     words,
 )
 from xbackend.api.results import data_frame
+from xbackend.api.samples import Inputs, chosen_samples
 from xbackend.execution.execute import execute
 from xbackend.execution.request import RunRequest
 from xbackend.plugins import registry
@@ -146,8 +145,11 @@ def run(
             with `example_inputs`, or a Keras model. Objects are kept in the store as files.
         backends: Such as `["ort", "torch"]`; default: all that are installed.
         platforms: Such as `["native", "qemu:Haswell"]`; default: native.
-        inputs: A .npy or .npz file, an array, or a dictionary of arrays, one for each input of the
-            model; axis 0 counts samples. Default: the model's own samples, or random ones.
+        inputs: A file (.npy, .npz, .safetensors, a picture), a folder (.npz, .pb, pictures),
+            `module:callable`, an array, a dictionary of arrays by the model's inputs, axis 0
+            counting samples, a list of samples, a function that gives any of these, or `Samples`,
+            which also says extents of free axes, the size of pictures and labels.
+            Default: the model's own samples, or random ones.
         precisions: Such as `["float32", "int8"]`; default: each backend's own.
         threads: One number or several.
         taps: `outputs` (one inference), `layers` (every ONNX value), or patterns of their names.
@@ -183,12 +185,13 @@ def run(
         2
     """
     there = store_of(store)
-    with input_file(inputs) as path:
+    with chosen_samples(inputs) as given:
         request = RunRequest(
             model=source_of(model, there, example_inputs),
             backends=words(backends, "backends="),
             platforms=specs(platforms),
-            inputs=path,
+            inputs=given.path,
+            choice=given.choice,
             precisions=words(precisions, "precisions="),
             threads=positive_integers("threads=", threads),
             taps=",".join(texts(taps, "taps=")),

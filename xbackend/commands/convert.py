@@ -7,8 +7,10 @@ from argparse import Namespace
 from xbackend.commands.parser import (
     Subparsers,
     add_command,
+    add_input_options,
     add_sandbox,
     add_store,
+    inputs_argument,
     terminal_progress,
 )
 
@@ -47,7 +49,7 @@ def add(commands: Subparsers) -> None:
     add("model", help="a file, a SavedModel, module:callable, or a built-in name")
     add("--to", metavar="FORMATS", required=True, help="such as onnx,tflite,tflite-int8,onnx-int8")
     add("--output", metavar="DIR", default=".", help="where the files go (default: here)")
-    add("--inputs", metavar="FILE", help="calibration inputs, .npy or .npz")
+    add_input_options(parser)
     add("--option", metavar="CONVERTER.KEY=VALUE", action="append", help="of one converter")
     add("--force", action="store_true", help="overwrite files that are there")
     add_store(parser)
@@ -63,7 +65,7 @@ def convert(options: Namespace) -> int:
             options.model,
             options.to,
             output=options.output,
-            inputs=options.inputs,
+            inputs=inputs_argument(options),
             options=options.option,
             force=options.force,
             store=options.store,

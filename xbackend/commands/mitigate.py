@@ -9,6 +9,7 @@ from xbackend.commands.parser import (
     Subparsers,
     add_command,
     add_execution_options,
+    add_input_options,
     execution_arguments,
     given_words,
     request_arguments,
@@ -45,7 +46,7 @@ def add(commands: Subparsers) -> None:
     add("--backends", metavar="WORDS", help="such as tf,ort (default: all that are installed)")
     add("--platform", metavar="SPEC", action="append", help="such as cores:2 (default: native)")
     add("--mitigations", metavar="WORDS", help=WORDS_HELP)
-    add("--inputs", metavar="FILE", help=".npy or .npz (default: the model's samples, or random)")
+    add_input_options(parser)
     add("--labels", metavar="FILE", help=".npy with the right class of each sample of --inputs")
     add("--labelled", action="store_true", help="use the built-in model's own labelled samples")
     add("--emulated-samples", metavar="N", type=int, default=8, help=EMULATED_HELP)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 else:
     Subparsers = argparse._SubParsersAction  # which is not generic at run time
 
+INPUTS_HELP = (
+    ".npy, .npz, .safetensors, a picture, module:callable, or a folder of .npz, .pb or pictures "
+    "(default: the model's samples, or random)"
+)
 NO_SANDBOX_HELP = (
     "let models' processes write where you may, use the network, and take all memory "
     "(as XBACKEND_SANDBOX=off does)"
@@ -145,6 +149,31 @@ def add_sandbox(parser: Parser) -> None:
     parser.add_argument("--no-sandbox", action="store_true", help=NO_SANDBOX_HELP)
 
 
+def add_input_options(parser: Parser, labels: bool = False) -> None:
+    """Add what a model is run on, see `inputs_argument`."""
+    add = parser.add_argument
+    add("--inputs", metavar="WHAT", help=INPUTS_HELP)
+    add("--shape", metavar="NAME=EXTENTS", action="append", help="such as pixels=1,3,224,224")
+    add("--dim", metavar="NAME=EXTENT", action="append", help="of named axes: batch=1,seq=16")
+    add("--resize", metavar="SIZE", help="of pictures: 224 or 224x320 (default: what fits)")
+    add("--mean", metavar="NUMBERS", help="subtracted from pictures in [0, 1]: 0.485,0.456,0.406")
+    add("--std", metavar="NUMBERS", help="what they are divided by then: 0.229,0.224,0.225")
+    if labels:
+        text = ".npy with the right class of each sample: compare tells the accuracy"
+        add("--labels", metavar="FILE", dest="input_labels", help=text)
+
+
+def inputs_argument(options: argparse.Namespace) -> Any:
+    """Return what `add_input_options` read, as the API's functions take it."""
+    labels = getattr(options, "input_labels", None)
+    said = (options.shape, options.dim, options.resize, options.mean, options.std, labels)
+    if not any(each is not None for each in said):
+        return options.inputs
+    from xbackend.api.samples import Samples
+
+    return Samples(options.inputs, *said)
+
+
 def execution_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Return what `add_execution_options` read, as the API's functions take it."""
     from xbackend.api.arguments import positive_seconds
@@ -160,7 +189,7 @@ def request_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "model": options.model,
         "backends": given_words("--backends", options.backends),
         "platforms": options.platform,
-        "inputs": options.inputs,
+        "inputs": inputs_argument(options),
         "threads": whole_numbers("--threads", options.threads),
         "settings": options.set,
     }

@@ -8,6 +8,7 @@ from xbackend.commands.parser import (
     Subparsers,
     add_command,
     add_execution_options,
+    add_input_options,
     add_trust,
     execution_arguments,
     given_words,
@@ -34,7 +35,7 @@ def add(commands: Subparsers) -> None:
     add("--runs", metavar="A,B", help="two runs of the store, by parts of their ids")
     add("--backends", metavar="WORDS", help="one, or two such as ort,torch")
     add("--platform", metavar="SPEC", action="append", help="one or two (default: native)")
-    add("--inputs", metavar="FILE", help=".npy or .npz (default: the model's samples, or random)")
+    add_input_options(parser)
     add("--precision", metavar="WORDS", help="such as float16 (default: each backend's own)")
     add("--threads", metavar="NUMBERS", default="1", help="such as 1 or 1,16 (default: 1)")
     add("--set", metavar="WORD.KEY=VALUE", action="append", help="see 'xbackend backends'")

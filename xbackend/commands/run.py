@@ -12,6 +12,7 @@ from xbackend.commands.parser import (
     Subparsers,
     add_command,
     add_execution_options,
+    add_input_options,
     execution_arguments,
     given_words,
     request_arguments,
@@ -32,6 +33,9 @@ RUN_EXAMPLES = """examples:
   xbackend run --precision int8 --option onnx_to_int8.weight=uint8 --backends ort,fixed
   xbackend run --platform native --platform python:/opt/old/bin/python --backends tf
   xbackend run package.module:make_model --backends torch,ort
+  xbackend run bert.onnx --dim batch=1,seq=128        free axes; equal names have equal extents
+  xbackend run net.onnx --inputs cat.jpg --resize 224 --mean 0.5 --std 0.5
+  xbackend run net.onnx --inputs test_data_set_0      ONNX's own test data; or a folder of .npz
 
 exit status: 0 done, 1 --certify found a fault, 2 wrong usage,
              3 a run failed (the others are kept), or none gave an output
@@ -55,7 +59,7 @@ def add(commands: Subparsers) -> None:
     add("model", nargs="?", help="a file, a SavedModel, module:callable, or a built-in name")
     add("--backends", metavar="WORDS", help="such as tf,ort (default: all that are installed)")
     add("--platform", metavar="SPEC", action="append", help="such as cores:2 (default: native)")
-    add("--inputs", metavar="FILE", help=".npy or .npz (default: the model's samples, or random)")
+    add_input_options(parser, labels=True)
     add("--precision", metavar="WORDS", help="such as float32,int8 (default: each backend's own)")
     add("--threads", metavar="NUMBERS", default="1", help="such as 1,2 (default: 1)")
     add("--taps", metavar="WHAT", default="layers", help=TAPS_HELP + " (default: layers)")

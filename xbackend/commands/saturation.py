@@ -9,7 +9,9 @@ from xbackend.commands.parser import (
     Subparsers,
     add_command,
     add_execution_options,
+    add_input_options,
     execution_arguments,
+    inputs_argument,
     terminal_progress,
 )
 
@@ -30,7 +32,7 @@ def add(commands: Subparsers) -> None:
     parser = add_command(commands, "saturation", saturation, text, SATURATION_EXAMPLES)
     add = parser.add_argument
     add("model", nargs="?", help="a file, a SavedModel, module:callable, or a built-in name")
-    add("--inputs", metavar="FILE", help=".npy or .npz (default: the model's samples, or random)")
+    add_input_options(parser)
     add("--option", metavar="CONVERTER.KEY=VALUE", action="append", help="of one converter")
     add("--json", action="store_true", help="print the layers as JSON")
     add_execution_options(parser)
@@ -43,7 +45,7 @@ def saturation(options: Namespace) -> int:
     with terminal_progress() as display:
         report = find_saturation(
             options.model,
-            inputs=options.inputs,
+            inputs=inputs_argument(options),
             options=options.option,
             **execution_arguments(options),
             progress=display,

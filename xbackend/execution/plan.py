@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,10 +48,10 @@ from xbackend.preparation.conversion.options import (
     quantizer_of,
     reject_unused_options,
 )
-from xbackend.preparation.inputs import InputSet
 from xbackend.preparation.limits import Limits, limits
 from xbackend.preparation.model import Model, is_callable
 from xbackend.preparation.rewrite import rewrite_model
+from xbackend.preparation.samples.input_set import InputSet
 from xbackend.store.store import Store
 from xbackend.worker.artifact import Artifact, read_artifact
 from xbackend.worker.contract import BackendSpec, SettingValue
@@ -240,6 +241,7 @@ class Planner:
         samples = self.inputs.samples(artifact.inputs)
         digests = {"inputs": self.inputs.digest, "artifact": artifact.digest}
         digests.update(worker=worker.stem, model=self.model.name)
+        digests.update(samples=json.dumps(self.inputs.notes(), sort_keys=True))
         for platform, threads, repeat in self._grid(config):
             settings = {**config.settings, "threads": threads}
             chosen = self._chosen(samples, platform)
@@ -359,6 +361,7 @@ class Planner:
                 "source": self.model.source,
             },
             "inputs_digest": self.inputs.digest,
+            "samples": self.inputs.notes(),
             "backend": word,
             "backend_version": None,
             "precision": config.precision,

@@ -10,6 +10,7 @@ from typing import Any
 from xbackend.errors import UsageError, did_you_mean
 from xbackend.preparation.model import DEFAULT_MODEL
 from xbackend.preparation.rewrite import NO_REWRITE, Rewrite
+from xbackend.preparation.samples.choice import NO_CHOICE, SampleChoice
 from xbackend.worker.contract import PRECISIONS
 
 OTHER_PRECISIONS = {
@@ -30,6 +31,9 @@ class RunRequest:
     """Words; empty for every installed backend."""
     platforms: tuple[str, ...] = ("native",)
     inputs: Path | None = None
+    """A file, a folder or `module:callable`; None for the model's own samples, or random ones."""
+    choice: SampleChoice = NO_CHOICE
+    """What is said of the inputs: extents of free axes, how pictures become arrays, labels."""
     precisions: tuple[str, ...] = ()
     """Empty for each backend's own."""
     threads: tuple[int, ...] = (1,)

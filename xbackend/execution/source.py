@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from xbackend.errors import ConversionError, InputError, ModelError
+from xbackend.errors import ConversionError, InputError, ModelError, UsageError
 from xbackend.execution.request import RunRequest
 from xbackend.preparation.conversion.convert import ArtifactBuilder, MissingPackages
 from xbackend.preparation.inputs import (
-    InputSet,
     builtin_inputs,
     find_stored_inputs,
     load_inputs,
@@ -21,6 +20,9 @@ from xbackend.preparation.inputs import (
 )
 from xbackend.preparation.model import Model, find_model
 from xbackend.preparation.rewrite import rewrite_inputs
+from xbackend.preparation.samples.choice import NO_CHOICE
+from xbackend.preparation.samples.input_set import InputSet
+from xbackend.preparation.samples.kinds import InputKind, input_kinds
 from xbackend.store.store import Store
 from xbackend.worker.artifact import ValueInfo, read_artifact
 
@@ -78,16 +80,19 @@ def source_inputs(
 ) -> tuple[InputSet, ArtifactBuilder]:
     """Return the samples and a builder that calibrates with them."""
     bare = ArtifactBuilder(model, store, lambda: None, "", options, log)
+    choice = request.choice
     if request.inputs_digest:
         inputs = _same_inputs(request.inputs_digest, model, bare)
     elif request.inputs is None and model.samples is not None:
+        _refuse_choice(request)
         inputs = builtin_inputs(model.samples, model.sample_names, model.digest)
+    elif request.inputs is None:
+        interface = model_inputs(bare)
+        kinds = _kinds(bare, interface)
+        inputs = random_inputs(interface, store, choice=choice, kinds=kinds, log=log)
     else:
         interface = model_inputs(bare)
-        if request.inputs is None:
-            inputs = random_inputs(interface, store)
-        else:
-            inputs = load_inputs(request.inputs, interface, store, request.allow_nonfinite)
+        inputs = load_inputs(request.inputs, interface, store, request.allow_nonfinite, choice)
     inputs = rewrite_inputs(inputs, request.rewrite, store)
 
     written: set[Path] = set()  # what lies there from before is not believed
@@ -104,6 +109,26 @@ def source_inputs(
     return inputs, builder
 
 
+def _refuse_choice(request: RunRequest) -> None:
+    """Raise UsageError where something is said of samples that a built-in model brings."""
+    if request.choice != NO_CHOICE:
+        raise UsageError(
+            f"'{request.model}' brings samples of its own, which --shape, --dim, --labels and what "
+            "is said of pictures do not change. Leave these out, or give --inputs."
+        )
+
+
+def _kinds(builder: ArtifactBuilder, interface: Sequence[ValueInfo]) -> dict[str, InputKind]:
+    """Return what the inputs stand for, from the ONNX graph where there is one."""
+    from xbackend.worker.graph import read_graph
+
+    try:
+        graph = read_graph(builder.build("graph").folder)
+    except (ConversionError, ModelError):
+        graph = None
+    return input_kinds(interface, graph)
+
+
 def _same_inputs(digest: str, model: Model, builder: ArtifactBuilder) -> InputSet:
     """Return the inputs with a digest: shipped, made up, or kept. Raises InputError."""
     if model.samples is not None:
@@ -112,7 +137,8 @@ def _same_inputs(digest: str, model: Model, builder: ArtifactBuilder) -> InputSe
             return shipped
     interface = model_inputs(builder)
     with contextlib.suppress(InputError):
-        made = random_inputs(interface, builder.store)
+        kinds = _kinds(builder, interface)
+        made = random_inputs(interface, builder.store, kinds=kinds)
         if made.digest == digest:
             return made
     return find_stored_inputs(digest, interface, builder.store)

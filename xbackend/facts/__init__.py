@@ -1,5 +1,5 @@
 """Typed facts that every sentence of a report is made from, gates on them, what to do next.
 
 Others use `accuracy`, `agreement`, `certified`, `changes`, `cohorts`, `explanation`, `gates`,
-`isolated`, `next_commands`, `outcome`, `pairs`, `switched`, `told`.
+`isolated`, `label_accuracy`, `next_commands`, `outcome`, `pairs`, `switched`, `told`.
 """

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xbackend.errors import InputError, StoreError
+from xbackend.errors import InputError
 from xbackend.preparation.numpy_file import read_numpy
-from xbackend.store.files import digest_of, is_digest
+from xbackend.preparation.samples.axes import fill_axes, narrow_axes
+from xbackend.preparation.samples.choice import NO_CHOICE, SampleChoice
+from xbackend.preparation.samples.given import GivenSamples, read_given
+from xbackend.preparation.samples.input_set import (
+    RANDOM,
+    InputFile,
+    InputSet,
+    holds_bytes,
+    keep_array,
+    keep_set,
+    remembered_set,
+    set_digest,
+)
+from xbackend.preparation.samples.kinds import InputKind
+from xbackend.preparation.samples.made import RANDOM_SAMPLES, made_inputs, storage_dtype
+from xbackend.store.files import is_digest
 from xbackend.worker.artifact import ValueInfo
-from xbackend.worker.job import Sample, Slice
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,74 +35,8 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-RANDOM_SAMPLES = 3
-"""How many random samples are made where none are given."""
-
-MAX_RANDOM = 1 << 28
-"""How many numbers are made up at most for an input: two GiB while they are made."""
-
 MAX_COMBINATIONS = 200_000
 """How many ways of putting kept files into a model's inputs are tried."""
-
-
-@dataclass(frozen=True)
-class InputFile:
-    """One input of the model: an .npy file with samples along axis 0."""
-
-    path: Path
-    count: int
-    """How many samples it holds."""
-    rows: int
-    """How many rows along axis 0 make one sample."""
-    drop_axis: bool
-    """Whether axis 0 only counts samples and is not the model's own."""
-
-
-@dataclass(frozen=True)
-class InputSet:
-    """Everything that the model is run on."""
-
-    files: dict[str, InputFile]
-    """By the input's name; the empty string for a model's only input."""
-    names: tuple[str, ...]
-    """One name for each sample."""
-    digest: str
-    """SHA-256 over names and bytes."""
-
-    def samples(self, interface: Sequence[ValueInfo]) -> tuple[Sample, ...]:
-        """Return the samples of a model with these inputs. Raises InputError for a missing one."""
-        files = {value.name: self._file(value.name, interface) for value in interface}
-        return tuple(
-            Sample(name, {key: _slice(file, index) for key, file in files.items()})
-            for index, name in enumerate(self.names)
-        )
-
-    def _file(self, name: str, interface: Sequence[ValueInfo]) -> InputFile:
-        if name in self.files:
-            return self.files[name]
-        if len(self.files) == 1 and len(interface) == 1:
-            return next(iter(self.files.values()))
-        raise InputError(
-            f"The input '{name}' is not given; given are: {', '.join(sorted(self.files))}."
-        )
-
-    def write_npz(self, path: Path, interface: Sequence[ValueInfo]) -> Path:
-        """Write all samples as one .npz, an array for each input, samples along axis 0."""
-        import numpy as np
-
-        arrays = {}
-        for value in interface:
-            file = self._file(value.name, interface)
-            arrays[value.name] = np.load(file.path, mmap_mode="r", allow_pickle=False)
-        made = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.tmp.npz")
-        np.savez(made, **arrays)
-        made.replace(path)
-        return path
-
-
-def _slice(file: InputFile, index: int) -> Slice:
-    start = index * file.rows
-    return Slice(str(file.path), start, start + file.rows, file.drop_axis)
 
 
 def builtin_inputs(path: Path, names: tuple[str, ...], model_digest: str) -> InputSet:
@@ -100,37 +46,63 @@ def builtin_inputs(path: Path, names: tuple[str, ...], model_digest: str) -> Inp
 
 
 def load_inputs(
-    path: Path, interface: Sequence[ValueInfo], store: Store, allow_nonfinite: bool = False
+    path: Path,
+    interface: Sequence[ValueInfo],
+    store: Store,
+    allow_nonfinite: bool = False,
+    choice: SampleChoice = NO_CHOICE,
 ) -> InputSet:
-    """Read, check and keep the inputs in an .npy or .npz file. Raises InputError.
+    """Read, check and keep the inputs that a user names. Raises InputError.
 
     An array has the model's shape, or samples along a free or added axis 0: for a model that takes
     (1, 32, 32, 3), that is (n, 32, 32, 3), (32, 32, 3) or (1, 32, 32, 3).
     """
-    arrays = _read_arrays(path, interface)
+    narrowed = narrow_axes(interface, choice)
+    given = read_given(path, narrowed, choice)
+    arrays = _named(path, given, narrowed)
     files = {}
-    for value in interface:
+    for value in narrowed:
         array = arrays[value.name]
         _check_dtype(path, value, array)
         if not allow_nonfinite:
             _check_finite(path, value, array)
-        files[value.name] = _store_aligned(path, value, array, store)
+        keep = _store_stacked if given.stacked else _store_aligned
+        files[value.name] = keep(path, value, array, store)
     count = _common_count(path, files)
-    return InputSet(files, tuple(str(index) for index in range(count)), _set_digest(files))
+    about = {**choice.to_dict(), **given.about}
+    labels = _right_labels(given.labels, choice.labels, path, count)
+    return keep_set(files, count, store, about, labels)
+
+
+def _right_labels(
+    given: tuple[int, ...], path: Path | None, inputs: Path, count: int
+) -> tuple[int, ...]:
+    """Return the right classes, a file's before those of the inputs. Raises InputError."""
+    from xbackend.preparation.labelled_samples import read_label_file
+
+    labels = given if path is None else tuple(read_label_file(path))
+    if labels and len(labels) != count:
+        raise InputError(
+            f"{path or inputs} holds {len(labels)} labels for {count} samples. Give one for each."
+        )
+    return labels
 
 
 def find_stored_inputs(digest: str, interface: Sequence[ValueInfo], store: Store) -> InputSet:
     """Return inputs that were given in a file once and are kept in the store, by the set's digest.
 
-    The store's files are tried in each place that they fit, until the digest is the one wanted.
-    Raises InputError where none is.
+    Where the store does not say which files make the set, they are tried in each place that they
+    fit, until the digest is the one wanted. Raises InputError where none is.
     """
     import itertools
 
+    known = remembered_set(digest, store)
+    if known is not None:
+        return known
     fitting = [_candidates(value, store) for value in interface]
     for files in itertools.islice(itertools.product(*fitting), MAX_COMBINATIONS):
         chosen = {value.name: file for value, file in zip(interface, files, strict=True)}
-        if _set_digest(chosen) == digest:
+        if set_digest(chosen) == digest:
             count = min(file.count for file in files)
             return InputSet(chosen, tuple(str(index) for index in range(count)), digest)
     raise InputError(
@@ -146,7 +118,7 @@ def _candidates(value: ValueInfo, store: Store) -> list[InputFile]:
     found = []
     for path in sorted((store.folder / "inputs").glob("*.npy")):
         try:
-            if not is_digest(path.stem) or not _holds(path, path.stem, store):
+            if not is_digest(path.stem) or not holds_bytes(path, path.stem, store):
                 continue
             array = read_numpy(path, "the inputs", "")[""]
             _check_dtype(path, value, array)
@@ -158,9 +130,9 @@ def _candidates(value: ValueInfo, store: Store) -> list[InputFile]:
 
 def stacked_inputs(arrays: Mapping[str, Array], store: Store) -> InputSet:
     """Keep arrays of which axis 0 only counts the samples, whatever numbers they hold."""
-    files = {name: _keep(array, 1, store, drop_axis=True) for name, array in arrays.items()}
+    files = {name: keep_array(array, 1, store, drop_axis=True) for name, array in arrays.items()}
     count = min((file.count for file in files.values()), default=1)
-    return InputSet(files, tuple(str(index) for index in range(count)), _set_digest(files))
+    return InputSet(files, tuple(str(index) for index in range(count)), set_digest(files))
 
 
 def map_inputs(inputs: InputSet, change: Callable[[Array], Array], store: Store) -> InputSet:
@@ -170,31 +142,50 @@ def map_inputs(inputs: InputSet, change: Callable[[Array], Array], store: Store)
     files = {}
     for name, file in inputs.files.items():
         array = change(np.load(file.path, mmap_mode="r", allow_pickle=False))
-        files[name] = _keep(array, file.rows, store, file.drop_axis)
-    return InputSet(files, inputs.names, _set_digest(files))
+        files[name] = keep_array(array, file.rows, store, file.drop_axis)
+    return replace(inputs, files=files, digest=set_digest(files))
 
 
-def random_inputs(interface: Sequence[ValueInfo], store: Store, seed: int = 0) -> InputSet:
-    """Make random samples from a seed, the same bits on every machine.
+def random_inputs(
+    interface: Sequence[ValueInfo],
+    store: Store,
+    seed: int = 0,
+    choice: SampleChoice = NO_CHOICE,
+    kinds: Mapping[str, InputKind] | None = None,
+    log: Callable[[str], None] = lambda message: None,
+) -> InputSet:
+    """Make samples from a seed, the same bits on every machine, and say what was taken for them.
 
-    Floats are multiples of 2^-24, uniform in [0, 1); integers are uniform in 0..7. Raises
-    InputError where a shape is free, other than in axis 0.
+    Floats are uniform in [0, 1), integers in 0..7, or what their `kinds` say. Raises InputError
+    where a number of axes is free.
     """
-    import numpy as np
+    filled, free = fill_axes(narrow_axes(interface, choice))
+    shapes = {value.name: tuple(each or 0 for each in value.shape or ()) for value in filled}
+    for axis in free:
+        if axis.name or axis.axis:  # an unnamed first axis only counts samples
+            log(axis.sentence(shapes[axis.input]))
+    known = dict(kinds or {})
+    told = {name: text for name, kind in known.items() if (text := kind.sentence())}
+    for name, text in told.items():
+        log(f"'{name}': {text}; give others with --inputs")
+    made = made_inputs(filled, known, seed)
+    files = {
+        name: keep_array(each.array, each.rows, store, each.drop_axis)
+        for name, each in made.items()
+    }
+    taken = {axis.name or f"{axis.input}[{axis.axis}]": axis.extent for axis in free}
+    about = {
+        "random": {"seed": seed},
+        **choice.to_dict(),
+        **({"taken": taken} if taken else {}),
+        **({"kinds": told} if told else {}),
+    }
+    return keep_set(files, RANDOM_SAMPLES, store, about, prefix=RANDOM)
 
-    files = {}
-    for index, value in enumerate(interface):
-        generator = np.random.Generator(np.random.PCG64([seed, index]))
-        array = _random(generator, value, _random_shape(value))
-        rows = array.shape[0] // RANDOM_SAMPLES
-        files[value.name] = _keep(array, rows, store, drop_axis=value.shape == ())
-    names = tuple(f"random-{index}" for index in range(RANDOM_SAMPLES))
-    return InputSet(files, names, _set_digest(files))
 
-
-def _read_arrays(path: Path, interface: Sequence[ValueInfo]) -> dict[str, Array]:
-    names = [value.name for value in interface]
-    found = read_numpy(path, "the inputs", "Save the inputs with numpy.save.")
+def _named(path: Path, given: GivenSamples, interface: Sequence[ValueInfo]) -> dict[str, Array]:
+    """Return the arrays by the names of the model's inputs. Raises InputError."""
+    names, found = [value.name for value in interface], dict(given.arrays)
     if len(found) == 1 and len(names) == 1 and ("" in found):
         return {names[0]: found[""]}
     unknown = sorted(set(found) - set(names))
@@ -210,28 +201,12 @@ def _read_arrays(path: Path, interface: Sequence[ValueInfo]) -> dict[str, Array]
 
 
 def _check_dtype(path: Path, value: ValueInfo, array: Array) -> None:
-    wanted = _storage_dtype(value).name
+    wanted = storage_dtype(value).name
     if array.dtype.name != wanted:
         raise InputError(
             f"{path} holds {array.dtype.name} for the input '{value.name}', but the model takes "
             f"{value.dtype}. Convert it with array.astype('{wanted}')."
         )
-
-
-def _storage_dtype(value: ValueInfo) -> np.dtype[Any]:
-    """Return the dtype in which a file holds an input: bfloat16 is rounded from float32 later."""
-    import numpy as np
-
-    try:
-        held = np.dtype("float32" if value.dtype == "bfloat16" else value.dtype)
-    except TypeError:
-        held = np.dtype(object)
-    if held.kind not in "biufc":
-        raise InputError(
-            f"The model's input '{value.name}' takes {value.dtype}, which is no format of numbers "
-            "that NumPy has. Cut the model after what reads it."
-        )
-    return held
 
 
 def _check_finite(path: Path, value: ValueInfo, array: Array) -> None:
@@ -257,7 +232,18 @@ def _store_aligned(path: Path, value: ValueInfo, array: Array, store: Store) -> 
     if alone or (want == () and array.ndim == 0):
         array = array[None]
     placed = _locate_samples(path, value, array)
-    return _keep(array, placed.rows, store, placed.drop_axis)
+    return keep_array(array, placed.rows, store, placed.drop_axis)
+
+
+def _store_stacked(path: Path, value: ValueInfo, array: Array, store: Store) -> InputFile:
+    """Keep whole samples along an axis of their own. Raises InputError where they do not fit."""
+    shape, want = array.shape[1:], value.shape
+    if want is not None and not _agree(shape, want):
+        raise InputError(
+            f"{path} gives samples of shape {_show(shape)} for the input '{value.name}', but the "
+            f"model takes {_show(want)}."
+        )
+    return keep_array(array, 1, store, drop_axis=True)
 
 
 def _locate_samples(path: Path, value: ValueInfo, array: Array) -> InputFile:
@@ -295,68 +281,9 @@ def _show(shape: Sequence[int | None]) -> str:
     return "(" + ", ".join("?" if extent is None else str(extent) for extent in shape) + ")"
 
 
-def _keep(array: Array, rows: int, store: Store, drop_axis: bool = False) -> InputFile:
-    """Write an array into the store, in the order of bytes that frameworks take, by its digest."""
-    import io
-
-    import numpy as np
-
-    stream = io.BytesIO()
-    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    np.save(stream, np.ascontiguousarray(little), allow_pickle=False)
-    data = stream.getvalue()
-    digest = hashlib.sha256(data).hexdigest()
-    path = store.folder / "inputs" / f"{digest}.npy"
-    if not _holds(path, digest, store):
-        store.write_file(path, data)
-    return InputFile(path.resolve(), array.shape[0] // rows, rows, drop_axis)
-
-
-def _holds(path: Path, digest: str, store: Store) -> bool:
-    """Tell whether a kept file is there and has the bytes that its name promises."""
-    try:
-        return digest_of(path, store.folder) == digest
-    except (OSError, StoreError):
-        return False
-
-
 def _common_count(path: Path, files: dict[str, InputFile]) -> int:
     counts = {file.count for file in files.values()}
     if len(counts) != 1:
         shown = ", ".join(f"'{name}' {file.count}" for name, file in files.items())
         raise InputError(f"{path} holds different numbers of samples: {shown}.")
     return counts.pop()
-
-
-def _set_digest(files: dict[str, InputFile]) -> str:
-    text = "\n".join(f"{name} {file.path.stem} {file.rows}" for name, file in files.items())
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _random_shape(value: ValueInfo) -> tuple[int, ...]:
-    """Return the shape of all made samples of an input together."""
-    shape = value.shape
-    if shape is None or any(extent is None or extent < 0 for extent in shape[1:]):
-        shown = "any shape" if shape is None else _show(shape)
-        raise InputError(
-            f"The model's input '{value.name}' takes {shown}, so no input can be made up. "
-            "Give one with --inputs."
-        )
-    rest = tuple(extent for extent in shape[1:] if extent is not None)
-    whole = (max(shape[0] or 1, 1) * RANDOM_SAMPLES if shape else RANDOM_SAMPLES, *rest)
-    if math.prod(whole) > MAX_RANDOM:
-        raise InputError(
-            f"The model's input '{value.name}' takes {_show(shape)}, {math.prod(whole)} numbers "
-            f"in {RANDOM_SAMPLES} samples, more than are made up. Give some with --inputs."
-        )
-    return whole
-
-
-def _random(generator: np.random.Generator, value: ValueInfo, shape: tuple[int, ...]) -> Array:
-    import numpy as np
-
-    held = _storage_dtype(value)
-    if held.kind == "f":
-        whole = generator.integers(0, 1 << 24, shape, dtype=np.int64)
-        return (whole.astype(np.float64) / (1 << 24)).astype(held)
-    return generator.integers(0, 2 if held.kind == "b" else 8, shape, dtype=np.int64).astype(held)

@@ -37,7 +37,7 @@ def read_labels(
         path, right = _held_out(model, builtin, store)
         return path, _by_place(right)
     if labels is not None:
-        return inputs, _by_place(_read(Path(labels)))
+        return inputs, _by_place(read_label_file(Path(labels)))
     if builtin is None or inputs is not None:
         return inputs, {}
     return inputs, dict(zip(builtin.sample_names, builtin.labels, strict=False))
@@ -72,7 +72,8 @@ def _held_out(text: str, model: BuiltinModel | None, store: Store) -> tuple[Path
     return path, [int(each) for each in data.held_out.labels]
 
 
-def _read(path: Path) -> list[int]:
+def read_label_file(path: Path) -> list[int]:
+    """Return the right class of each sample. Raises InputError where a file holds none."""
     found = read_numpy(path, "the labels", "Save the right classes with numpy.save.")
     array = found.get("")
     if array is None or array.ndim != 1 or array.dtype.kind not in "iu":

@@ -11,7 +11,7 @@ from xbackend.plugins.converter import ConverterSpec
 
 if TYPE_CHECKING:
     from xbackend.preparation.conversion.convert import ArtifactBuilder
-    from xbackend.preparation.inputs import InputSet
+    from xbackend.preparation.samples.input_set import InputSet
     from xbackend.store.store import Store
 
 

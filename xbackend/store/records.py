@@ -29,6 +29,7 @@ HARDWARE: Record = {
 EXTRAS = (
     "created", "xbackend", "software", "versions", "artifact", "worker", "inputs_digest", "facts",
     "conversion", "quantizer", "export", "saturation", "emulation_unsafe", "emulation_reasons",
+    "samples",
 )  # fmt: skip
 """Keys of a record that are told as they are, if it has them."""
 

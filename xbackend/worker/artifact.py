@@ -36,6 +36,8 @@ class ValueInfo:
     """NumPy's name of the format, or `bfloat16`."""
     shape: Tuple[int | None, ...] | None
     """The extents, None for one that is free; None as a whole where the rank is free."""
+    axes: Tuple[str, ...] = ()
+    """The names of the axes, such as `batch`, empty where one has none; nothing if none has."""
 
 
 @dataclass(frozen=True)
@@ -98,4 +100,5 @@ def _layer(row: Dict[str, Any]) -> Layer:
 def value_of(row: Dict[str, Any]) -> ValueInfo:
     """Read a tensor of the interface, as `artifact.json` and `graph.json` hold it."""
     shape = row["shape"]
-    return ValueInfo(row["name"], row["dtype"], None if shape is None else tuple(shape))
+    axes = tuple(row.get("axes", ()))
+    return ValueInfo(row["name"], row["dtype"], None if shape is None else tuple(shape), axes)

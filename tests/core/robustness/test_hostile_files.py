@@ -92,11 +92,6 @@ def test_an_input_too_large_to_be_made_up_is_refused_at_once(
     assert "--inputs" in refused(path)
 
 
-@pytest.mark.parametrize("shape", [(1, -3), (-3, 4)])
-def test_a_negative_extent_is_named(refused, tmp_path: Path, shape: tuple[int, ...]) -> None:
-    assert "negative extent" in refused(small(tmp_path / "m.onnx", chain(1), shape))
-
-
 def npz(compression: int) -> bytes:
     stream = io.BytesIO()
     array = io.BytesIO()

@@ -8,6 +8,7 @@ from typing import Any
 
 from xbackend.store.escaping import readable
 from xbackend.store.schema.kinds import (
+    MAX_ROWS,
     NAME,
     NAME_FORM,
     SHA256,
@@ -90,6 +91,7 @@ HARDWARE = Table(
     }
 )
 SETTINGS = Table(may={"threads": Integer(0, 2**31)})
+SAMPLES = Table(may={"labels": Table(others=Integer(0, 2**31), most=MAX_ROWS)})
 FACTS = Table(may={"settings": SETTINGS})
 VERSIONS = Table(others=Nullable(LINE))
 
@@ -142,6 +144,7 @@ RECORD = Table(
         "xbackend": LINE,
         "inputs_digest": Nullable(NAMED),
         "versions": VERSIONS,
+        "samples": SAMPLES,
         "artifact": Nullable(ARTIFACT),
         "worker": LINE,
         "facts": FACTS,
