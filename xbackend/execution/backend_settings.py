@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from xbackend.errors import UsageError, did_you_mean
 from xbackend.plugins import registry
@@ -83,3 +83,16 @@ def _convert(text: str, default: SettingValue, value: str) -> SettingValue:
     except ValueError as error:
         kind = "a whole number" if isinstance(default, int) else "a number"
         raise UsageError(f"'--set {text}': the value must be {kind}.") from error
+
+
+def worker_environment(spec: BackendSpec, settings: Mapping[str, SettingValue]) -> dict[str, str]:
+    """Return variables to set before the framework is loaded: the spec's own, and of settings."""
+    own = {
+        name: text.format(threads=settings["threads"]) for name, text in spec.environment.items()
+    }
+    chosen = {
+        each.variable: str(settings[each.key])
+        for each in spec.settings
+        if each.variable and settings[each.key] != each.default
+    }
+    return {**own, **chosen}

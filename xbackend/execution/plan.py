@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from xbackend.errors import (
     UnsupportedOperators,
     UsageError,
 )
-from xbackend.execution.backend_settings import parse_settings
+from xbackend.execution.backend_settings import parse_settings, worker_environment
 from xbackend.execution.model_forms import (
     check_copy,
     form_settings,
@@ -248,7 +248,7 @@ class Planner:
             job = Job(
                 backend=config.spec.word,
                 adapter=config.spec.adapter,
-                environment=_environment(config.spec, settings),
+                environment=worker_environment(config.spec, settings),
                 artifact=str(artifact.folder.absolute()),
                 settings={**settings, "precision": config.precision},
                 samples=chosen,
@@ -379,16 +379,3 @@ class Planner:
             "results": [],
             "facts": {},
         }
-
-
-def _environment(spec: BackendSpec, settings: Mapping[str, SettingValue]) -> dict[str, str]:
-    """Return variables to set before the framework is loaded: the spec's own, and of settings."""
-    own = {
-        name: text.format(threads=settings["threads"]) for name, text in spec.environment.items()
-    }
-    chosen = {
-        each.variable: str(settings[each.key])
-        for each in spec.settings
-        if each.variable and settings[each.key] != each.default
-    }
-    return {**own, **chosen}
