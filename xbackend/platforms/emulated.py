@@ -150,7 +150,7 @@ def _real_python() -> str:
 
 def _probe_digest(emulator: str, cpu: str) -> str:
     stat = Path(emulator).resolve().stat()
-    source = Path(__file__).parents[1] / "worker"
+    source = Path(__file__).parents[1] / "worker" / "machine"
     digest = hashlib.sha256(f"{cpu}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
     for name in ("cpuid.py", "fingerprint.py", "gpu.py"):
         digest.update((source / name).read_bytes())
