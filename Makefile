@@ -32,7 +32,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 # Installing goes two at a time, and so do the tests that compare neither speed nor a framework's
 # bits; the others run one at a time.
 BESIDE = core,py310,py313,demo,lint
-ALONE = fixed,tflite,ort,torch,tf,all
+ALONE = fixed,tflite,ort,torch,tf,all,report
 
 test: $(RUNNER)/.installed
 	rm -rf .tox/results

@@ -19,11 +19,15 @@ from xbackend.store.store import store_option
 
 from ..explain import Statement, duration_text, graded_statements
 from ..html import render_fragment
+from ..json import document
 from ..machines import section_letter
 from ..wording import sentences
 from ..wording.cohort_text import notes
-from ..wording.formatting import heading, pluralize, printable
+from ..wording.formatting import heading, name_row, name_run, pluralize, printable
 from . import grades
+from .bundle import LICENCES, vega
+from .charts import charts
+from .layers import cohorts_data
 from .matrix import Cell, Matrix, matrix_of
 from .paste import bug_report, python_of
 from .provenance import provenance
@@ -34,10 +38,13 @@ FOLDER = Path(__file__).parent
 NEEDED = "A report for a browser needs {name}. Install it with: pip install 'xbackend[report]'"
 PARTS = (
     ("answer", "Answer", "answer.html.j2"),
+    ("layers", "Layers", "layers.html.j2"),
     ("matrix", "Who agrees", "matrix.html.j2"),
     ("runs", "What was run", "runs.html.j2"),
 )
 """Id, name and template of each part, from top to bottom."""
+SCRIPTS = ("report.js", "layers.js", "start.js")
+"""The page's own script, which is one."""
 HEADS = ("platform", "vendor", "architecture", "cores", "device")
 FILTERS = ("vendor", "architecture", "model", "backend", "version", "precision", "threads")
 SWITCHES = 4
@@ -54,12 +61,23 @@ def render(comparison: Comparison) -> str:
     found = explain(comparison)
     summaries = [each.summary for each in found.cohorts]
     matrix = matrix_of(comparison, summaries)
+    rows = {name: name_row(row) for each in summaries for row in each.rows for name in row.ids}
+    names = [rows.get(run.id) or name_run(run) for run in comparison.runs]
     blocks = [
-        _block("page-data", {"start": _start(found), "seal": seal(comparison)}),
+        _block(
+            "page-data",
+            {
+                "start": _start(found),
+                "seal": seal(comparison),
+                "runs": names,
+            },
+        ),
+        _block("cohort-data", cohorts_data(document(comparison), names)),
+        _block("chart-data", charts()),
         _block("matrix-data", {**matrix.to_dict(), "groups": _groups(matrix)[1]}),
     ]
-    scripts = [(FOLDER / "assets" / "report.js").read_text(encoding="utf-8")]
-    style = (FOLDER / "assets" / "report.css").read_text(encoding="utf-8")
+    scripts = [vega(), "".join(map(_asset, SCRIPTS))]
+    style = _asset("report.css")
     page: str = _template().render(
         policy=policy(scripts, style),
         style=_safe(style),
@@ -78,8 +96,13 @@ def render(comparison: Comparison) -> str:
         matrix=_matrix(matrix, found),
         ran=provenance(comparison),
         tables=_safe(render_fragment(comparison)),
+        licences=LICENCES,
     )
     return page
+
+
+def _asset(name: str) -> str:
+    return (FOLDER / "assets" / name).read_text(encoding="utf-8")
 
 
 def _template() -> Any:

@@ -52,7 +52,8 @@ function startMatrix(data) {
     button.addEventListener("click", () => sortBy(body, heads, Number(button.dataset.sort)));
   const inputs = [$("#filter-words"), $("#filter-flag"), ...$$("[data-filter]")].filter(Boolean);
   const apply = () => filterMatrix(table, data, inputs);
-  for (const input of inputs) input.addEventListener("input", apply);
+  for (const input of inputs)
+    for (const happening of ["input", "change"]) input.addEventListener(happening, apply);
   $("#filter-none").addEventListener("click", () => {
     for (const input of inputs) input.value = "";
     apply();
@@ -114,8 +115,3 @@ function hasFlag(machine, flags, wanted) {
   const has = machine.flags.some((place) => flags[place] === name);
   return wanted.startsWith("-") ? !has : has;
 }
-
-startCohorts();
-startCopies();
-startMatrix(read("matrix-data"));
-show(read("page-data").start);
