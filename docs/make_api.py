@@ -46,6 +46,11 @@ FUNCTIONS = (
     ("What removes it", ("mitigate", "mitigations", "saturation", "convert")),
     ("Others' results", ("import_runs", "import_arrays", "export_arrays", "verify")),
     (
+        "Looking after a store",
+        ("describe_store", "check_store", "prune_store", "merge_store", "export_runs",
+         "import_bundle"),
+    ),
+    (
         "What there is",
         ("backends", "platforms", "models", "model", "train", "studies", "study",
          "study_configuration"),
@@ -80,6 +85,11 @@ CLASSES = (
     "execution.convert:ConvertedFile",
     "exchange.importing:ImportResult",
     "exchange.array_export:ExportResult",
+    "store.upkeep.contents:StoreContents",
+    "store.upkeep.contents:ModelRuns",
+    "api.store_check:CheckedStore",
+    "store.upkeep.prune:PrunePlan",
+    "store.upkeep.merge:MergeResult",
     "plugins.inventory:BackendInfo",
     "platforms.inventory:PlatformInventory",
     "api.listings:ModelInfo",

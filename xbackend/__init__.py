@@ -37,6 +37,12 @@ if TYPE_CHECKING:
     from xbackend.api.runs import Runs as Runs
     from xbackend.api.runs import run as run
     from xbackend.api.samples import Samples as Samples
+    from xbackend.api.store_check import check_store as check_store
+    from xbackend.api.store_upkeep import describe_store as describe_store
+    from xbackend.api.store_upkeep import export_runs as export_runs
+    from xbackend.api.store_upkeep import import_bundle as import_bundle
+    from xbackend.api.store_upkeep import merge_store as merge_store
+    from xbackend.api.store_upkeep import prune_store as prune_store
     from xbackend.api.stores import export_arrays as export_arrays
     from xbackend.api.stores import import_arrays as import_arrays
     from xbackend.api.stores import import_runs as import_runs
@@ -64,6 +70,8 @@ MODULES = {
     "api.results": "Section",
     "api.runs": "Runs run",
     "api.samples": "Samples",
+    "api.store_check": "check_store",
+    "api.store_upkeep": "describe_store export_runs import_bundle merge_store prune_store",
     "api.stores": "export_arrays import_arrays import_runs",
     "api.studies": "studies study study_configuration",
     "errors": "ConversionError InputError ModelError StoreError UsageError XbackendError",

@@ -79,6 +79,10 @@ class StoreError(XbackendError):
     """The store cannot be read or written, or holds bytes that do not match their digest."""
 
 
+class MissingObjectError(StoreError):
+    """The store does not have the bytes of a tensor: it was pruned, or they are lost."""
+
+
 class ConversionError(XbackendError):
     """A converter failed."""
 

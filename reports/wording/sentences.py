@@ -137,6 +137,11 @@ def cohort_notes(facts: CohortFacts) -> list[str]:
         found.append(f"NaN or infinity stands against another number at {elements} of the outputs.")
     if facts.partly_recorded:
         found.append(_partly_recorded(facts.partly_recorded, facts.partly_differing))
+    if facts.unmeasured:
+        found.append(
+            f"Of {pluralize(facts.unmeasured, 'layer')} in several classes the store does not keep "
+            "the bytes, so how far apart they are is not known."
+        )
     found += [
         f"{printable(each.backend)}.{printable(each.setting)} came to "
         f"{printable(each.value)} in {pluralize(len(each.runs), 'run')}: {printable(each.reason)}."

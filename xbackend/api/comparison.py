@@ -192,6 +192,7 @@ def compare(
     where: Where = None,
     group_by: Words = None,
     reference: str | None = None,
+    helpers: bool = False,
     timeout: float = 600.0,
     jobs: int | None = None,
     trust_platforms: bool = False,
@@ -209,6 +210,8 @@ def compare(
         where: Only runs with these values: `{"backend": "ort", "settings.threads": [1, 2]}`.
         group_by: Keys in which runs must agree to be compared, such as `["platform"]`.
         reference: `float64`, or `float64:tf` for a backend: judge runs and layers by it.
+        helpers: Whether runs that `mitigate`, `ablate` and references made for themselves are
+            compared, too.
         timeout: Seconds for each worker that computes the reference.
         jobs: Workers at once; default: one for each core.
         trust_platforms: Whether interpreters, hosts and images that only records name are started.
@@ -233,12 +236,15 @@ def compare(
         >>> c.render("csv").splitlines()[0].split(",")[:4]
         ['model', 'group', 'inputs_digest', 'input']
     """
-    query = Query(one_text("model=", model), where_texts(where), words(group_by, "group_by="))
+    query = Query(
+        one_text("model=", model), where_texts(where), words(group_by, "group_by="), helpers
+    )
     judge = one_text("reference=", reference)
     given = None if runs is None else _given(runs)
     there = runs.store if isinstance(runs, Runs) else store_of(store)
     damaged: list[StoreError] = []
-    chosen = select(there, query, damaged) if given is None else filter_runs(given, query)
+    told = dataclasses.replace(query, helpers=True)  # who gives runs means them
+    chosen = select(there, query, damaged) if given is None else filter_runs(given, told)
     found = compare_runs(there, chosen, query.group_by)
     found = dataclasses.replace(found, left_out=tuple(damaged), filters=query.where)
     if judge is not None:

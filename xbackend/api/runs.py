@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -124,6 +124,7 @@ def run(
     precisions: Words = None,
     threads: Numbers = 1,
     taps: Words = "layers",
+    keep: str = "all",
     settings: Settings = None,
     options: Settings = None,
     repeats: int = 1,
@@ -153,6 +154,8 @@ def run(
         precisions: Such as `["float32", "int8"]`; default: each backend's own.
         threads: One number or several.
         taps: `outputs` (one inference), `layers` (every ONNX value), or patterns of their names.
+        keep: Which tensors of layers the store keeps in the end: `all`, `differing` (those that not
+            all runs have alike), or `none`. Inputs, outputs and all digests are kept.
         settings: `{"ort.optimization": "basic"}`; see `backends()`.
         options: How converters work: `{"onnx_to_int8.weight": "uint8"}`.
         repeats: Fresh processes for each.
@@ -185,6 +188,7 @@ def run(
         2
     """
     there = store_of(store)
+    shorten = _shortener(keep)
     with chosen_samples(inputs) as given:
         request = RunRequest(
             model=source_of(model, there, example_inputs),
@@ -207,7 +211,18 @@ def run(
         for note in notes:
             context.display.log(note)
         records = execute(request, context)
+    shorten(there, records)
     return Runs(tuple(records), there, notes)
+
+
+def _shortener(keep: str) -> Callable[[Store, Sequence[Record]], object]:
+    """Return what takes out tensors that are not to be kept. Raises UsageError for a wrong word."""
+    if keep == "all":
+        return lambda store, records: None
+    from xbackend.store.upkeep.prune import check_keep, shorten  # which most runs do not need
+
+    check_keep(keep)
+    return lambda store, records: shorten(store, {str(each["id"]) for each in records}, keep)
 
 
 def source_of(model: object, store: Store, example_inputs: Any = None) -> str:

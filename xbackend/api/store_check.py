@@ -34,7 +34,20 @@ class CheckedStore:
 def check_store(store: StoreLike = None) -> CheckedStore:
     """Read all of a store against its names; nothing is changed, followed or started.
 
-    Raises UsageError where there is no store.
+    Args:
+        store: A folder; default: $XBACKEND_STORE or .xbackend.
+
+    Returns:
+        What was read, and a sentence for each fault.
+
+    Raises:
+        UsageError: Where there is no store.
+
+    Example:
+        >>> import xbackend as xb
+        >>> runs = xb.run(backends="fixed")
+        >>> xb.check_store().faults
+        ()
     """
     there = store_of(store)
     found = check.check_store(there)

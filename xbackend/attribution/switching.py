@@ -148,7 +148,8 @@ def _attempts(
         specs = [with_processor(start, cpu + qemu_suffix(switches)) for switches in sets]
         refused = {spec: why for spec in specs if (why := _refusal(spec))}
         legal = tuple(spec for spec in specs if spec not in refused)
-        records = execute(dataclasses.replace(request, platforms=legal), context) if legal else []
+        asked = dataclasses.replace(request, platforms=legal, purpose="ablation")
+        records = execute(asked, context) if legal else []
         by_spec = {record["platform"]: record for record in records}
         return [
             AblationOutcome("illegal", reason=refused[spec])

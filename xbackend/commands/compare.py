@@ -93,6 +93,11 @@ def add(commands: Subparsers) -> None:
     add = parser.add_argument
     add("--model", metavar="NAME", help="only runs of this model")
     add("--where", metavar="KEY=VALUE", action="append", help="only runs with this value")
+    add(
+        "--helpers",
+        action="store_true",
+        help="also runs that mitigate, flags --ablate and references made for themselves",
+    )
     add("--group-by", metavar="KEYS", help="compare only runs that agree in these keys")
     add("--format", metavar="FORMAT", default="table", help=FORMATS_HELP)
     add("--output", metavar="FILE", help=OUTPUT_HELP)
@@ -124,6 +129,7 @@ def compare(options: Namespace) -> int:
             model=options.model,
             where=options.where,
             group_by=options.group_by,
+            helpers=options.helpers,
             reference=options.reference,
             **execution,
             trust_platforms=options.trust_platforms,

@@ -46,7 +46,11 @@ def explain(options: Namespace) -> int:
     execution = execution_arguments(options)
     with terminal_progress() as display:
         found = api.compare(
-            model=options.model, where=options.where, group_by=options.group_by, **execution
+            model=options.model,
+            where=options.where,
+            group_by=options.group_by,
+            helpers=True,
+            **execution,
         )
         how = {key: execution[key] for key in ("timeout", "jobs")} | {"progress": display}
         found = api.certify(found, **how) if options.certify else found

@@ -43,6 +43,7 @@ exit status: 0 done, 1 --certify found a fault, 2 wrong usage,
 OPTION_HELP = (
     "how a converter works, such as onnx_to_int8.weight=uint8; see 'xbackend convert --help'"
 )
+KEEP_HELP = "tensors of layers to keep: all, differing or none; digests stay (default: all)"
 TAPS_HELP = "outputs (one inference), layers (every ONNX value), or patterns such as 'conv*,fc1'"
 
 
@@ -63,6 +64,7 @@ def add(commands: Subparsers) -> None:
     add("--precision", metavar="WORDS", help="such as float32,int8 (default: each backend's own)")
     add("--threads", metavar="NUMBERS", default="1", help="such as 1,2 (default: 1)")
     add("--taps", metavar="WHAT", default="layers", help=TAPS_HELP + " (default: layers)")
+    add("--keep", metavar="WHAT", default="all", help=KEEP_HELP)
     add("--set", metavar="WORD.KEY=VALUE", action="append", help="see 'xbackend backends'")
     add("--option", metavar="CONVERTER.KEY=VALUE", action="append", help=OPTION_HELP)
     add("--repeats", metavar="N", type=int, default=1, help="fresh processes each (default: 1)")
@@ -85,6 +87,7 @@ def run(options: Namespace) -> int:
             **request_arguments(options),
             precisions=given_words("--precision", options.precision),
             taps=options.taps,
+            keep=options.keep,
             options=options.option,
             repeats=whole_number("--repeats", options.repeats),
             fresh=options.fresh,

@@ -144,7 +144,7 @@ def activations(comparison: Comparison) -> tuple[ActivationComparison, ...]:
     Tensors are read again only where some runs did not record both. Raises StoreError for a
     damaged store.
     """
-    measurer = Measurer(comparison.store)
+    measurer = Measurer.of(comparison.store, comparison.runs)
     return tuple(
         passage for sample in comparison.samples for passage in _Reader(sample, measurer).passages()
     )

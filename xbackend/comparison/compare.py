@@ -48,7 +48,7 @@ def compare(
 
 def compare_runs(store: Store, runs: Sequence[Run], group_by: Sequence[str] = ()) -> Comparison:
     """Compare some runs of a store. Raises StoreError for a damaged tensor."""
-    measurer = Measurer(store)
+    measurer = Measurer.of(store, runs)
     found = [_SectionComparer(cohort, measurer) for cohort in cohorts(runs, group_by)]
     samples = (each.sample(name) for each in found for name in sample_names(each.cohort.runs))
     return Comparison(tuple(runs), tuple(samples), store)
@@ -111,6 +111,7 @@ class _SectionComparer:
             shape=tuple(rows[0]["shape"]),
             eqcs=self.ids.classes(labels),
             metrics=measured.metrics,
+            is_measured=measured.is_measured,
             remaining_to_first=measured.remaining_to_first,
             flips=measured.flips,
             is_output=is_output,

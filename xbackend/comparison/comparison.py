@@ -68,6 +68,8 @@ class TapComparison:
     """Names of what its layer reads, constants left out; None where that is not known."""
     origin: ClassChange
     """Whether its layer made new classes, or joined those of its inputs."""
+    is_measured: bool = True
+    """Whether the store has the bytes of all classes; if not, no distance is known."""
 
     @property
     def kind(self) -> str | None:
@@ -95,6 +97,7 @@ class TapComparison:
             "eqc_count": self.eqc_count,
             **vars(self.metrics),
             "is_output": self.is_output,
+            "is_measured": self.is_measured,
             "remaining_to_first": list(self.remaining_to_first),
             "runs_total": sum(map(len, self.eqcs)) + len(self.missing),
             "missing": list(self.missing),

@@ -61,7 +61,8 @@ def certify(
 
 
 def _group_key(run: Run, context: ExecutionContext) -> tuple[Any, ...]:
-    """Return what runs share that one evaluation can serve."""
+    """Return what runs share that one evaluation can serve. Raises UsageError for a pruned one."""
+    run.check_kept()
     types = tuple(sorted((name, of.dtype, of.shape) for name, of in recorded_types(run).items()))
     return (str(_graph_folder(run, context)), types, _avoided(run))
 

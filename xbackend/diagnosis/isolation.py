@@ -67,6 +67,7 @@ def _compute(sides: Sequence[_Side], options: Sequence[Record], context: Executi
 
 def _check(reference: Run, run: Run) -> None:
     for each in (reference, run):
+        each.check_kept()
         if not each.ok or not all(result["taps"] for result in each.results):
             raise UsageError(f"Run {each.id} has no layers to isolate. Run it with --taps layers.")
     if reference.row["precision"] != run.row["precision"]:

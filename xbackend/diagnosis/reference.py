@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from xbackend.diagnosis.source_trust import trusted_source
-from xbackend.errors import ModelError, UsageError, XbackendError
+from xbackend.errors import MissingObjectError, ModelError, UsageError, XbackendError
 from xbackend.execution.execute import ExecutionContext, execute
 from xbackend.execution.request import RunRequest
 from xbackend.numerics.blocks import FileBlocks, blocks_of_file
@@ -47,6 +47,8 @@ class ReferenceMeasurer:
     """Measures tensors of a store against those of a reference, each pair once."""
 
     store: Store
+    partial: bool = False
+    """Whether runs keep only some of their tensors: of those that are not there nothing is told."""
     known: dict[tuple[str, str], ErrorMetrics | None] = field(default_factory=dict)
     checked: set[str] = field(default_factory=set)
 
@@ -54,8 +56,16 @@ class ReferenceMeasurer:
         """Judge one tensor, both given by dtype, shape and digest."""
         key = (str(row["digest"]), str(reference["digest"]))
         if key not in self.known:
-            self.known[key] = error_metrics(self._open(row), self._open(reference))
+            self.known[key] = self._measure(row, reference)
         return self.known[key]
+
+    def _measure(self, row: Record, reference: Record) -> ErrorMetrics | None:
+        try:
+            return error_metrics(self._open(row), self._open(reference))
+        except MissingObjectError:
+            if not self.partial:
+                raise
+            return None
 
     def outputs(self, run: Run, reference: Run) -> ErrorMetrics | None:
         """Judge the outputs of a run over all samples that both have: the worst."""
@@ -148,6 +158,7 @@ def _known(subject: ReferenceTarget, store: Store, backend: str) -> Run | None:
     for run in reversed(read_runs(store, damaged=[])):
         has = (run.row["model_digest"], run.inputs_digest, run.row["precision"], run.row["backend"])
         sound = run.ok and run.row["error"] is None and not run.emulation_unsafe
+        sound = sound and run.kept == "all"
         if has == wanted and sound and all(result["taps"] for result in run.results):
             return run
     return None
@@ -160,6 +171,7 @@ def _make(subject: ReferenceTarget, context: ExecutionContext, backend: str) -> 
         precisions=(REFERENCE,),
         model_digest=subject.model_digest,
         inputs_digest=subject.inputs_digest,
+        purpose="reference",
     )
     try:
         (record,) = execute(request, context)

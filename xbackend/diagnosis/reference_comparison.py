@@ -34,7 +34,8 @@ def compare_with_reference(
     Says on the display what cannot be, and by which run the others are judged. Raises
     XbackendError where that is none.
     """
-    measurer = ReferenceMeasurer(context.store)
+    partial = any(run.kept != "all" for run in comparison.runs)
+    measurer = ReferenceMeasurer(context.store, partial)
     found: list[ReferenceComparison] = []
     refusals: list[str] = []
     for samples in comparison.sections.values():

@@ -265,7 +265,7 @@ class Planner:
             repeatable = not (self.request.fresh or platform.transport or self._calls(config))
             known = self.store.find_by_key(key) if repeatable else None
             if known is not None:
-                self.cached.append(known)
+                self.cached.append(self._own(known))
                 continue
             record = self._record(config, platform, threads, repeat)
             record["artifact"] = {"digest": artifact.digest, "format": artifact.format}
@@ -279,6 +279,14 @@ class Planner:
             record["layers"] = [vars(layer) for layer in artifact.layers]
             record["worker"] = worker.name
             self.launches.append(Launch(record, job, platform, worker, key, config.spec))
+
+    def _own(self, known: Record) -> Record:
+        """Return a known run, which is the user's own from when the user asks for it."""
+        if self.request.purpose or not known.get("purpose"):
+            return known
+        own = {key: value for key, value in known.items() if key != "purpose"}
+        self.store.write_run(own)
+        return own
 
     def _calls(self, config: BackendConfig) -> bool:
         """Tell whether a run calls the user's function, whose code may rest on anything."""
@@ -378,4 +386,5 @@ class Planner:
             "layers": [],
             "results": [],
             "facts": {},
+            **({"purpose": self.request.purpose} if self.request.purpose else {}),
         }

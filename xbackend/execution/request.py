@@ -56,6 +56,9 @@ class RunRequest:
     emulated_samples: int = 0
     """How many samples run on emulated platforms, the first ones; 0 for all."""
     rewrite: Rewrite = NO_REWRITE
+    purpose: str = ""
+    """What a command makes the runs for, such as `mitigation`: they stay out of comparisons that do
+    not ask for them. Empty for runs of the user's own."""
     faithful_taps_for: tuple[str, ...] = ()
     """Words of backends for whose outputs, where emulation may spoil them, other tensors vouch:
     all runs record the last safe ones, instead of `taps`."""

@@ -117,6 +117,8 @@ class CohortFacts:
     """How many of the layers that were recorded some runs lack."""
     partly_differing: int
     """How many of these are in several classes, which is when tables show a layer."""
+    unmeasured: int
+    """How many of the layers in several classes have no bytes in the store, so no distances."""
     first: FirstDifference | None
     fewest_bits: SharedBits | None
     """Of the float outputs in several classes that with the fewest bits in common."""
@@ -158,6 +160,7 @@ def facts_of(summary: Summary) -> CohortFacts:
         shared_layers=sum(tap.run_count > 1 for tap in layers),
         partly_recorded=sum(bool(tap.missing) for tap in layers),
         partly_differing=sum(bool(tap.missing) and tap.eqc_count > 1 for tap in layers),
+        unmeasured=len({t.tap for each in samples for t in each.taps if not t.is_measured}),
         first=_first(samples),
         fewest_bits=min(_shared_bits(differing), key=lambda each: each.bits, default=None),
         farthest_integers=_farthest(differing),

@@ -22,7 +22,7 @@ def with_pairs(comparison: Comparison) -> Comparison:
     All pairs of up to four classes are measured, of more each with the first.
     Raises StoreError for a damaged store.
     """
-    measurer = Measurer(comparison.store)
+    measurer = Measurer.of(comparison.store, comparison.runs)
     found = tuple(
         pair for sample in comparison.samples for pair in class_pairs(sample, sample.taps, measurer)
     )

@@ -203,7 +203,10 @@ def run_trials(
     refusals: dict[int, str] = {}
     for place, trial in enumerate(trials):
         try:
-            requests.append(apply_change(request, trial.backend, trial.mitigation, trial.change))
+            asked = apply_change(request, trial.backend, trial.mitigation, trial.change)
+            requests.append(
+                dataclasses.replace(asked, purpose="mitigation") if trial.mitigation else asked
+            )
         except UsageError as error:
             requests.append(None)
             refusals[place] = str(error)
@@ -237,6 +240,7 @@ def run_float64_reference(
             settings=(),
             repeats=1,
             faithful_taps_for=(),
+            purpose="reference",
         )
         (records,) = execute_all([alone], context, (ModelError, ConversionError))
         runs = [] if isinstance(records, Exception) else [read_run(row) for row in records]

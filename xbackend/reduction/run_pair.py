@@ -42,5 +42,5 @@ def find_pair(store: Store, names: Sequence[str], model: str | None = None) -> t
         raise UsageError(
             f"'--runs {','.join(names)}' must name two runs, such as 0000-ort,0001-tf."
         )
-    chosen = Comparison(tuple(select(store, Query(model), damaged=[])), (), store)
+    chosen = Comparison(tuple(select(store, Query(model, helpers=True), damaged=[])), (), store)
     return find_run(chosen, names[0], narrow=""), find_run(chosen, names[1], narrow="")

@@ -22,6 +22,9 @@ class Query:
     """Texts `KEY=VALUE`: one of the values for each key that is named, all of the keys."""
     group_by: tuple[str, ...] = ()
     """Keys in which the runs of a group must agree, besides model and precision."""
+    helpers: bool = False
+    """Whether runs that commands made for their own questions are among them, see `Run.purpose`;
+    they are, too, where `where` names the key `purpose`."""
 
 
 FEW_VALUES = 12
@@ -53,9 +56,11 @@ def filter_runs(runs: Sequence[Run], query: Query) -> list[Run]:
     """
     wanted = _parse_where(query.where)
     check_keys([*wanted, *query.group_by], runs)
-    chosen = [run for run in runs if _is_of_model(run, query.model) and _matches(run, wanted)]
+    found = [run for run in runs if _is_of_model(run, query.model) and _matches(run, wanted)]
+    own = [run for run in found if not run.purpose]
+    chosen = found if query.helpers or "purpose" in wanted else own
     if not chosen:
-        raise UsageError(_nothing_left(query, runs))
+        raise UsageError(_nothing_left(query, runs, len(found)))
     return chosen
 
 
@@ -138,9 +143,14 @@ def _texts(value: Any) -> set[str]:
     return {"null", "none"} if value is None else {str(value).lower()}
 
 
-def _nothing_left(query: Query, runs: Sequence[Run]) -> str:
+def _nothing_left(query: Query, runs: Sequence[Run], helpers: int) -> str:
     asked = [f"--model {query.model}"] if query.model is not None else []
     asked += [f"--where {text}" for text in query.where]
+    if helpers:
+        return (
+            f"All {helpers} runs that match were made by commands such as mitigate for their own "
+            "questions. Compare them with --helpers."
+        )
     names = list(dict.fromkeys(str(run.row["model"]) for run in runs))
     near = "" if query.model is None else did_you_mean(query.model, names)
     return (

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from xbackend.errors import StoreError
+from xbackend.errors import StoreError, UsageError
 from xbackend.store.escaping import quoted
 from xbackend.store.packed_results import PackedResults
 from xbackend.store.schema.kinds import Mismatch
@@ -29,9 +29,13 @@ HARDWARE: Record = {
 EXTRAS = (
     "created", "xbackend", "software", "versions", "artifact", "worker", "inputs_digest", "facts",
     "conversion", "quantizer", "export", "saturation", "emulation_unsafe", "emulation_reasons",
-    "samples",
+    "samples", "purpose", "kept",
 )  # fmt: skip
 """Keys of a record that are told as they are, if it has them."""
+
+
+KEEP = ("all", "differing", "none")
+"""Which tensors of layers a store keeps of a run; their digests stay in its record always."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,25 @@ class Run:
     def emulation_unsafe(self) -> frozenset[str]:
         """Names of the tensors whose bits are an emulator's, perhaps not a real processor's."""
         return frozenset(self.row.get("emulation_unsafe") or ())
+
+    @property
+    def purpose(self) -> str:
+        """What a command made it for, such as `mitigation`; empty for a run of the user's own."""
+        return str(self.row.get("purpose") or "")
+
+    @property
+    def kept(self) -> str:
+        """Which of its layers' tensors the store still has, see `KEEP`."""
+        return str(self.row.get("kept") or "all")
+
+    def check_kept(self) -> None:
+        """Raise UsageError where the store no longer has all tensors of its layers."""
+        if self.kept != "all":
+            what = "only those that differed" if self.kept == "differing" else "none"
+            raise UsageError(
+                f"Of the layers of run {self.id} the store was told to keep {what}. Repeat it with "
+                "--fresh."
+            )
 
     @property
     def conversion(self) -> Record:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xbackend.errors import StoreError, UsageError
+from xbackend.errors import MissingObjectError, StoreError, UsageError
 from xbackend.store import files
 from xbackend.store.schema.kinds import WORD
 from xbackend.store.schema.migration import upgraded
@@ -145,13 +145,18 @@ class Store:
     def verify_object(self, digest: str, size: int | None = None) -> Path:
         """Return an object's file after reading it once, in blocks, against its digest.
 
-        `size` is how many bytes it must have, where that is known.
+        `size` is how many bytes it must have, where that is known. Raises MissingObjectError where
+        there is none, StoreError where it does not match.
         """
         path = self.object_path(digest)
         try:
             if size is not None and path.lstat().st_size != size:
                 raise StoreError(_damaged(path))
             found = files.digest_of(path, self.folder)
+        except FileNotFoundError as error:
+            raise MissingObjectError(
+                f"{path} is not there: it was pruned, or is lost. Repeat its run with --fresh."
+            ) from error
         except OSError as error:
             raise StoreError(_cannot("read", path, error)) from error
         if found != digest:

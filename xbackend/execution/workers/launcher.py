@@ -21,6 +21,7 @@ from xbackend.platforms.platform import Platform
 from xbackend.store.escaping import readable
 from xbackend.store.schema.record import byte_count, tensors
 from xbackend.store.store import Store
+from xbackend.store.upkeep.lock import in_use
 from xbackend.worker.contract import BackendSpec
 from xbackend.worker.job import Job
 
@@ -74,8 +75,20 @@ def run_workers(
     """Run workers, `jobs` at once, and keep each record as soon as its worker ends.
 
     `on_start` and `on_end` are called from several threads, one at a time. On KeyboardInterrupt or
-    SystemExit the workers are killed; what has ended is kept.
+    SystemExit the workers are killed; what has ended is kept. Meanwhile nobody prunes the store.
     """
+    with in_use(store):
+        return _run_workers(launches, store, jobs, timeout, on_start, on_end)
+
+
+def _run_workers(
+    launches: Sequence[Launch],
+    store: Store,
+    jobs: int,
+    timeout: float,
+    on_start: Callable[[Launch], None],
+    on_end: Callable[[Record], None],
+) -> list[Record]:
     waiting: queue.SimpleQueue[Launch] = queue.SimpleQueue()
     for launch in launches:
         waiting.put(launch)

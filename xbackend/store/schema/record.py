@@ -153,6 +153,8 @@ RECORD = Table(
         "saturation": Rows(Table()),
         "emulation_unsafe": Nullable(Rows(NAMED)),
         "emulation_reasons": Nullable(Table(others=LINE)),
+        "purpose": Nullable(Text(pattern=WORD, form=WORD_FORM, most=64)),
+        "kept": Text(choices=("all", "differing", "none")),
     },
 )
 """A file `runs/<id>.json`."""
