@@ -107,6 +107,24 @@ class Bench:
         found = [next(row for row in each if row["name"] == name) for each in rows]
         return [self.store.read_tensor(row).array for row in found]
 
+    def with_tensors(self, run: Run, names: dict[str, list[Array]]) -> Run:
+        """Return a run as if tensors had come out as told, one array a sample."""
+        results = []
+        for place, result in enumerate(run.results):
+            rows = {
+                name: {
+                    "name": name,
+                    **write_tensor(str(self.store.folder), from_numpy(arrays[place])),
+                }
+                for name, arrays in names.items()
+            }
+            kinds = {
+                kind: [rows.get(str(row["name"]), row) for row in result[kind]]
+                for kind in ("taps", "outputs")
+            }
+            results.append({**result, **kinds})
+        return dataclasses.replace(run, results=results)
+
     def with_output(self, run: Run, arrays: Sequence[Array]) -> Run:
         """Return a run as if `y` had come out as told."""
         results = []
@@ -229,6 +247,35 @@ def test_one_element_of_many_that_another_format_would_explain_is_still_a_fault(
     assert fault.judgement.worst is not None
     assert (fault.sample, fault.judgement.beyond) == ("1", 1)
     assert fault.judgement.worst.index == (0, 7)
+
+
+def _convolution(change: float = 1.0) -> onnx.ModelProto:
+    w = np.random.default_rng(2).standard_normal((6, 3, 3, 3)).astype(np.float32)
+    w.flat[np.abs(w).argmax()] *= np.float32(change)
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"]), helper.make_node("Relu", ["c"], ["y"])]
+    return model(nodes, {"w": w}, (1, 3, 20, 20), (1, 6, 18, 18))
+
+
+def test_the_error_of_a_transformed_convolution_is_named_and_a_wrong_weight_is_a_fault(
+    bench: Bench,
+) -> None:
+    run = bench.run("convolution", _convolution())
+    random = np.random.default_rng(3)
+    rough = []
+    for x, c in zip(bench.taps(run, "x"), bench.taps(run, "c"), strict=True):
+        norm = np.sqrt(float((x.astype(float) ** 2).mean()) * 13 * 13 * 27)
+        noise = random.uniform(-20, 20, c.shape) * 2.0**-24 * norm
+        rough.append((c + noise).astype(np.float32))
+    names = dict(zip(("c", "y"), (rough, [np.maximum(each, 0) for each in rough]), strict=True))
+    (found,) = bench.certify(bench.with_tensors(run, names))
+    (layer,) = found.other_arithmetics
+    assert layer.judgement is not None
+    assert layer.judgement.arithmetic == "float32 (as of a Winograd or FFT convolution)"
+    assert (layer.tap, found.faults) == ("c", ())
+    wrong = bench.run("wrong-convolution", _convolution(1.01))
+    posed = dataclasses.replace(wrong, row={**wrong.row, "artifact": run.row["artifact"]})
+    (found,) = bench.certify(posed)
+    assert [each.tap for each in found.faults] == ["c"]
 
 
 def _quantized() -> onnx.ModelProto:

@@ -111,6 +111,8 @@ def _parts(
 
 
 def _result_bytes(setting: EvaluationSetting, subject: LayerSubject) -> int:
+    if subject.local:
+        return 0
     elements = math.prod(setting.types[subject.tap].shape)
     wide = {COPY: 4, SUM: 16, NOTHING: 0}
     return elements * wide.get(subject.rule.evaluation, 8)

@@ -93,6 +93,8 @@ class EvaluationBuilder:
         the form of a node is not one that can be written down.
         """
         rule, node = subject.rule, self.index.graph.nodes[subject.node]
+        if subject.local and not form:
+            return
         if form:
             self._result(subject, "exact", self._apply(subject, form), "float64")
         elif rule.evaluation == INTEGERS:

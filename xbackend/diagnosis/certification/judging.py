@@ -17,9 +17,16 @@ from xbackend.diagnosis.certification.evaluation import (
     evaluate,
 )
 from xbackend.diagnosis.certification.layers import GraphIndex, LayerSubject, are_products
+from xbackend.diagnosis.certification.local import (
+    LocalWeights,
+    RightValues,
+    is_local,
+    right_values,
+)
 from xbackend.numerics.bounds.arithmetic import Arithmetic
 from xbackend.numerics.bounds.bound import Bound, Layer
 from xbackend.numerics.bounds.judge import PRODUCTS, Judgement, judge, together
+from xbackend.numerics.bounds.transformed import TRANSFORMED, transformed_bound
 from xbackend.numerics.bounds.weights import touched
 from xbackend.store.records import Record, Run
 from xbackend.store.store import Store
@@ -57,6 +64,8 @@ class LayerJudge:
 
     def judge(self, subjects: Sequence[LayerSubject]) -> None:
         """Judge all layers; those that multiply and are beyond, by narrower products too."""
+        index = self.setting.index
+        subjects = [replace(each, local=is_local(each, index)) for each in subjects]
         self.fused = {each.tap for each in subjects if each.fused}
         rows = [each.rows for each in self.samples]
         for part in evaluate(self.setting, subjects, rows):
@@ -65,14 +74,20 @@ class LayerJudge:
                 self._judge_layer(part, subject)
         for arithmetic in PRODUCTS:
             self._try_products(subjects, arithmetic)
+        self._try_transforms(subjects)
 
     def _judge_layer(self, part: EvaluatedPart, subject: LayerSubject) -> None:
         reader = self._reader(part)
-        judged = []
+        judged: list[Judgement] = []
+        known: dict[tuple[str, ...], Judgement] = {}
         try:
             for place, sample in enumerate(self.samples):
-                layer = reader.layer(subject, sample.rows, place)
-                judged.append(judge(layer, _bound(subject, layer)))
+                key = reader.key(subject, sample.rows)
+                one = known.get(key)
+                if one is None or not key:
+                    layer = reader.layer(subject, sample.rows, place)
+                    known[key] = one = judge(layer, _bound(subject, layer))
+                judged.append(one)
         except LookupError as error:
             self.refused[subject.tap] = str(error.args[0])
             return
@@ -116,7 +131,27 @@ class LayerJudge:
         }
         for part in evaluate(self.setting, wanted, rows, form):
             for subject in part.subjects:
-                self._judge_products(part, subject, samples, plain, arithmetic)
+                bounds = [plain[subject.tap, place] for place in range(len(samples))]
+                self._judge_again(part, subject, samples, bounds, arithmetic)
+
+    def _try_transforms(self, subjects: Sequence[LayerSubject]) -> None:
+        """Judge convolutions that are still beyond rounding as Winograd's or an FFT."""
+        nodes = self.setting.index.graph.nodes
+        wanted = [
+            each
+            for each in subjects
+            if nodes[each.node].operator == "Conv" and self._is_beyond(each.tap)
+        ]
+        samples = [each for each in self.samples if self._is_candidate(each)]
+        wanted = [replace(each, rule=replace(each.rule, reads=True)) for each in wanted]
+        for part in evaluate(self.setting, wanted, [each.rows for each in samples]):
+            reader = self._reader(part)
+            for subject in part.subjects:
+                layers = (reader.layer(subject, each.rows, n) for n, each in enumerate(samples))
+                bounds = [transformed_bound(each) for each in layers]
+                found = [each for each in bounds if each is not None]
+                if len(found) == len(samples):
+                    self._judge_again(part, subject, samples, found, TRANSFORMED)
 
     def _is_beyond(self, tap: str) -> bool:
         return any(
@@ -146,12 +181,12 @@ class LayerJudge:
             for place, sample in enumerate(samples)
         ]
 
-    def _judge_products(
+    def _judge_again(
         self,
         part: EvaluatedPart,
         subject: LayerSubject,
         samples: Sequence[RunSample],
-        plain: Mapping[tuple[str, int], Bound],
+        bounds: Sequence[Bound],
         arithmetic: Arithmetic,
     ) -> None:
         """Replace the judgements of runs of which all samples are explained by an arithmetic."""
@@ -159,7 +194,7 @@ class LayerJudge:
         judged: dict[str, list[tuple[str, Judgement]]] = {}
         for place, sample in enumerate(samples):
             layer = reader.layer(subject, sample.rows, place)
-            one = judge(layer, plain[subject.tap, place], (arithmetic,))
+            one = judge(layer, bounds[place], (arithmetic,))
             judged.setdefault(sample.run.id, []).append((sample.name, one))
         for run, rows in judged.items():
             had = [one.verdict for _, one in self.found[run, subject.tap]]
@@ -225,12 +260,39 @@ class _Reader:
     index: GraphIndex
     cache: TensorCache
     part: EvaluatedPart
+    constants: dict[str, Array] = field(default_factory=dict)
+    """In float64, those of the layer that is judged."""
+    weights: LocalWeights = field(default_factory=LocalWeights)
+    values: dict[tuple[str, ...], RightValues] = field(default_factory=dict)
+    """The last that were computed here, by what they were computed from."""
+
+    def key(self, subject: LayerSubject, rows: Rows) -> tuple[str, ...]:
+        """Return what decides the judgement of a layer: digests; empty where that is not known."""
+        node = self.index.graph.nodes[subject.node]
+        own = [name for name in node.inputs if name and name not in self.index.graph.constants]
+        if subject.fused or not all(name in rows for name in own):
+            return ()
+        return tuple(str(rows[name]["digest"]) for name in (*own, subject.tap))
+
+    def _local(self, subject: LayerSubject, node: Node, rows: Rows, place: int) -> RightValues:
+        """Compute right values here, for runs that read the same tensors once."""
+        key = (subject.tap, *self.key(subject, rows)[:-1])
+        if key not in self.values:
+            if all(known[0] != subject.tap for known in self.values):
+                self.weights.held.clear()
+            self.values.clear()
+            inputs = [self.value(name, rows, place) for name in node.inputs]
+            self.values[key] = right_values(node, inputs, self.weights)
+        return self.values[key]
 
     def layer(self, subject: LayerSubject, rows: Rows, place: int) -> Layer:
         """Return a layer on one sample as its rule wants it."""
         node = self.index.graph.nodes[subject.node]
         found = self.part.rows[place]
         row = rows[subject.tap]
+        local = self._local(subject, node, rows, place) if subject.local else None
+        exact = self._result(found.get((subject.tap, "exact")))
+        magnitude = self._result(found.get((subject.tap, "magnitude")))
         return Layer(
             operator=node.operator,
             attributes={"opset": self.index.graph.opset, **node.attributes},
@@ -238,8 +300,8 @@ class _Reader:
             shapes=[self._shape(name, rows, found) for name in node.inputs],
             shape=tuple(row["shape"]),
             dtype=str(row["dtype"]),
-            exact=self._result(found.get((subject.tap, "exact"))),
-            magnitude=self._result(found.get((subject.tap, "magnitude"))),
+            exact=exact if local is None or exact is not None else local.exact,
+            magnitude=magnitude if local is None or magnitude is not None else local.magnitude,
             recorded=self.cache.read(row),
             products=are_products(self.index, node),
             output=subject.output,
@@ -263,7 +325,9 @@ class _Reader:
         if not name:
             return None
         if name in self.index.graph.constants:
-            return _wide(self.index.graph.constants[name])
+            if name not in self.constants:
+                self.constants[name] = _wide(self.index.graph.constants[name])
+            return self.constants[name]
         if name in rows:
             return self.cache.read(rows[name])
         return self._result(self.part.rows[place].get((name, "value")))

@@ -36,6 +36,8 @@ class LayerSubject:
     rule: Rule
     tail: tuple[int, ...] = ()
     """Positions of nodes that were computed with it, in order."""
+    local: bool = False
+    """Whether its right values are computed in this process."""
 
     @property
     def fused(self) -> bool:

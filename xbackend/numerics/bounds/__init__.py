@@ -1,4 +1,5 @@
 """How far rounding can move a layer's outputs: bounds for each operator, without any tolerance.
 
-Others use `arithmetic`, `bound`, `judge`, `movement`, `rules`, `weights`.
+Others use `arithmetic`, `bound`, `judge`, `movement`, `rules`, `transformed`,
+`weights`.
 """

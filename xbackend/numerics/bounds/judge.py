@@ -22,6 +22,7 @@ from .arithmetic import (
     smallest_normal,
 )
 from .bound import Bound, Layer
+from .pieces import pieces_of
 
 EXACT, ROUNDING, BEYOND = "exact", "rounding", "beyond rounding"
 """Verdicts: the right bits, within what rounding can do, or another function."""
@@ -49,6 +50,10 @@ class Worst:
     recorded: float
     exact: float
     allowed: float
+
+    def at(self, offset: tuple[int, ...]) -> Worst:
+        """Return it with an index that counts from elsewhere."""
+        return replace(self, index=tuple(map(sum, zip(self.index, offset, strict=True))))
 
 
 @dataclass(frozen=True)
@@ -163,6 +168,31 @@ def _not_finite(recorded: Array | None) -> int:
 
 
 def _judge(layer: Layer, bound: Bound, arithmetic: Arithmetic) -> Judgement:
+    """Judge a layer, piece by piece where it is large."""
+    pieces = []
+    for offset, part, own in pieces_of(layer, bound):
+        found = _judge_piece(part, own, arithmetic)
+        pieces.append(
+            found if found.worst is None else replace(found, worst=found.worst.at(offset))
+        )
+    return pieces[0] if len(pieces) == 1 else _merged(pieces)
+
+
+def _merged(pieces: Sequence[Judgement]) -> Judgement:
+    """Return one judgement of all pieces of a layer."""
+    found = together(pieces)
+    right = all(one.verdict == EXACT for one in pieces)
+    verdict = BEYOND if found.beyond else EXACT if right else ROUNDING
+    worst = [one.worst for one in pieces if one.worst is not None]
+    return replace(found, verdict=verdict, worst=max(worst, key=_share, default=None))
+
+
+def _share(worst: Worst) -> float:
+    error = abs(worst.recorded - worst.exact)
+    return error / max(worst.allowed, 1e-300) if math.isfinite(error) else math.inf
+
+
+def _judge_piece(layer: Layer, bound: Bound, arithmetic: Arithmetic) -> Judgement:
     recorded = np.asarray(layer.recorded, np.float64)
     exact = np.asarray(layer.truth if bound.exact is None else bound.exact, np.float64)
     if recorded.shape != exact.shape:
@@ -226,6 +256,9 @@ def _rounded(values: Array, dtype: str) -> Array:
     """Return numbers as a format holds them, in float64; whole numbers for integers."""
     if dtype not in FORMATS:
         return np.rint(values)
+    if dtype == "float32":
+        with np.errstate(over="ignore", invalid="ignore"):
+            return values.astype(np.float32).astype(np.float64)
     flat = np.ascontiguousarray(values, np.float64).reshape(-1)
     bits = round_bits(flat, dtype).view(storage_dtype(dtype))
     held = cast(Tensor(dtype, bits), "float64" if dtype != "bfloat16" else "float32").array
