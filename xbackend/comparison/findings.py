@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from xbackend.numerics.bounds.judge import Judgement
+from xbackend.numerics.bounds.judgement import Judgement
 from xbackend.numerics.float64_error import ErrorMetrics
 from xbackend.numerics.floats import FORMATS
 from xbackend.numerics.metrics import Metrics

@@ -11,11 +11,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.findings import Certificate
 from xbackend.diagnosis.certification.evaluation import EvaluationSetting, Rows, evaluator
 from xbackend.diagnosis.certification.judging import LayerJudge, RunSample, TensorCache
 from xbackend.diagnosis.certification.layers import find_subjects, index_graph
+from xbackend.diagnosis.certification.local import needs_worker
 from xbackend.diagnosis.cut_graph import constants_of, load_model, shape_computed
 from xbackend.diagnosis.isolation import tensors_with_inputs
 from xbackend.diagnosis.rerun import onnx_path, recorded_types
@@ -105,10 +108,13 @@ def _certify_alike(
     spec = registry.backend(evaluator(_avoided(runs[0])))
     setting = EvaluationSetting(whole, index, types, context, spec.word)
     samples = [RunSample(run, name, rows) for run in runs for name, rows in _rows(run)]
+    samples.sort(key=lambda each: each.name)  # runs that read the same tensors follow one another
     work = LayerJudge(setting, samples, TensorCache(context.store))
     work.judge(subjects)
     refused.update(work.refused)
-    judge_of_all = f"{spec.word} {version(spec.distributions[0]) or ''}".strip()
+    judge_of_all = f"NumPy {np.__version__}"
+    if any(needs_worker(each, index) for each in subjects):
+        judge_of_all += f", {spec.word} {version(spec.distributions[0]) or ''}".rstrip()
     layers = {
         (tap, place, node.operator)
         for place, node in enumerate(index.graph.nodes)

@@ -16,7 +16,7 @@ from xbackend.comparison.findings import (
     Certificate,
     LayerCertificate,
 )
-from xbackend.numerics.bounds.judge import Judgement
+from xbackend.numerics.bounds.judgement import Judgement
 from xbackend.store.cohort import Cohort
 from xbackend.store.records import Run
 

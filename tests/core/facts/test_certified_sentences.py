@@ -22,7 +22,7 @@ from xbackend.facts.certified import certified_facts, has_fault
 from xbackend.facts.explanation import Grade
 from xbackend.facts.explanation import explain as explain_comparison
 from xbackend.facts.gates import gate_failures, parse_gate
-from xbackend.numerics.bounds.judge import Judgement, Worst
+from xbackend.numerics.bounds.judgement import Judgement, Worst
 from xbackend.reports.wording import cohort_text, rounding
 from xbackend.store.store import Store
 from xbackend.testing.random_comparisons import (

@@ -17,7 +17,8 @@ from xbackend.numerics.bounds.arithmetic import (
     smallest_normal,
 )
 from xbackend.numerics.bounds.bound import Layer
-from xbackend.numerics.bounds.judge import BEYOND, EXACT, PRODUCTS, ROUNDING, Judgement, judge
+from xbackend.numerics.bounds.judge import PRODUCTS, judge
+from xbackend.numerics.bounds.judgement import BEYOND, EXACT, ROUNDING, Judgement
 from xbackend.numerics.bounds.rules import rule_for
 from xbackend.numerics.bounds.weights import touched
 from xbackend.testing.operators import HUB_OPERATORS

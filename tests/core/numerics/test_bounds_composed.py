@@ -12,7 +12,8 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from xbackend.numerics.bounds.bound import Layer
-from xbackend.numerics.bounds.judge import BEYOND, ROUNDING, Judgement, judge
+from xbackend.numerics.bounds.judge import judge
+from xbackend.numerics.bounds.judgement import BEYOND, ROUNDING, Judgement
 from xbackend.numerics.bounds.rules import rule_for
 
 Array = np.ndarray[Any, Any]

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from xbackend.numerics.bounds.bound import Layer
-from xbackend.numerics.bounds.judge import BEYOND, Judgement, judge
+from xbackend.numerics.bounds.judge import judge
+from xbackend.numerics.bounds.judgement import BEYOND, Judgement
 from xbackend.numerics.bounds.rules import rule_for
 
 Array = np.ndarray[Any, Any]

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from xbackend.numerics.bounds.bound import Layer
-from xbackend.numerics.bounds.judge import BEYOND, ROUNDING, judge
+from xbackend.numerics.bounds.judge import judge
+from xbackend.numerics.bounds.judgement import BEYOND, ROUNDING
 from xbackend.numerics.bounds.rules import rule_for
 from xbackend.numerics.bounds.transformed import TRANSFORMED, transformed_bound
 

@@ -11,7 +11,7 @@ import pytest
 
 from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.findings import Certificate, LayerCertificate
-from xbackend.numerics.bounds.judge import Judgement, Worst
+from xbackend.numerics.bounds.judgement import Judgement, Worst
 from xbackend.plugins import registry
 from xbackend.store.records import Run
 from xbackend.store.store import Store

@@ -25,7 +25,8 @@ from xbackend.diagnosis.certification.local import (
 )
 from xbackend.numerics.bounds.arithmetic import Arithmetic
 from xbackend.numerics.bounds.bound import Bound, Layer
-from xbackend.numerics.bounds.judge import PRODUCTS, Judgement, judge, together
+from xbackend.numerics.bounds.judge import PRODUCTS, judge
+from xbackend.numerics.bounds.judgement import Judgement, together
 from xbackend.numerics.bounds.transformed import TRANSFORMED, transformed_bound
 from xbackend.numerics.bounds.weights import touched
 from xbackend.store.records import Record, Run

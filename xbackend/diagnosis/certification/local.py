@@ -15,7 +15,7 @@ import numpy as np
 
 from xbackend.diagnosis.certification.layers import GraphIndex, LayerSubject
 from xbackend.numerics.bounds.arithmetic import roundoff
-from xbackend.numerics.bounds.bound import DOUBLE, SUM
+from xbackend.numerics.bounds.bound import COPY, DOUBLE, NOTHING, SUM
 from xbackend.worker.geometry.sliding_window import Window, kernel_positions, window_of
 from xbackend.worker.graph import Node
 
@@ -26,6 +26,8 @@ BLOCK_BYTES = 1 << 23
 SAFE = 1e30
 """The most that magnitudes in float32 may reach before they are added up in float64."""
 PLANE_AXES = 2
+PAD_INPUTS = 3
+"""Inputs of a Pad of all axes: the fourth names some."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,15 @@ def is_local(subject: LayerSubject, index: GraphIndex) -> bool:
     """
     node = index.graph.nodes[subject.node]
     known = (not n or n in index.recorded or n in index.graph.constants for n in node.inputs)
-    usual = subject.rule.evaluation in (SUM, DOUBLE) or node.operator == "MaxPool"
+    usual = subject.rule.evaluation in (SUM, DOUBLE, COPY)
     if subject.fused or subject.output or node.domain or not usual or not all(known):
         return False
     return node.operator in OPERATORS and _is_plain(node, index)
+
+
+def needs_worker(subject: LayerSubject, index: GraphIndex) -> bool:
+    """Tell whether a layer's right values come from a backend."""
+    return subject.rule.evaluation != NOTHING and not is_local(subject, index)
 
 
 def _is_plain(node: Node, index: GraphIndex) -> bool:
@@ -56,6 +63,11 @@ def _is_plain(node: Node, index: GraphIndex) -> bool:
         return weights is not None and len(weights.shape) == PLANE_AXES + 2
     if node.operator.startswith("Reduce"):
         return len(node.inputs) == 1 or weights is not None
+    if node.operator == "Pad":
+        mode = str(node.attributes.get("mode") or "constant")
+        return weights is not None and len(node.inputs) <= PAD_INPUTS and mode == "constant"
+    if node.operator == "Clip":
+        return "min" not in node.attributes and "max" not in node.attributes
     return True
 
 
@@ -236,7 +248,55 @@ def _softmax(node: Node, inputs: Inputs, weights: LocalWeights) -> RightValues:
     return RightValues(powers / powers.sum(axes, keepdims=True))
 
 
-OPERATORS: Mapping[str, Callable[[Node, Inputs, LocalWeights], RightValues]] = {
+def _padded(node: Node, inputs: Inputs, weights: LocalWeights) -> RightValues:
+    del node, weights
+    x, pads = _two(inputs)
+    fill = inputs[2] if len(inputs) > 2 else None  # the third is what fills
+    widths = pads.reshape(2, -1).T
+    ends = zip(x.shape, widths, strict=True)
+    kept = tuple(slice(-min(low, 0), n + min(high, 0)) for n, (low, high) in ends)
+    value = 0.0 if fill is None else float(fill.reshape(()))
+    return RightValues(np.pad(x[kept], np.maximum(widths, 0), constant_values=value))
+
+
+def _joined(node: Node, inputs: Inputs, weights: LocalWeights) -> RightValues:
+    del weights
+    parts = [each for each in inputs if each is not None]
+    return RightValues(np.concatenate(parts, int(node.attributes["axis"])))
+
+
+def _clipped(node: Node, inputs: Inputs, weights: LocalWeights) -> RightValues:
+    del node, weights
+    x, *ends = inputs
+    assert x is not None
+    low, high = (None if n is None else n.reshape(()) for n in (*ends, None, None)[:2])
+    found = x if low is None else np.maximum(x, low)
+    return RightValues(found if high is None else np.minimum(found, high))
+
+
+def _elements(function: Callable[[Array], Array]) -> Operator:
+    """Return what computes a function of single elements."""
+
+    def compute(node: Node, inputs: Inputs, weights: LocalWeights) -> RightValues:
+        del node, weights
+        with np.errstate(all="ignore"):
+            return RightValues(function(_one(inputs)))
+
+    return compute
+
+
+def _logistic(x: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-x)))
+
+
+def _leaky(node: Node, inputs: Inputs, weights: LocalWeights) -> RightValues:
+    del weights
+    x = _one(inputs)
+    return RightValues(np.where(x < 0, x * float(node.attributes.get("alpha", 0.01)), x))
+
+
+Operator = Callable[[Node, Inputs, LocalWeights], RightValues]
+OPERATORS: Mapping[str, Operator] = {
     "Conv": _conv,
     "MatMul": _matmul,
     "Gemm": _gemm,
@@ -246,5 +306,15 @@ OPERATORS: Mapping[str, Callable[[Node, Inputs, LocalWeights], RightValues]] = {
     "ReduceSum": _reduced,
     "MaxPool": _largest,
     "Softmax": _softmax,
+    "Pad": _padded,
+    "Concat": _joined,
+    "Clip": _clipped,
+    "LeakyRelu": _leaky,
+    "Sigmoid": _elements(_logistic),
+    "Tanh": _elements(np.tanh),
+    "Exp": _elements(np.exp),
+    "Log": _elements(np.log),
+    "Neg": _elements(np.negative),
+    "Abs": _elements(np.abs),
 }
 """What is computed here; all else by a worker."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,10 +22,9 @@ from .arithmetic import (
     smallest_normal,
 )
 from .bound import Bound, Layer
+from .judgement import BEYOND, EXACT, ROUNDING, Judgement, Worst, merged
 from .pieces import pieces_of
 
-EXACT, ROUNDING, BEYOND = "exact", "rounding", "beyond rounding"
-"""Verdicts: the right bits, within what rounding can do, or another function."""
 UNUSUAL = 4.0
 """Factor on the usual size from which a layer is pointed at."""
 HALF = ("float16", "bfloat16")
@@ -40,52 +39,6 @@ EVIDENCE = 8
 """Different results, all of a narrower format, from which a layer is taken to compute in it."""
 NARROWED_LIMIT = 3.0
 """Roundings more where operands are rounded to a narrower format and the result is."""
-
-
-@dataclass(frozen=True)
-class Worst:
-    """The element that is farthest out, as a share of what is allowed."""
-
-    index: tuple[int, ...]
-    recorded: float
-    exact: float
-    allowed: float
-
-    def at(self, offset: tuple[int, ...]) -> Worst:
-        """Return it with an index that counts from elsewhere."""
-        return replace(self, index=tuple(map(sum, zip(self.index, offset, strict=True))))
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What is known of a layer's error on some samples."""
-
-    verdict: str
-    arithmetic: str
-    """The arithmetic that the error speaks of."""
-    terms: int
-    error: float
-    """The largest error, in roundings of the run's own format relative to the bound's scale; of
-    whole numbers in steps."""
-    limit: float
-    """The roundings that are allowed there."""
-    usual: float
-    """The roundings that are seen as a rule there."""
-    unusual: int
-    """Elements far above the usual size, though within the bound."""
-    beyond: int
-    """Elements beyond the bound."""
-    elements: int
-    overflowed: int
-    """Elements that are not finite although the right value is, or is too large for the format."""
-    peak: float
-    """The largest of the right values that overflowed, 0 where none did."""
-    not_finite: int
-    """Elements that are NaN or infinite, rightly or not."""
-    flushed: int
-    """Elements that are 0 where the right value is a subnormal number."""
-    worst: Worst | None
-    """None where every element has the right value."""
 
 
 def own_arithmetics(dtype: str) -> tuple[Arithmetic, ...]:
@@ -175,21 +128,7 @@ def _judge(layer: Layer, bound: Bound, arithmetic: Arithmetic) -> Judgement:
         pieces.append(
             found if found.worst is None else replace(found, worst=found.worst.at(offset))
         )
-    return pieces[0] if len(pieces) == 1 else _merged(pieces)
-
-
-def _merged(pieces: Sequence[Judgement]) -> Judgement:
-    """Return one judgement of all pieces of a layer."""
-    found = together(pieces)
-    right = all(one.verdict == EXACT for one in pieces)
-    verdict = BEYOND if found.beyond else EXACT if right else ROUNDING
-    worst = [one.worst for one in pieces if one.worst is not None]
-    return replace(found, verdict=verdict, worst=max(worst, key=_share, default=None))
-
-
-def _share(worst: Worst) -> float:
-    error = abs(worst.recorded - worst.exact)
-    return error / max(worst.allowed, 1e-300) if math.isfinite(error) else math.inf
+    return pieces[0] if len(pieces) == 1 else merged(pieces)
 
 
 def _judge_piece(layer: Layer, bound: Bound, arithmetic: Arithmetic) -> Judgement:
@@ -197,6 +136,8 @@ def _judge_piece(layer: Layer, bound: Bound, arithmetic: Arithmetic) -> Judgemen
     exact = np.asarray(layer.truth if bound.exact is None else bound.exact, np.float64)
     if recorded.shape != exact.shape:
         exact = np.broadcast_to(exact, recorded.shape)
+    if (quick := _quick(layer, bound, arithmetic, recorded, exact)) is not None:
+        return quick
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
         allowed = np.broadcast_to(_allowed(layer, bound, arithmetic, exact), recorded.shape)
         error = np.abs(recorded - exact)
@@ -211,6 +152,52 @@ def _judge_piece(layer: Layer, bound: Bound, arithmetic: Arithmetic) -> Judgemen
     lost = ~np.isfinite(exact) & ~same & ~_spoilt(recorded, exact, bound, arithmetic)
     beyond = ~over & ~same & (~(error <= allowed) & np.isfinite(exact) | lost)
     return _summed(layer, bound, arithmetic, (recorded, exact, allowed, error, over, beyond))
+
+
+def _quick(
+    layer: Layer, bound: Bound, arithmetic: Arithmetic, recorded: Array, exact: Array
+) -> Judgement | None:
+    """Judge in few passes what is finite and well within its bound.
+
+    None where that is not so, or the format is a narrower one.
+    """
+    scale, unit = np.asarray(bound.scale), arithmetic.roundoff
+    narrow = arithmetic.result or arithmetic.keeps or bound.moves or layer.dtype not in FORMATS
+    several = np.ndim(bound.limit) or np.ndim(bound.usual) or scale.shape != recorded.shape
+    if narrow or several or not recorded.size:
+        return None
+    limit, usual = float(bound.limit), float(bound.usual)
+    most = float(gamma(limit * arithmetic.slack, unit))
+    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+        error = np.subtract(recorded, exact, out=np.empty(recorded.shape))
+        np.abs(error, out=error)
+        error /= scale + bound.underflows * arithmetic.tiny
+    place = int(error.argmax())
+    peak = float(error.flat[place])
+    if not peak <= most:
+        return None
+    floor = float(np.broadcast_to(_floor(layer, bound, arithmetic), error.shape).flat[place])
+    index = tuple(int(n) for n in np.unravel_index(place, error.shape))
+    allowed = most * float(scale[index]) + floor
+    worst = Worst(index, float(recorded[index]), float(exact[index]), allowed)
+    threshold = UNUSUAL * float(gamma(usual, unit))
+    own = arithmetic.name == layer.dtype and not bound.rounds_once and peak > threshold
+    return Judgement(
+        verdict=EXACT if _has_right_bits(layer, bound, recorded, exact) else ROUNDING,
+        arithmetic=arithmetic.name,
+        terms=bound.terms,
+        error=peak / unit,
+        limit=limit,
+        usual=usual,
+        unusual=int((error > threshold).sum()) if own else 0,
+        beyond=0,
+        elements=error.size,
+        overflowed=0,
+        peak=0.0,
+        not_finite=0,
+        flushed=_flushed(layer, recorded, exact),
+        worst=worst if peak > 0 else None,
+    )
 
 
 def _spoilt(recorded: Array, exact: Array, bound: Bound, arithmetic: Arithmetic) -> Array:
@@ -350,22 +337,3 @@ def _has_right_bits(layer: Layer, bound: Bound, recorded: Array, exact: Array) -
 def _worst(recorded: Array, exact: Array, allowed: Array, place: int) -> Worst:
     index = tuple(int(n) for n in np.unravel_index(place, recorded.shape))
     return Worst(index, float(recorded[index]), float(exact[index]), float(allowed[index]))
-
-
-def together(judgements: Sequence[Judgement]) -> Judgement:
-    """Return one judgement of a layer on several samples: the worst of each."""
-    order = (EXACT, ROUNDING, BEYOND)
-    worst = max(judgements, key=lambda one: (order.index(one.verdict), one.beyond, one.error))
-    return replace(
-        worst,
-        error=max(one.error for one in judgements),
-        limit=max(one.limit for one in judgements),
-        usual=max(one.usual for one in judgements),
-        unusual=sum(one.unusual for one in judgements),
-        beyond=sum(one.beyond for one in judgements),
-        elements=sum(one.elements for one in judgements),
-        overflowed=sum(one.overflowed for one in judgements),
-        peak=max(one.peak for one in judgements),
-        not_finite=sum(one.not_finite for one in judgements),
-        flushed=sum(one.flushed for one in judgements),
-    )
