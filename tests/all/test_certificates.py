@@ -127,12 +127,7 @@ class Bench:
 
     def with_output(self, run: Run, arrays: Sequence[Array]) -> Run:
         """Return a run as if `y` had come out as told."""
-        results = []
-        for result, array in zip(run.results, arrays, strict=True):
-            row = {"name": "y", **write_tensor(str(self.store.folder), from_numpy(array))}
-            others = [each for each in result["taps"] if each["name"] != "y"]
-            results.append({**result, "outputs": [row], "taps": others})
-        return dataclasses.replace(run, results=results)
+        return self.with_tensors(run, {"y": list(arrays)})
 
 
 @pytest.fixture(scope="module")
