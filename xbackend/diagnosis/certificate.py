@@ -76,16 +76,21 @@ def _avoided(run: Run) -> str:
 
 
 def _graph_folder(run: Run, context: ExecutionContext) -> Path:
-    """Return the folder with the graph that a run computed, or that its flat graph came from."""
+    """Return the folder with the graph that a run computed, or that is of the same model.
+
+    A flat graph came from it; a source became it when it was exported, and its taps have the names
+    of the graph's values.
+    """
     form = str((run.row.get("artifact") or {}).get("format"))
     if form.startswith("graph"):
         return onnx_path(run, context.store).parent
     source = run.row["model_source"]
-    if form != "flat" or not source:
+    is_source = form.startswith("source") and run.row["precision"] == "float32"
+    if not (form == "flat" or is_source) or not source:
         raise UsageError(
             f"Run {run.id} computed a graph in the format '{form}', of which no ONNX graph in the "
             "same format is kept, so its layers are not certified. Certify runs that "
-            "computed the model's ONNX graph, or a .tflite made from it."
+            "computed the model's ONNX graph, or a .tflite made from it, or its source in float32."
         )
     request = RunRequest(
         model=trusted_source(str(source), context), model_digest=str(run.row["model_digest"])
@@ -142,6 +147,11 @@ def _notes(run: Run) -> Iterator[str]:
         yield (
             f"Recording the layers of run {run.id} changed the bits of its outputs, so its layers "
             "prove nothing of the run that nothing watched."
+        )
+    if str((run.row.get("artifact") or {}).get("format")).startswith("source"):
+        yield (
+            f"Run {run.id} computed the model's own source, so its layers are held against the "
+            "nodes that the exporter made of them: one beyond rounding may be a wrong export."
         )
     if run.emulation_unsafe:
         yield f"Run {run.id} was emulated, with operators that an emulator computes otherwise."

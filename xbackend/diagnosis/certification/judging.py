@@ -16,6 +16,7 @@ from xbackend.diagnosis.certification.evaluation import (
     Rows,
     evaluate,
 )
+from xbackend.diagnosis.certification.hidden import hidden_values
 from xbackend.diagnosis.certification.layers import GraphIndex, LayerSubject, are_products
 from xbackend.diagnosis.certification.local import (
     LocalWeights,
@@ -25,6 +26,7 @@ from xbackend.diagnosis.certification.local import (
 )
 from xbackend.numerics.bounds.arithmetic import Arithmetic
 from xbackend.numerics.bounds.bound import Bound, Layer
+from xbackend.numerics.bounds.composed.chain import chain_bound
 from xbackend.numerics.bounds.judge import PRODUCTS, judge
 from xbackend.numerics.bounds.judgement import Judgement, together
 from xbackend.numerics.bounds.transformed import TRANSFORMED, transformed_bound
@@ -67,7 +69,7 @@ class LayerJudge:
         """Judge all layers; those that multiply and are beyond, by narrower products too."""
         index = self.setting.index
         subjects = [replace(each, local=is_local(each, index)) for each in subjects]
-        self.fused = {each.tap for each in subjects if each.fused}
+        self.fused = {each.tap for each in subjects if each.fused or each.chain}
         rows = [each.rows for each in self.samples]
         for part in evaluate(self.setting, subjects, rows):
             self.refused.update(part.refused)
@@ -87,7 +89,8 @@ class LayerJudge:
                 one = known.get(key)
                 if one is None or not key:
                     layer = reader.layer(subject, sample.rows, place)
-                    known[key] = one = judge(layer, _bound(subject, layer))
+                    chained = reader.chained(subject, sample.rows, place)
+                    known[key] = one = judge(layer, chained or _bound(subject, layer))
                 judged.append(one)
         except LookupError as error:
             self.refused[subject.tap] = str(error.args[0])
@@ -99,7 +102,7 @@ class LayerJudge:
         self._touch(reader, subject)
 
     def _reader(self, part: EvaluatedPart) -> _Reader:
-        return _Reader(self.setting.index, self.cache, part)
+        return _Reader(self.setting, self.cache, part)
 
     def _touch(self, reader: _Reader, subject: LayerSubject) -> None:
         """Keep the share of a layer's weights that any sample of a run has touched."""
@@ -258,7 +261,7 @@ class TensorCache:
 class _Reader:
     """Reads tensors of runs and their right values."""
 
-    index: GraphIndex
+    setting: EvaluationSetting
     cache: TensorCache
     part: EvaluatedPart
     constants: dict[str, Array] = field(default_factory=dict)
@@ -267,11 +270,16 @@ class _Reader:
     values: dict[tuple[str, ...], RightValues] = field(default_factory=dict)
     """The last that were computed here, by what they were computed from."""
 
+    @property
+    def index(self) -> GraphIndex:
+        """The graph."""
+        return self.setting.index
+
     def key(self, subject: LayerSubject, rows: Rows) -> tuple[str, ...]:
         """Return what decides the judgement of a layer: digests; empty where that is not known."""
         node = self.index.graph.nodes[subject.node]
         own = [name for name in node.inputs if name and name not in self.index.graph.constants]
-        if subject.fused or not all(name in rows for name in own):
+        if subject.fused or subject.chain or not all(name in rows for name in own):
             return ()
         return tuple(str(rows[name]["digest"]) for name in (*own, subject.tap))
 
@@ -307,6 +315,24 @@ class _Reader:
             products=are_products(self.index, node),
             output=subject.output,
         )
+
+    def chained(self, subject: LayerSubject, rows: Rows, place: int) -> Bound | None:
+        """Return the bound of a layer that several nodes compute together; None of another."""
+        if not subject.chain:
+            return None
+        nodes = [self.index.graph.nodes[at] for at in subject.chain]
+        names = self.index.chain_inputs(subject.chain)
+        held = {n: self.value(n, rows, place) for n in names if self.index.is_held(n)}
+        known = {name: array for name, array in held.items() if array is not None}
+        others = [name for name in names if name not in held]
+        hidden: dict[str, Array] = {}
+        if others:
+            whole, types = self.setting.whole, self.setting.types
+            hidden = hidden_values(
+                whole, self.index, types, others, lambda name: self.value(name, rows, place)
+            )
+        dtype = str(rows[subject.tap]["dtype"])
+        return chain_bound(nodes, known, hidden, subject.tap, dtype)
 
     def _input(
         self, subject: LayerSubject, node: Node, position: int, rows: Rows, place: int

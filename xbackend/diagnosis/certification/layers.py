@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from xbackend.numerics.bounds.bound import COPY, DOUBLE, NOTHING, Rule
+from xbackend.numerics.bounds.bound import COPY, DOUBLE, NOTHING, Bound, Layer, Rule
+from xbackend.numerics.bounds.composed.chain import STEPS
 from xbackend.numerics.bounds.movement import moved
 from xbackend.numerics.bounds.rules import LIPSCHITZ, reason_against, rule_for
 from xbackend.worker.graph import Graph, Node
@@ -36,6 +37,9 @@ class LayerSubject:
     rule: Rule
     tail: tuple[int, ...] = ()
     """Positions of nodes that were computed with it, in order."""
+    chain: tuple[int, ...] = ()
+    """Positions of nodes that lie between what was recorded and it, its own the last; empty where
+    all that its node reads was recorded."""
     local: bool = False
     """Whether its right values are computed in this process."""
 
@@ -67,6 +71,16 @@ class GraphIndex:
         if place is None or self.graph.nodes[place].operator not in MOVING:
             return False
         return all(self.is_known(each) for each in self.graph.nodes[place].inputs)
+
+    def chain_inputs(self, chain: Collection[int]) -> list[str]:
+        """Return what the nodes of a chain read that none of them computes."""
+        nodes = [self.graph.nodes[place] for place in chain]
+        made = {name for node in nodes for name in node.outputs}
+        return sorted({name for node in nodes for name in node.inputs if name} - made)
+
+    def is_held(self, name: str) -> bool:
+        """Tell whether a value need not be computed: a weight, or recorded."""
+        return name in self.graph.constants or name in self.recorded
 
     def missing(self, node: Node) -> str:
         """Return the first input of a node that is not known; empty where all are."""
@@ -122,7 +136,38 @@ def _subject(index: GraphIndex, place: int, output: int, tap: str) -> LayerSubje
             shown = DOUBLE if rule.evaluation == NOTHING else rule.evaluation
             rule = replace(rule, evaluation=shown)
             return LayerSubject(tap, place, node.operator, before, where, rule, (place,))
+    if chain := _chain(index, place, output):
+        return LayerSubject(tap, place, node.operator, place, output, CHAINED, chain=chain)
     raise LookupError(f"'{missing}', which it reads, was not recorded")
+
+
+def _chain(index: GraphIndex, place: int, output: int) -> tuple[int, ...]:
+    """Return the nodes behind a value back to what was recorded; empty where errors are lost."""
+    found: set[int] = set()
+    waiting = [place]
+    while waiting and len(found) < LONGEST_CHAIN:
+        at = waiting.pop()
+        node = index.graph.nodes[at]
+        if node.domain or node.operator not in STEPS or output or len(node.outputs) > 1:
+            return ()
+        found.add(at)
+        for name in node.inputs:
+            if index.is_known(name):
+                continue
+            if name not in index.makers:
+                return ()
+            waiting.append(index.makers[name])
+    return () if waiting else tuple(sorted(found))
+
+
+def _unused(layer: Layer) -> Bound:
+    raise LookupError(f"{layer.operator} is judged by the nodes before it")
+
+
+CHAINED = Rule(_unused, NOTHING)
+"""The rule of layers that are judged by several nodes together."""
+LONGEST_CHAIN = 24
+"""Nodes, at most, that one operation of a model's source becomes."""
 
 
 def are_products(index: GraphIndex, node: Node) -> tuple[bool, ...]:

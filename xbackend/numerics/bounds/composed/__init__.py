@@ -1,4 +1,4 @@
 """Bounds of operators of many steps, by running error analysis: attention, recurrent cells.
 
-Others use `attention`, `recurrent`, `tracked`.
+Others use `attention`, `chain`, `recurrent`, `tracked`.
 """
