@@ -21,7 +21,7 @@ from xbackend.worker.graph import Node
 
 Array = np.ndarray[Any, Any]
 Inputs = Sequence[Array | None]
-BLOCK_BYTES = 1 << 23
+BLOCK_BYTES = 1 << 22
 """What the windows of one block of output rows take."""
 SAFE = 1e30
 """The most that magnitudes in float32 may reach before they are added up in float64."""
@@ -106,7 +106,8 @@ def _conv(node: Node, inputs: Inputs, weights: LocalWeights) -> RightValues:
             made = slice(g * flat.shape[1], (g + 1) * flat.shape[1])
             for rows, cut in _columns(padded[n, own], window):
                 exact[n, made, rows] = (flat[g] @ cut).reshape(flat.shape[1], -1, shape[3])
-                product = sizes[g] @ np.abs(cut).astype(kind, copy=False)
+                small = cut.astype(kind)
+                product = sizes[g] @ np.abs(small, out=small)
                 size[n, made, rows] = product.reshape(flat.shape[1], -1, shape[3])
     if narrow:
         _outward(size, flat.shape[2])

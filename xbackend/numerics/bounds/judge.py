@@ -167,7 +167,7 @@ def _quick(
     if narrow or several or not recorded.size:
         return None
     limit, usual = float(bound.limit), float(bound.usual)
-    most = float(gamma(limit * arithmetic.slack, unit))
+    most = _gamma(limit * arithmetic.slack, unit)
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
         error = np.subtract(recorded, exact, out=np.empty(recorded.shape))
         np.abs(error, out=error)
@@ -180,7 +180,7 @@ def _quick(
     index = tuple(int(n) for n in np.unravel_index(place, error.shape))
     allowed = most * float(scale[index]) + floor
     worst = Worst(index, float(recorded[index]), float(exact[index]), allowed)
-    threshold = UNUSUAL * float(gamma(usual, unit))
+    threshold = UNUSUAL * _gamma(usual, unit)
     own = arithmetic.name == layer.dtype and not bound.rounds_once and peak > threshold
     return Judgement(
         verdict=EXACT if _has_right_bits(layer, bound, recorded, exact) else ROUNDING,
@@ -198,6 +198,12 @@ def _quick(
         flushed=_flushed(layer, recorded, exact),
         worst=worst if peak > 0 else None,
     )
+
+
+def _gamma(roundings: float, unit: float) -> float:
+    """Return what `gamma` does, of one number."""
+    product = roundings * unit
+    return product / (1 - product) if product < 1 else math.inf
 
 
 def _spoilt(recorded: Array, exact: Array, bound: Bound, arithmetic: Arithmetic) -> Array:
