@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xbackend.errors import ModelError
 from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
 from xbackend.preparation.conversion import weights
-from xbackend.worker.artifact import Layer, ValueInfo
+from xbackend.worker.artifact import Layer
 from xbackend.worker.graph import Graph, Node
+from xbackend.worker.subgraphs import every_node, values_with_nodes
 from xbackend.worker.tensor import Tensor
 
-from .onnx.normalise import SUBGRAPH, NormaliseContext, format_name, normalise, tensor_of
-from .onnx.source import drop_initializer_inputs, own_opset, read_onnx
+from .onnx.graph import graph_of
+from .onnx.normalise import tensor_of
+from .onnx.source import drop_initializer_inputs, read_onnx
 
 if TYPE_CHECKING:
     import onnx
@@ -56,54 +57,54 @@ def convert(request: ConversionRequest) -> ConversionResult:
         notes={
             "opset": graph.opset,
             "producer": model.producer_name,
-            "operators": sorted({node.full_name for node in graph.nodes}),
+            "operators": operators_of(graph),
+            "spelled": spelled_by(graph),
         },
     )
 
 
-def graph_of(model: onnx.ModelProto) -> Graph:
-    """Normalise a sound model, see `xbackend.worker.graph`."""
-    context = NormaliseContext(opset=own_opset(model), ranks=_ranks(model))
-    nodes = tuple(normalise(node, context) for node in model.graph.node)
-    constants = {t.name: tensor_of(t) for t in model.graph.initializer}
-    return Graph(
-        opset=context.opset,
-        inputs=tuple(_value(v) for v in model.graph.input if v.name not in constants),
-        outputs=tuple(_value(v) for v in model.graph.output),
-        constants={**constants, **context.constants},
-        nodes=nodes,
-    )
-
-
 def layers_of(graph: Graph) -> tuple[Layer, ...]:
-    """List every value that a node computes, with its place, its operator and what it reads."""
+    """List every value that a node computes, with its place, its operator and what it reads.
+
+    Values of bodies come before what the node of the bodies gives, and count as it does.
+    """
+    places = {id(node): place for place, node in enumerate(every_node(graph))}
     return tuple(
-        Layer(name, index, node.operator, _reads(node, graph))
-        for index, node in enumerate(graph.nodes)
-        for name in node.outputs
-        if name
+        Layer(name, places[id(node)], node.operator, _reads(node, name, graph))
+        for node, name in values_with_nodes(graph)
     )
 
 
-def _reads(node: Node, graph: Graph) -> tuple[str, ...] | None:
-    """Return what a node reads; None where a subgraph may read more than the node says."""
-    if any(isinstance(value, str) and value == SUBGRAPH for value in node.attributes.values()):
+def _reads(node: Node, name: str, graph: Graph) -> tuple[str, ...] | None:
+    """Return what a node reads; None where bodies are in the way."""
+    if node.bodies or "]/" in name:
         return None
-    return tuple(dict.fromkeys(n for n in node.inputs if n and n not in graph.constants))
+    return tuple(n for n in node.reads if n not in graph.constants)
+
+
+def operators_of(graph: Graph) -> list[str]:
+    """Return the operators of a graph and of its bodies."""
+    return sorted({node.full_name for node in every_node(graph)})
+
+
+def spelled_by(graph: Graph) -> dict[str, list[str]]:
+    """Return the operators that are spelled out somewhere, each with those that it is made of."""
+    found: dict[str, set[str]] = {}
+    waiting = list(every_node(graph))
+    while waiting:
+        node = waiting.pop()
+        if node.function is not None:
+            inner = list(every_node(node.function))
+            found.setdefault(node.full_name, set()).update(each.full_name for each in inner)
+            waiting += inner
+    return {name: sorted(inner) for name, inner in sorted(found.items())}
 
 
 def write_graph(graph: Graph, folder: Path) -> None:
     """Write `graph.json` and `weights.bin` into a folder."""
     with (folder / "weights.bin").open("wb") as stream:
         writer = _TensorWriter(stream)
-        document = {
-            "opset": graph.opset,
-            "inputs": [vars(value) for value in graph.inputs],
-            "outputs": [vars(value) for value in graph.outputs],
-            "constants": {name: writer.add(t) for name, t in graph.constants.items()},
-            "nodes": [_node_row(node, writer) for node in graph.nodes],
-            "tensors": writer.rows,
-        }
+        document = {**_row(graph, writer), "tensors": writer.rows}
     (folder / "graph.json").write_text(json.dumps(document), encoding="utf-8")
 
 
@@ -123,36 +124,26 @@ class _TensorWriter:
         return len(self.rows) - 1
 
 
+def _row(graph: Graph, writer: _TensorWriter) -> dict[str, Any]:
+    return {
+        "opset": graph.opset,
+        "inputs": [vars(value) for value in graph.inputs],
+        "outputs": [vars(value) for value in graph.outputs],
+        "constants": {name: writer.add(t) for name, t in graph.constants.items()},
+        "nodes": [_node_row(node, writer) for node in graph.nodes],
+    }
+
+
 def _node_row(node: Node, writer: _TensorWriter) -> dict[str, Any]:
-    attributes = {
-        key: {"tensor": writer.add(value)} if isinstance(value, Tensor) else value
-        for key, value in node.attributes.items()
-    }
-    return {**vars(node), "attributes": attributes}
+    attributes = {key: _attribute(each, writer) for key, each in node.attributes.items()}
+    function = _row(node.function, writer) if node.function else None
+    return {**vars(node), "attributes": attributes, "function": function}
 
 
-def _value(value: onnx.ValueInfoProto) -> ValueInfo:
-    if value.type.WhichOneof("value") not in ("tensor_type", None):
-        raise ModelError(f"The model's '{value.name}' is not a tensor, which no backend shares.")
-    tensor = value.type.tensor_type
-    dtype = format_name(tensor.elem_type)
-    if not tensor.HasField("shape"):
-        return ValueInfo(value.name, dtype, None)
-    dims = tensor.shape.dim
-    shape = tuple(d.dim_value if d.HasField("dim_value") else None for d in dims)
-    axes = tuple(d.dim_param for d in dims)
-    return ValueInfo(value.name, dtype, shape, axes if any(axes) else ())
-
-
-def _ranks(model: onnx.ModelProto) -> dict[str, int]:
-    """Return the number of axes of the values that are declared or are weights."""
-    graph = model.graph
-    declared = {
-        value.name: len(value.type.tensor_type.shape.dim)
-        for value in (*graph.input, *graph.value_info, *graph.output)
-        if value.type.tensor_type.HasField("shape")
-    }
-    return declared | {tensor.name: len(tensor.dims) for tensor in graph.initializer}
+def _attribute(value: Any, writer: _TensorWriter) -> Any:
+    if isinstance(value, Graph):
+        return {"graph": _row(value, writer)}
+    return {"tensor": writer.add(value)} if isinstance(value, Tensor) else value
 
 
 def _write_onnx(model: onnx.ModelProto, folder: Path) -> None:

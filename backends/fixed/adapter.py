@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xbackend.worker.contract import Backend, Session, Unsupported
-from xbackend.worker.graph import last_readers, read_graph
+from xbackend.worker.graph import read_graph
+from xbackend.worker.subgraphs import every_value, expanded, is_wanted
 from xbackend.worker.tensor import Tensor, from_numpy
 
 from . import SPEC
 from .formats import keep_denormals
-from .operators import compute
-from .unsupported import check_supported
+from .unsupported import KNOWN, check_supported
+from .walk import Walker
 
 if TYPE_CHECKING:
     from typing import Collection, Dict, Iterator, Mapping, Tuple
@@ -47,7 +48,7 @@ class Adapter(Backend):
                 SPEC.unsupported_precisions.get(precision, f"fixed has no {precision}.")
             )
         keep_denormals()
-        graph = read_graph(artifact.folder)
+        graph = expanded(read_graph(artifact.folder), KNOWN)
         check_supported(graph, precision)
         return FixedSession(graph)
 
@@ -57,24 +58,27 @@ class FixedSession(Session):
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.taps = graph.values
+        self.taps = every_value(graph)
+        self._walker = Walker()
         self._outputs = graph.output_names
 
     def run(self, inputs: Mapping[str, Tensor]) -> Dict[str, Tensor]:
         """Compute the outputs."""
+        wanted = set(self._outputs)
         values = self._start(inputs)
-        for _ in self._steps(values, keep=self._outputs):
-            pass
-        return {name: from_numpy(values[name]) for name in self._outputs}
+        found = {name: array for name, array in values.items() if name in wanted}
+        steps = self._walker.walk(self.graph, values, "")
+        found.update((name, array) for name, array in steps if name in wanted)
+        return {name: from_numpy(found[name]) for name in self._outputs}
 
     def tap(
         self, inputs: Mapping[str, Tensor], wanted: Collection[str]
     ) -> Iterator[Tuple[str, Tensor]]:
         """Yield wanted values as they are computed; by construction they change nothing."""
-        values = self._start(inputs)
-        for name in self._steps(values, keep=()):
-            if name in wanted:
-                yield name, from_numpy(values[name])
+        asked = set(wanted)
+        for name, array in self._walker.walk(self.graph, self._start(inputs), ""):
+            if is_wanted(name, asked) and isinstance(array, np.ndarray):
+                yield name, from_numpy(array)
 
     def facts(self) -> Dict[str, Any]:
         """Tell what the arithmetic is and which number of threads its products were given."""
@@ -84,14 +88,3 @@ class FixedSession(Session):
     def _start(self, inputs: Mapping[str, Tensor]) -> Dict[str, Array]:
         values = {name: tensor.array for name, tensor in self.graph.constants.items()}
         return {**values, **{name: tensor.array for name, tensor in inputs.items()}}
-
-    def _steps(self, values: Dict[str, Array], keep: Collection[str]) -> Iterator[str]:
-        """Compute every node into `values`, yield each new name, drop what is no longer read."""
-        for node, dead in zip(self.graph.nodes, last_readers(self.graph)):
-            for name, array in zip(node.outputs, compute(node, values)):
-                if name:
-                    values[name] = np.ascontiguousarray(array).reshape(array.shape)
-                    yield name
-            for name in dead:
-                if name not in keep:
-                    values.pop(name, None)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from xbackend.worker import control
 from xbackend.worker.contract import Unsupported
 from xbackend.worker.geometry.resize import MODES
 from xbackend.worker.graph import missing
+from xbackend.worker.subgraphs import every_constant, every_node
 from xbackend.worker.tensor import Tensor
 
 from .formats import DTYPES
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from xbackend.worker.graph import Graph, Node
 
 
-KNOWN = frozenset(f"{domain}.{name}" if domain else name for domain, name in OPERATORS)
+KNOWN = control.OPERATORS | {f"{domain}.{name}" if domain else name for domain, name in OPERATORS}
 """Full names of all operators that there are."""
 
 
@@ -27,13 +29,15 @@ def check_supported(graph: Graph, precision: str) -> None:
 
     In int8 that is a product of floats too, which is no judge of what multiplies integers.
     """
-    lacking = missing(graph.nodes, KNOWN)
+    nodes = list(every_node(graph))
+    lacking = missing(nodes, KNOWN)
     if lacking:
         raise Unsupported(f"fixed has no {', '.join(lacking)}.")
-    products = {n.operator for n in graph.nodes if (n.domain, n.operator) in FLOAT_PRODUCTS}
+    products = {n.operator for n in nodes if (n.domain, n.operator) in FLOAT_PRODUCTS}
     if precision == "int8" and products:
         raise Unsupported(_sentence(graph, sorted(products)))
-    for node in graph.nodes:
+    for node in nodes:
+        control.refuse_old_scan(node, graph.opset)
         problem = _detail(node) or _training(node, graph)
         if problem:
             raise Unsupported(f"fixed cannot compute the node '{_name(node)}': {problem}.")
@@ -44,17 +48,17 @@ def check_supported(graph: Graph, precision: str) -> None:
 
 def _formats(graph: Graph) -> Dict[str, str]:
     """Return the format of everything that enters the graph."""
-    made = [(n, n.attributes["value"]) for n in graph.nodes if "value" in n.attributes]
+    made = [(n, n.attributes["value"]) for n in every_node(graph) if "value" in n.attributes]
     return {
         **{value.name: value.dtype for value in graph.inputs},
-        **{name: tensor.dtype for name, tensor in graph.constants.items()},
+        **{name: tensor.dtype for name, tensor in every_constant(graph).items()},
         **{_name(node): value.dtype for node, value in made if isinstance(value, Tensor)},
     }
 
 
 def _sentence(graph: Graph, products: List[str]) -> str:
     names = ", ".join(products)
-    operators = {node.operator for node in graph.nodes}
+    operators = {node.operator for node in every_node(graph)}
     if {"QuantizeLinear", "DequantizeLinear"} <= operators:
         return (
             f"fixed multiplies integers only in int8 and this graph has {names} in floating point "

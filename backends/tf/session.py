@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Sequence
 import tensorflow as tf
 
 from xbackend.worker.contract import Session, Unsupported
+from xbackend.worker.subgraphs import is_wanted
 from xbackend.worker.tensor import Tensor as Bits
 
 from .executor import FAILURES, is_missing_kernel, summary
 from .placement import collected_operations, short_name
-from .value import Tensor, constant, first
+from .value import Tensor, Value, constant, first
 
 if TYPE_CHECKING:
     from typing import Collection, Iterator, Tuple
 
     from .executor import Executor
     from .framework import Placement
-    from .value import Value
 
 Function = Callable[[Dict[str, Tensor]], Dict[str, Tensor]]
 
@@ -37,7 +37,7 @@ class TensorflowSession(Session):
     def __init__(self, executor: Executor, placement: Placement) -> None:
         self.executor = executor
         self.placement = placement
-        self.taps = executor.graph.values
+        self.taps = executor.taps
 
     def facts(self) -> Dict[str, Any]:
         """Return the settings as they were read back, and where operations were placed."""
@@ -80,11 +80,13 @@ class EagerSession(TensorflowSession):
         with self.placement.scope():
             steps = self.executor.walk(self._inputs(inputs))
         for name, value in self._placed(steps):
+            if not isinstance(value, Value):
+                continue
             self._devices[name] = short_name(value.tensor.device)
-            if name in wanted:
+            if is_wanted(name, wanted):
                 yield name, bits_of(first(value))
 
-    def _placed(self, steps: Iterator[Tuple[str, Value]]) -> Iterator[Tuple[str, Value]]:
+    def _placed(self, steps: Iterator[Tuple[str, Any]]) -> Iterator[Tuple[str, Any]]:
         """Take each step on the device, which is left before the step is given to anyone."""
         while True:
             with self.placement.scope():
@@ -117,7 +119,8 @@ class FunctionSession(TensorflowSession):
     ) -> Iterator[Tuple[str, Bits]]:
         """Run a second function, whose results are the outputs and all wanted values."""
         outputs = self.executor.graph.output_names
-        names = [name for name in self.taps if name in wanted or name in outputs]
+        own = set(self.executor.graph.values)  # what a body computes does not leave its function
+        names = [n for n in self.taps if n in own and (n in wanted or n in outputs)]
         names += [name for name in outputs if name not in names]
         function = self._tapping.setdefault(tuple(names), self._made(names))
         found = self._call(function, inputs, {})

@@ -10,7 +10,9 @@ import torch
 
 from xbackend.worker.contract import Unsupported
 
-from .program import Program, Step, Values, specialise, walk
+from .flow import ControlStep
+from .program import Program, specialise, walk
+from .step import Step, Values
 
 Signature = Tuple[Tuple[str, Tuple[int, ...]], ...]
 Compiled = Callable[..., Tuple[torch.Tensor, ...]]
@@ -20,6 +22,7 @@ class Compiler:
     """Compiles a program and remembers the result for each shape of the inputs."""
 
     def __init__(self, program: Program) -> None:
+        _refuse_control(program)
         self.program = program
         self.shapes: Dict[Signature, Values] = {}
         self.compiled: Dict[Tuple[Signature, Tuple[str, ...]], Compiled] = {}
@@ -74,6 +77,15 @@ class Compiler:
             walked = _own_code(_walked(steps, self.program.inputs, wanted))
             self.compiled[key] = torch.compile(walked, dynamic=False, fullgraph=True)
         return self.compiled[key]
+
+
+def _refuse_control(program: Program) -> None:
+    names = {step.node.operator for step in program.steps if isinstance(step, ControlStep)}
+    if names:
+        raise Unsupported(
+            f"torch.mode=compiled cannot make one graph of this model, which has "
+            f"{', '.join(sorted(names))} in it. Set torch.mode=eager."
+        )
 
 
 def _signature(inputs: Mapping[str, torch.Tensor]) -> Signature:

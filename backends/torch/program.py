@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Callable, Collection, Dict, List, Mapping, Set, Tuple
+from typing import TYPE_CHECKING, Any, Collection, Dict, List, Mapping, Set, Tuple
 
 import torch
 
+from xbackend.worker import control
 from xbackend.worker import tensor as bits
 from xbackend.worker.contract import Unsupported
 from xbackend.worker.graph import Graph, Node, last_uses, missing
+from xbackend.worker.subgraphs import every_constant, every_node, every_value, expanded
 
 from .exchange import DTYPES, to_torch
+from .flow import ControlStep, TorchFlow
 from .operators import TABLE
+from .step import Argument, Step, Values
 
 if TYPE_CHECKING:
     from .operators.operator import Operator
@@ -25,56 +29,8 @@ MASK_OPSET = 12
 
 SHAPE_OPERATORS = ("Shape", "Size")
 
-Values = Dict[str, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Argument:
-    """One input of a step."""
-
-    name: str
-    """The ONNX value; empty where an optional input is left out."""
-    python: bool
-    """Whether the operator wants Python numbers."""
-    bound: bool
-    """Whether the value is known before anything runs."""
-    value: Any = None
-    """That value, on the step's device or as Python numbers."""
-
-    def fetch(self, values: Mapping[str, torch.Tensor], device: torch.device) -> Any:
-        """Return what the operator takes."""
-        if self.bound:
-            return self.value
-        tensor = values[self.name]
-        return tensor.tolist() if self.python else tensor.to(device)
-
-
-@dataclass(frozen=True)
-class Step:
-    """One node that is ready to compute."""
-
-    node: Node
-    compute: Callable[..., Any]
-    arguments: Tuple[Argument, ...]
-    device: torch.device
-    host: bool
-    """Whether it computes with shapes only, on the host."""
-    release: Tuple[str, ...]
-    """Values that no later step reads."""
-
-    @property
-    def reads(self) -> List[str]:
-        """Names of the values that it takes from others."""
-        return [argument.name for argument in self.arguments if not argument.bound]
-
-    def outputs(self, values: Mapping[str, torch.Tensor]) -> List[Tuple[str, torch.Tensor]]:
-        """Compute the node and return its outputs by name."""
-        inputs = [argument.fetch(values, self.device) for argument in self.arguments]
-        result = self.compute(self.node, *inputs)
-        several = result if isinstance(result, (list, tuple)) else (result,)
-        if not self.host:
-            several = [tensor.to(self.device) for tensor in several]
-        return [(name, tensor) for name, tensor in zip(self.node.outputs, several) if name]
+KNOWN = control.OPERATORS | TABLE.keys() | {"Constant"}
+"""Full names of all operators that there are."""
 
 
 @dataclass(frozen=True)
@@ -93,19 +49,23 @@ class Program:
 
 def prepare_program(graph: Graph, device: torch.device) -> Program:
     """Bind constants and place every node. Raises Unsupported that names all that is missing."""
-    graph = _without_idle_masks(graph)
-    constants = {**graph.constants, **_constant_nodes(graph)}
+    graph = _without_idle_masks(expanded(graph, KNOWN))
+    _refuse_missing(graph)
+    return _prepared(graph, {}, device)
+
+
+def _prepared(graph: Graph, around: Mapping[str, bits.Tensor], device: torch.device) -> Program:
+    """Bind constants, those of the graphs around too, and place every node."""
+    constants = {**around, **graph.constants, **_constant_nodes(graph)}
     nodes = [node for node in graph.nodes if not _is_constant(node)]
-    _refuse_missing(nodes, constants, graph)
-    steps = _steps(nodes, constants, device, graph.opset)
     shown = {*graph.output_names, *graph.values} & constants.keys()
     return Program(
         inputs=graph.input_names,
         outputs=graph.output_names,
-        steps=_with_releases(steps),
+        steps=_with_releases(_steps(nodes, constants, device, graph.opset)),
         constants={name: to_torch(constants[name]) for name in shown},
         device=device,
-        values=graph.values,
+        values=every_value(graph),
     )
 
 
@@ -165,23 +125,28 @@ def _constant_nodes(graph: Graph) -> Dict[str, bits.Tensor]:
     return {n.outputs[0]: n.attributes["value"] for n in graph.nodes if _is_constant(n)}
 
 
-def _refuse_missing(
-    nodes: Collection[Node], constants: Mapping[str, bits.Tensor], graph: Graph
-) -> None:
+def _refuse_missing(graph: Graph) -> None:
     """Name every operator, form and number format that is missing, in one sentence."""
-    lacking = set(missing(nodes, TABLE))
+    nodes = [node for node in every_node(graph) if not _is_constant(node)]
+    constants = every_constant(graph)
+    held = [node.attributes["value"] for node in every_node(graph) if _is_constant(node)]
+    constants.update(_constant_nodes(graph))
+    lacking = set(missing(nodes, KNOWN))
     known = [node for node in nodes if node.full_name in TABLE]
     complaints = (
-        (node, TABLE[node.operator].unsupported_reason(node, constants)) for node in known
+        (node, TABLE[node.full_name].unsupported_reason(node, constants)) for node in known
     )
     lacking |= {f"{node.operator} {what}" for node, what in complaints if what}
-    formats = {value.dtype for value in graph.inputs} | {t.dtype for t in constants.values()}
+    formats = {value.dtype for value in graph.inputs}
+    formats |= {tensor.dtype for tensor in (*constants.values(), *held)}
     lacking |= {f"tensors of {name}" for name in formats - DTYPES.keys()}
     if lacking:
         raise Unsupported(
             f"Backend 'torch' lacks what this model has: {', '.join(sorted(lacking))}. "
             "Choose other backends with --backends."
         )
+    for node in nodes:
+        control.refuse_old_scan(node, graph.opset)
 
 
 def _steps(
@@ -194,10 +159,24 @@ def _steps(
     copies = _Copies(constants)
     steps = []
     for node in nodes:
+        if control.is_control(node):
+            steps.append(_control(node, copies, device))
+            continue
         host = known.is_about_shapes(node)
         where = HOST if host and node.operator not in SHAPE_OPERATORS else device
         steps.append(_step(_ready(node, opset), copies, where, host))
     return steps
+
+
+def _control(node: Node, copies: _Copies, device: torch.device) -> Step:
+    bodies = {id(body): _prepared(body, copies.constants, device) for body in node.bodies.values()}
+    bound = {name: copies.get(name, device) for name in node.reads if name in copies.constants}
+    read = tuple(Argument(name, False, False) for name in node.reads if name not in bound)
+    return ControlStep(node, _nothing, read, device, False, (), bodies, bound, TorchFlow(device))
+
+
+def _nothing(*inputs: Any) -> None:
+    """Stand for the function of a step that has none."""
 
 
 def _ready(node: Node, opset: int) -> Node:
@@ -257,7 +236,7 @@ class _Copies:
 
 
 def _step(node: Node, copies: _Copies, device: torch.device, host: bool) -> Step:
-    operator = TABLE[node.operator]
+    operator = TABLE[node.full_name]
     arguments = tuple(
         _argument(name, position, operator, copies, device)
         for position, name in enumerate(node.inputs)

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Collection, Dict, Iterator, List, Mapping
 import torch
 
 from xbackend.worker.contract import Session, Unsupported
+from xbackend.worker.subgraphs import is_wanted
 
 from . import global_settings, libraries
 from .compiler import Compiler
 from .exchange import from_torch, to_torch
 from .kernels import seen_kernels
-from .program import Program, Values, release, walk
+from .program import Program, release, walk
+from .step import Values
 
 if TYPE_CHECKING:
     from xbackend.worker.tensor import Tensor
@@ -46,7 +48,8 @@ class TorchSession(Session):
         else:
             pairs = iter(self._infer(tensors, self._in_order(asked)).items())
         for name, tensor in pairs:
-            yield name, from_torch(tensor)
+            if isinstance(tensor, torch.Tensor):
+                yield name, from_torch(tensor)
 
     def facts(self) -> Dict[str, Any]:
         """Return the switches as they are, the device, and on a GPU the kernels of a last run."""
@@ -86,10 +89,17 @@ class TorchSession(Session):
         given = [name for name in self._in_order(asked) if name in values]
         yield from ((name, values[name]) for name in given)
         for step in self.program.steps:
-            with torch.inference_mode(), _kernels_required():
-                made = step.outputs(values)
-            values.update(made)
-            yield from ((name, tensor) for name, tensor in made if name in asked)
+            trace = step.trace(values, "")
+            while True:
+                with torch.inference_mode(), _kernels_required():
+                    pair = next(trace, None)
+                if pair is None:
+                    break
+                name, made = pair
+                if is_wanted(name, asked):
+                    yield pair
+                if "]/" not in name:
+                    values[name] = made
             release(step, values, ())
 
     def _kernels(self) -> Dict[str, int]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xbackend.errors import ModelError
-from xbackend.worker.graph import Node
+from xbackend.worker.graph import Graph, Node
 from xbackend.worker.tensor import Tensor, from_numpy
 
 if TYPE_CHECKING:
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 FORMATS = frozenset({"to", "dtype", "output_dtype"})
 """Attributes whose integer names a number format."""
-
-SUBGRAPH = "(subgraph)"
-"""What stands for an attribute that is a graph; it may read values that its node does not name."""
 
 
 @dataclass
@@ -29,6 +26,12 @@ class NormaliseContext:
     opset: int
     ranks: dict[str, int]
     """Number of axes of the values for which it is known."""
+    types: Mapping[str, onnx.TypeProto] = field(default_factory=dict)
+    """Types of the values, as far as they are known; filled in where something may need them."""
+    graph: Callable[[onnx.GraphProto, NormaliseContext], Graph] | None = None
+    """Normalises a graph that is an attribute."""
+    function: Callable[[onnx.NodeProto, NormaliseContext], Graph | None] | None = None
+    """Spells a node out in others."""
     constants: dict[str, Tensor] = field(default_factory=dict)
     """Constants that normalisation adds, by new names."""
 
@@ -51,6 +54,7 @@ def normalise(proto: onnx.NodeProto, context: NormaliseContext) -> Node:
         inputs=tuple(proto.input),
         outputs=tuple(proto.output),
         attributes=_attributes(proto, domain, context),
+        function=context.function(proto, context) if context.function else None,
     )
     if domain:
         return node
@@ -91,7 +95,7 @@ def format_name(number: int) -> str:
 def _attributes(proto: onnx.NodeProto, domain: str, context: NormaliseContext) -> dict[str, Any]:
     attributes = {} if domain else _defaults(proto.op_type, context.opset)
     for attribute in proto.attribute:
-        attributes[attribute.name] = _attribute(attribute)
+        attributes[attribute.name] = _attribute(attribute, context)
     for key in FORMATS & attributes.keys():
         if isinstance(attributes[key], int):
             attributes[key] = format_name(attributes[key])
@@ -103,19 +107,20 @@ def _defaults(operator: str, opset: int) -> dict[str, Any]:
 
     attributes = defs.get_schema(operator, opset).attributes
     return {
-        name: _attribute(attribute.default_value)
+        name: _attribute(attribute.default_value, None)
         for name, attribute in attributes.items()
         if attribute.default_value.type != AttributeProto.UNDEFINED
     }
 
 
-def _attribute(attribute: onnx.AttributeProto) -> Any:
+def _attribute(attribute: onnx.AttributeProto, context: NormaliseContext | None) -> Any:
     from onnx import AttributeProto, helper
+
+    if attribute.type == AttributeProto.GRAPH and context and context.graph:
+        return context.graph(attribute.g, context)
 
     if attribute.type == AttributeProto.TENSOR:
         return tensor_of(attribute.t)
-    if attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
-        return SUBGRAPH
     value = helper.get_attribute_value(attribute)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
@@ -129,7 +134,7 @@ def _attribute(attribute: onnx.AttributeProto) -> Any:
 
 def _changed(node: Node, inputs: tuple[str, ...], drop: tuple[str, ...] = (), **add: Any) -> Node:
     kept = {key: value for key, value in node.attributes.items() if key not in drop}
-    return Node(node.operator, node.domain, node.name, inputs, node.outputs, {**kept, **add})
+    return replace(node, inputs=inputs, attributes={**kept, **add})
 
 
 def _lift(*keys: str, dtype: str = "int64") -> Callable[[Node, NormaliseContext], Node]:

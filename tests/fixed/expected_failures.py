@@ -7,7 +7,6 @@ VERSION = "onnx 1.23.2"
 TRAINING = "Dropout in training draws random numbers."
 INDICES = "The place of a maximum is no quantized value."
 OPSET_1 = "The suite's model is of opset 1; the hub begins with 7."
-LOOPS = "The suite spells Range out as a Loop, which is no operator of a flat graph."
 STATISTICS = "It asks for the statistics of a batch, which are for training."
 
 BFLOAT16 = "NumPy has no bfloat16."
@@ -17,7 +16,6 @@ EXPECTED = (
     ExpectedFailure("test_cast_BFLOAT16_to_FLOAT", "unsupported", BFLOAT16, VERSION),
     ExpectedFailure("test_training_dropout*", "unsupported", TRAINING, VERSION),
     ExpectedFailure("test_batchnorm_*_training_mode", "unsupported", STATISTICS, VERSION),
-    ExpectedFailure("test_range_*_delta_expanded", "unsupported", LOOPS, VERSION),
     ExpectedFailure("test_maxpool_with_argmax_2d_precomputed_*", "unsupported", INDICES, VERSION),
     ExpectedFailure("test_not_?d", "not converted", OPSET_1, VERSION),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from xbackend.errors import UnsupportedOperators
 from xbackend.plugins import registry
@@ -28,7 +28,8 @@ def check_operators(spec: BackendSpec, precision: str, builder: ArtifactBuilder)
     if not known or hub is None:
         return
     steps = read_artifact(hub.folder).manifest["steps"]
-    lacking = missing_operators(steps[-1]["notes"]["operators"], known)
+    notes = steps[-1]["notes"]
+    lacking = missing_operators(notes["operators"], notes["spelled"], known)
     if lacking:
         raise UnsupportedOperators(
             f"Backend '{spec.word}' has no {', '.join(lacking)}, which this model uses. "
@@ -36,13 +37,27 @@ def check_operators(spec: BackendSpec, precision: str, builder: ArtifactBuilder)
         )
 
 
-def missing_operators(used: Sequence[str], known: Collection[str]) -> list[str]:
-    """Return the operators that a table lacks, sorted.
+def missing_operators(
+    used: Sequence[str], spelled: Mapping[str, Sequence[str]], known: Collection[str]
+) -> list[str]:
+    """Return the operators that a table lacks and that are not made of ones that it has, sorted.
 
-    >>> missing_operators(["Relu", "Det", "Conv"], {"Conv", "Relu"})
+    >>> missing_operators(["Relu", "Det", "Gelu"], {"Gelu": ["Erf", "Mul"]}, {"Erf", "Mul", "Relu"})
     ['Det']
     """
-    return sorted(set(used) - set(known))
+    lacking: set[str] = set()
+    waiting = list(used)
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in known or name in seen:
+            continue
+        seen.add(name)
+        inner = spelled.get(name, ())
+        waiting += inner
+        if not inner:
+            lacking.add(name)
+    return sorted(lacking)
 
 
 def _table(spec: BackendSpec, precision: str, builder: ArtifactBuilder) -> frozenset[str]:

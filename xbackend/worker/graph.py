@@ -13,14 +13,18 @@ one form of each operator whatever its opset:
 * every form of Constant has one attribute, the Tensor `value`;
 * Softmax and LogSoftmax before opset 13 carry `coerce_2d = 1`: flatten from `axis` on, then the
   last axis;
-* an optional input that is left out is the empty string.
+* an optional input that is left out is the empty string;
+* an attribute that is a graph (the branches of If, the body of Loop and Scan) is a Graph, whose
+  nodes may read values of the graphs around it;
+* an operator that ONNX defines by others, or that is known to be made of them, carries these as
+  `function`; who has no kernel of its own computes them instead (`xbackend.worker.subgraphs`).
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Collection, Dict, List, Tuple
+from typing import TYPE_CHECKING, Any, Collection, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -45,12 +49,27 @@ class Node:
     """Value names; the empty string where an optional input is left out."""
     outputs: Tuple[str, ...]
     attributes: Dict[str, Any]
-    """Integers, floats, strings, lists of them, or Tensor."""
+    """Integers, floats, strings, lists of them, Tensor, or Graph."""
+    function: Optional[Graph] = None
+    """The same in other operators: a graph without inputs, which reads the node's own and computes
+    its outputs under their names; None where there is no such thing."""
 
     @property
     def full_name(self) -> str:
         """The operator with its domain, unless that is ONNX's own."""
         return f"{self.domain}.{self.operator}" if self.domain else self.operator
+
+    @property
+    def bodies(self) -> Dict[str, Graph]:
+        """The graphs within, by attribute."""
+        return {key: each for key, each in self.attributes.items() if isinstance(each, Graph)}
+
+    @property
+    def reads(self) -> Tuple[str, ...]:
+        """All values that it needs: its inputs, and what the graphs within read of those around."""
+        bodies = self.bodies.values() if self.attributes else ()
+        inner = [name for body in bodies for name in captured(body)]
+        return tuple(dict.fromkeys([*(name for name in self.inputs if name), *inner]))
 
     def gives(self, position: int) -> bool:
         """Tell whether somebody may want an output."""
@@ -85,11 +104,21 @@ class Graph:
         return tuple(name for node in self.nodes for name in node.outputs if name)
 
 
+def captured(graph: Graph) -> List[str]:
+    """Return the values that a graph takes from those around it, each once, in order."""
+    own = {*graph.input_names, *graph.constants, *graph.values}
+    read = [name for node in graph.nodes for name in node.reads]
+    return [name for name in dict.fromkeys([*read, *graph.output_names]) if name not in own]
+
+
 def read_graph(folder: Path) -> Graph:
     """Read `graph.json` and `weights.bin` of an artifact's folder."""
     document = json.loads((folder / "graph.json").read_text(encoding="utf-8"))
     weights = np.fromfile(folder / "weights.bin", np.uint8)
-    tensors = [_tensor(row, weights) for row in document["tensors"]]
+    return _graph(document, [_tensor(row, weights) for row in document["tensors"]])
+
+
+def _graph(document: Dict[str, Any], tensors: List[Tensor]) -> Graph:
     return Graph(
         opset=document["opset"],
         inputs=tuple(value_of(row) for row in document["inputs"]),
@@ -126,7 +155,7 @@ def last_readers(graph: Graph) -> List[Tuple[str, ...]]:
     """Return for each node the computed values that no node after it reads."""
     computed = set(graph.values)
     return last_uses(
-        ([n for n in node.inputs if n in computed], node.outputs) for node in graph.nodes
+        ([n for n in node.reads if n in computed], node.outputs) for node in graph.nodes
     )
 
 
@@ -138,15 +167,18 @@ def _tensor(row: Dict[str, Any], weights: np.ndarray[Any, Any]) -> Tensor:
 
 
 def _node(row: Dict[str, Any], tensors: List[Tensor]) -> Node:
-    attributes = {
-        key: tensors[value["tensor"]] if isinstance(value, dict) else value
-        for key, value in row["attributes"].items()
-    }
     return Node(
         operator=row["operator"],
         domain=row["domain"],
         name=row["name"],
         inputs=tuple(row["inputs"]),
         outputs=tuple(row["outputs"]),
-        attributes=attributes,
+        attributes={key: _attribute(each, tensors) for key, each in row["attributes"].items()},
+        function=_graph(row["function"], tensors) if row.get("function") else None,
     )
+
+
+def _attribute(value: Any, tensors: List[Tensor]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return tensors[value["tensor"]] if "tensor" in value else _graph(value["graph"], tensors)

@@ -254,6 +254,7 @@ def _tap(
 ) -> None:
     """Fill in one sample's taps; an output's is the untapped one, compared with the tapped."""
     from xbackend.worker.objects import write_tensor
+    from xbackend.worker.subgraphs import is_wanted
 
     channel.enter("taps")
     outputs = {output["name"]: output for output in row["outputs"]}
@@ -262,7 +263,7 @@ def _tap(
     for name, tensor in session.tap(read_inputs(sample, artifact), [*wanted, *outputs]):
         if name in outputs:
             neutral = neutral and tensor.record() == _bits(outputs[name])
-        if name in asked:
+        if is_wanted(name, asked):
             row["taps"].append(
                 outputs.get(name) or {"name": name, **write_tensor(job.store, tensor)}
             )

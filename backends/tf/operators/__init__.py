@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict
 
+from xbackend.worker import control
+
 from . import (
     activation,
     convolution,
@@ -34,4 +36,7 @@ OPERATORS: Dict[str, Operator] = {
     **select.OPERATORS,
     **shape.OPERATORS,
 }
-"""By the operator's name; ONNX's own domain only."""
+"""By the operator's full name."""
+
+KNOWN = control.OPERATORS | OPERATORS.keys()
+"""Full names of all operators that there are."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable, Collection, Dict, List, Mapping, Optional
 
+from xbackend.worker import control
 from xbackend.worker.contract import Unsupported
 from xbackend.worker.geometry.slices import PAD_MODES
 from xbackend.worker.graph import missing
+from xbackend.worker.subgraphs import every_constant, every_node
 
 from ..value import FORMATS
 
@@ -19,13 +21,17 @@ if TYPE_CHECKING:
 
 def check_supported(graph: Graph, known: Collection[str]) -> None:
     """Raise Unsupported naming every operator, or form of one, that cannot be executed."""
-    lacking = missing(graph.nodes, known)
+    nodes = list(every_node(graph))
+    lacking = missing(nodes, known)
     if lacking:
         raise Unsupported(
             f"The tf backend has no {', '.join(lacking)}, which the model uses. "
             "Run it with ort, or export the model with other operators."
         )
-    forms = [form for node in graph.nodes for form in _refused(node, graph)]
+    for node in nodes:
+        control.refuse_old_scan(node, graph.opset)
+    constants = every_constant(graph)
+    forms = [form for node in nodes for form in _refused(node, constants)]
     if forms:
         raise Unsupported(
             f"TensorFlow does not have what the model asks for: {'; '.join(sorted(set(forms)))}. "
@@ -33,9 +39,9 @@ def check_supported(graph: Graph, known: Collection[str]) -> None:
         )
 
 
-def _refused(node: Node, graph: Graph) -> List[str]:
-    form = FORMS.get(node.operator)
-    reason = form(node, graph.constants) if form else None
+def _refused(node: Node, constants: Mapping[str, Tensor]) -> List[str]:
+    form = FORMS.get(node.full_name)
+    reason = form(node, constants) if form else None
     return [f"{node.operator} {reason} (at '{node.outputs[0]}')"] if reason else []
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, List, Optional
+from typing import TYPE_CHECKING, Any, List, Optional
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ def _squeeze(node: Node, value: Tensor, axes: Optional[List[int]] = None) -> Ten
     """Remove the named axes of extent 1, or all of them. Raises ValueError for another extent."""
     if axes is None:
         return value.squeeze()
-    gone = {axis % value.dim() for axis in axes}
+    gone = {axis % value.dim() for axis in _listed(axes)}
     long = [axis for axis in sorted(gone) if value.shape[axis] != 1]
     if long:
         raise ValueError(f"Squeeze of axis {long[0]}, whose extent is {value.shape[long[0]]}.")
@@ -36,9 +36,14 @@ def _squeeze(node: Node, value: Tensor, axes: Optional[List[int]] = None) -> Ten
 
 
 def _unsqueeze(node: Node, value: Tensor, axes: List[int]) -> Tensor:
-    for axis in shapes.added_axes(value.dim(), axes):
+    for axis in shapes.added_axes(value.dim(), _listed(axes)):
         value = value.unsqueeze(axis)
     return value
+
+
+def _listed(axes: Any) -> List[int]:
+    """Return axes as a list; some give one without an axis."""
+    return axes if isinstance(axes, list) else [axes]
 
 
 def _transpose(node: Node, value: Tensor) -> Tensor:

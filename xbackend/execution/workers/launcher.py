@@ -14,6 +14,7 @@ from typing import Any
 
 from xbackend.errors import StoreError
 from xbackend.execution.workers.channel import LineReader, WorkerOutput
+from xbackend.execution.workers.iterations import layers_with_iterations
 from xbackend.execution.workers.process import WorkerEnd, WorkerProcess
 from xbackend.execution.workers.staging import StagedJob, Unreachable, stage_job
 from xbackend.platforms.emulation_taint import mark_emulated
@@ -224,6 +225,7 @@ def final_record(
     record = {**launch.record, **answer.known, "seconds": seconds}
     if answer.result is not None and not answer.fault and not end.flood:
         record.update(answer.result)
+        record["layers"] = layers_with_iterations(record["layers"], record["results"])
     else:
         symptom, message = _failure(launch, answer, end, timeout)
         error = {"stage": answer.stage, "symptom": symptom, "message": message}
