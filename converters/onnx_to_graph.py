@@ -66,7 +66,7 @@ def convert(request: ConversionRequest) -> ConversionResult:
 def layers_of(graph: Graph) -> tuple[Layer, ...]:
     """List every value that a node computes, with its place, its operator and what it reads.
 
-    Values of bodies come before what the node of the bodies gives, and count as it does.
+    Nodes of bodies count as those around them, and come before the node that has the bodies.
     """
     places = {id(node): place for place, node in enumerate(every_node(graph))}
     return tuple(

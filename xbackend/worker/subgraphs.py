@@ -84,11 +84,11 @@ def _spelled(
 
 
 def every_node(graph: Graph) -> Iterator[Node]:
-    """Yield all nodes, those of bodies after the node that has them."""
+    """Yield all nodes, those of bodies before the node that has them."""
     for node in graph.nodes:
-        yield node
         for body in node.bodies.values():
             yield from every_node(body)
+        yield node
 
 
 def every_constant(graph: Graph) -> Dict[str, Tensor]:
