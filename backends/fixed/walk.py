@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xbackend.worker import control
+from xbackend.worker.flow import Flow
 from xbackend.worker.graph import last_readers
 
 from .operators import compute
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 
-class ArrayFlow(control.Flow):
+class ArrayFlow(Flow):
     """Control flow over arrays of NumPy."""
 
     def truth(self, value: Array) -> bool:

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from xbackend.worker import control
 from xbackend.worker.contract import Unsupported
+from xbackend.worker.flow import Flow
 
 from .value import Value, first, static
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 LOOP = "condition or count of a Loop"
 
 
-class TensorflowFlow(control.Flow):
+class TensorflowFlow(Flow):
     """Control flow over values, of which conditions and counts are known."""
 
     def is_known(self, value: Value) -> bool:

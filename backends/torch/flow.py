@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 import torch
 
 from xbackend.worker import control
+from xbackend.worker.flow import Flow
 
 from .exchange import DTYPES
 from .step import Pairs, Step, Trace, Values
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from .program import Program
 
 
-class TorchFlow(control.Flow):
+class TorchFlow(Flow):
     """Control flow over tensors on a device."""
 
     def __init__(self, device: torch.device) -> None:

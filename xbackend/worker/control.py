@@ -14,7 +14,6 @@ from typing import (
     Generator,
     List,
     Mapping,
-    Sequence,
     Tuple,
 )
 
@@ -25,6 +24,7 @@ from xbackend.worker.subgraphs import BRANCHES, body_prefix, label_of
 
 if TYPE_CHECKING:
     from xbackend.worker.artifact import ValueInfo
+    from xbackend.worker.flow import Flow
     from xbackend.worker.graph import Graph, Node
 
 Values = Mapping[str, Any]
@@ -32,38 +32,6 @@ Walking = Generator[Tuple[str, Any], None, List[Any]]
 Walk = Callable[["Graph", Dict[str, Any], str], Walking]
 """Takes a body, the values that it reads and what stands before the names of its own; yields what
 is computed, and returns the body's outputs in order."""
-
-
-class Flow:
-    """What control flow needs of a framework's values."""
-
-    def truth(self, value: Any) -> bool:
-        """Return a condition of one element."""
-        raise NotImplementedError
-
-    def integer(self, value: Any) -> int:
-        """Return an integer of one element."""
-        raise NotImplementedError
-
-    def scalar(self, number: Any, dtype: str) -> Any:
-        """Return a tensor without axes of a format by NumPy's name."""
-        raise NotImplementedError
-
-    def extent(self, value: Any, axis: int) -> int:
-        """Return how many elements lie along an axis."""
-        raise NotImplementedError
-
-    def item(self, value: Any, axis: int, index: int) -> Any:
-        """Return one place of an axis, which is dropped."""
-        raise NotImplementedError
-
-    def stack(self, values: Sequence[Any], axis: int) -> Any:
-        """Lay tensors of one shape along a new axis."""
-        raise NotImplementedError
-
-    def empty(self, shape: Sequence[int], dtype: str) -> Any:
-        """Return a tensor without elements."""
-        raise NotImplementedError
 
 
 def compute(node: Node, held: Values, prefix: str, flow: Flow, walk: Walk) -> Walking:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
 if TYPE_CHECKING:
-    from xbackend.worker.control import Flow
+    from xbackend.worker.flow import Flow
     from xbackend.worker.graph import Node
 
     Inputs = List[Any]
