@@ -31,7 +31,7 @@ SPEC = ConverterSpec(
     modules=("onnx",),
     extra="ort",
     distributions=("onnx",),
-    revision=3,
+    revision=4,
 )
 
 ALIGNMENT = 64
