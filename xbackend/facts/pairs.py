@@ -33,14 +33,7 @@ def class_pairs(
     sample: SampleComparison, taps: Iterable[TapComparison], measurer: Measurer
 ) -> Iterator[TensorPair]:
     """Yield the pairs of classes of those tensors of a sample that fall into several."""
-    results: dict[str, Record] = {
-        run.id: next((row for row in run.results if str(row["input"]) == sample.input), {})
-        for run in sample.cohort.runs
-    }
-    for tap in taps:
-        if tap.eqc_count < 2:
-            continue
-        rows = [_row(results[ids[0]], tap) for ids in tap.eqcs]
+    for tap, rows in class_tensors(sample, [tap for tap in taps if tap.eqc_count > 1]):
         several = range(len(rows))
         chosen = combinations(several, 2) if len(rows) <= FEW else ((0, n) for n in several[1:])
         for one, other in chosen:
@@ -53,6 +46,18 @@ def class_pairs(
                 (tap.eqcs[one][0], tap.eqcs[other][0]),
                 metrics,
             )
+
+
+def class_tensors(
+    sample: SampleComparison, taps: Iterable[TapComparison]
+) -> Iterator[tuple[TapComparison, list[Record]]]:
+    """Yield tensors of a sample with how the first run of each class recorded them."""
+    results: dict[str, Record] = {
+        run.id: next((row for row in run.results if str(row["input"]) == sample.input), {})
+        for run in sample.cohort.runs
+    }
+    for tap in taps:
+        yield tap, [_row(results[ids[0]], tap) for ids in tap.eqcs]
 
 
 def _row(result: Record, tap: TapComparison) -> Record:
