@@ -10,6 +10,7 @@ from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.export import export_judgements
 from xbackend.comparison.summary import Summary, summaries
 from xbackend.facts.agreement import output_agreement
+from xbackend.facts.answer.tolerance import tolerance
 from xbackend.facts.certified import cohort_certified
 from xbackend.facts.label_accuracy import label_accuracies
 
@@ -53,14 +54,16 @@ def document(comparison: Comparison) -> dict[str, Any]:
 def _section(summary: Summary, comparison: Comparison) -> dict[str, Any]:
     """Return what sums up a section.
 
-    `rounding`, `agreement` and `label_accuracy` are there where they are known.
+    `rounding`, `agreement`, `label_accuracy` and `tolerance` are there where they are known.
     """
     certified = cohort_certified(comparison, summary.cohort)
     agreement = output_agreement(summary, comparison.store)
     right = [each.to_dict() for each in label_accuracies(summary, comparison.store)]
+    holds = tolerance(summary, comparison.store)
     return {
         **summary.to_dict(),
         **({} if certified is None else {"rounding": certified.to_dict()}),
         **({} if agreement is None else {"agreement": agreement.to_dict()}),
         **({"label_accuracy": right} if right else {}),
+        **({} if holds is None else {"tolerance": holds.to_dict()}),
     }

@@ -6,11 +6,19 @@ import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
 
+import tabulate as tabulate_module
 from tabulate import tabulate
 
 from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.findings import Certificate, Isolation
 from xbackend.comparison.summary import Summary, summaries
+from xbackend.facts.answer.distances import class_distances, first_labels
+from xbackend.facts.answer.notable import Fold, NotableLayer, differing_layers, notable_layers
+from xbackend.facts.answer.tolerance import tolerance
+from xbackend.facts.certified import cohort_certified
+from xbackend.facts.changes import change_facts
+from xbackend.facts.cohorts import facts_of
+from xbackend.facts.next_commands import next_commands
 from xbackend.store.records import Run
 
 from .export import export_sentences
@@ -21,6 +29,7 @@ from .sections.certificates import (
     certificate_table,
     meaning_sentence,
 )
+from .sections.glance import glance_table, notable_table
 from .sections.isolation import isolation_heading, isolation_sentences, isolation_table
 from .sections.tables import (
     MOST_LAYERS,
@@ -28,52 +37,139 @@ from .sections.tables import (
     Table,
     emulation_notes,
     has_starred_layers,
+    has_too_many_rows,
     hidden_rows_note,
-    layer_table,
     runs_table,
     shows_layers,
     unsuccessful_table,
 )
 from .wording.cohort_text import notes, verdict
-from .wording.formatting import UNSUCCESSFUL, heading, shorten
-from .wording.sentences import pair_sentence
+from .wording.formatting import UNSUCCESSFUL, distinct_headings, shorten
+from .wording.names import short_names
+from .wording.sentences import headline, pair_sentence, tolerance_sentence, where_sentences
 
 NARROWEST = 40
 """Text is never wrapped to less. The table of layers needs 76 columns, and is cut for no less."""
-PADDING = 2
+PADDING = 0
 """What tabulate adds to a header that is longer than its column's cells."""
-LEGEND = (
-    "The numbers under the inputs are classes: runs with the same number gave the same bits. "
-    "Bits are identical leading mantissa bits: of a run with class 1, of a layer between all runs."
+OUTPUT = " (output)"
+"""Behind the name of an output, where there is room for it."""
+MOST_NEXT = 3
+"""So many commands are named, the most telling first; `explain` has all."""
+CLASS_MEANS = "class: runs with the same number gave the same bits."
+DISTANCES_MEAN = (
+    "bits: identical leading mantissa bits, the least of any element; max |diff|: the largest "
+    "distance of an element; relative: norm of the difference over the norm. Those of a run are "
+    "from class 1, those of a layer between all runs."
+)
+TAP_MEANS = (
+    "tap: the tensor that a layer gives, by its name in ONNX; deviating: share of its elements "
+    "with other bits."
 )
 
 
-def render(comparison: Comparison) -> str:
-    """Lay out a comparison for the terminal's width: COLUMNS, or 80 if there is none."""
+def render(comparison: Comparison, complete: bool = False) -> str:
+    """Lay out a comparison for the terminal's width: COLUMNS, or 80 if there is none.
+
+    All rows of runs and layers if `complete`, or those that matter.
+    """
     width = terminal_width()
-    parts = [_section(summary, comparison, width) for summary in summaries(comparison)]
+    found = summaries(comparison)
+    titles = distinct_headings(found)
+    parts = [
+        _section(summary, title, comparison, width, complete)
+        for summary, title in zip(found, titles, strict=True)
+    ]
     if comparison.unsuccessful:
         parts.append(_unsuccessful(comparison.unsuccessful, width))
     if comparison.samples:
-        parts.append(wrap(LEGEND, width))
+        parts.append(wrap(_legend(found), width))
     parts += _pairs(comparison, width)
-    parts += [_isolation(found, width) for found in comparison.isolations]
+    parts += [_isolation(each, width) for each in comparison.isolations]
     parts += certificate_parts(comparison.certificates, width)
     return "\n\n".join(parts) + "\n"
 
 
-def _section(summary: Summary, comparison: Comparison, width: int) -> str:
-    parts = [underlined(heading(summary), width), wrap(verdict(summary, comparison), width)]
-    parts.append(_agreement(summary, width))
-    parts += [wrap(text, width) for text in hidden_rows_note(summary)]
+def _legend(found: Sequence[Summary]) -> str:
+    """Return what the numbers and words of the tables are, as far as they are there."""
+    several = any(len(summary.eqcs) > 1 for summary in found)
+    texts = [CLASS_MEANS, *([DISTANCES_MEAN] if several else [])]
+    return " ".join([*texts, *([TAP_MEANS] if any(map(shows_layers, found)) else [])])
+
+
+def _section(
+    summary: Summary, title: str, comparison: Comparison, width: int, complete: bool
+) -> str:
+    parts = [underlined(title, width), wrap(_answer(summary, comparison), width)]
+    parts.append(_runs(summary, comparison, width, complete))
+    parts += [] if complete else [wrap(text, width) for text in hidden_rows_note(summary)]
+    parts += _where(summary, comparison, width)
     if shows_layers(summary):
-        parts.append(_layers(summary, width))
+        parts.append(_layers(summary, comparison, width, complete))
     parts += [wrap(text, width) for text in emulation_notes(summary)]
     said = [*export_sentences(comparison, summary), *(f"Note: {note}" for note in notes(summary))]
     if said:
         parts.append("\n".join(wrap(text, width) for text in said))
     parts += _accuracy(summary, comparison, width)
+    parts += _next(summary, comparison, width)
     return "\n\n".join(parts)
+
+
+def _answer(summary: Summary, comparison: Comparison) -> str:
+    """Return the verdict in capitals, then in sentences, and a tolerance that holds."""
+    certified = cohort_certified(comparison, summary.cohort)
+    head = headline(facts_of(summary), certified, len(summary.emulation_doubt.classes))
+    found = tolerance(summary, comparison.store)
+    texts = [head, verdict(summary, comparison), "" if found is None else tolerance_sentence(found)]
+    return " ".join(text for text in texts if text)
+
+
+def _where(summary: Summary, comparison: Comparison, width: int) -> list[str]:
+    changes = change_facts(summary, comparison.isolations)
+    told = where_sentences(facts_of(summary), changes) if shows_layers(summary) else []
+    return [hanging("WHERE", " ".join(told), width)] if told else []
+
+
+def _next(summary: Summary, comparison: Comparison, width: int) -> list[str]:
+    """Return the first of the commands that tell more, each on a line that can be copied."""
+    found = next_commands(summary, facts_of(summary), comparison, {})[:MOST_NEXT]
+    lines: list[str] = []
+    for each in found:
+        line = f"{each.purpose.value}: {each.command}"
+        fits = len(line) + 7 <= width
+        wrapped = command_lines(each.command, width - 9)
+        lines += [line] if fits else [f"{each.purpose.value}:", *(f"  {one}" for one in wrapped)]
+    head = "NEXT   "
+    return (
+        ["\n".join(f"{' ' * len(head) if n else head}{line}" for n, line in enumerate(lines))]
+        if lines
+        else []
+    )
+
+
+def _runs(summary: Summary, comparison: Comparison, width: int, complete: bool) -> str:
+    if has_too_many_rows(summary) and not complete:
+        table = runs_table(summary)
+    else:
+        store = comparison.store
+        distances = class_distances(summary, store)
+        table = glance_table(summary, distances, first_labels(summary, store), complete)
+    if other_columns_width(table, 0) + NARROWEST // 2 > width:
+        table = without_columns(table, ("labels", "relative"))
+    return render_table(table, [max(12, width - other_columns_width(table, 0))])
+
+
+def _layers(summary: Summary, comparison: Comparison, width: int, complete: bool) -> str:
+    if complete:
+        found: list[NotableLayer | Fold] = [
+            NotableLayer(tap, ()) for tap in differing_layers(summary)
+        ]
+    else:
+        found = notable_layers(summary, comparison.isolations, comparison.certificates)
+    text = fitted(notable_table(summary, found, comparison.certificates), width)
+    if any(isinstance(each, Fold) for each in found):
+        text += "\n" + wrap("… layers that add less: 'xbackend compare --all' shows each.", width)
+    return f"{text}\n{STAR}" if has_starred_layers(summary) else text
 
 
 def _accuracy(summary: Summary, comparison: Comparison, width: int) -> list[str]:
@@ -125,22 +221,6 @@ def _titled(title: str, table: Table, width: int) -> list[str]:
     return [head, fitted(table, width)] if table.rows else [head]
 
 
-def _agreement(summary: Summary, width: int) -> str:
-    table = runs_table(summary)
-    if other_columns_width(table, 0) + NARROWEST // 2 > width:
-        table = runs_table(summary, by_input=False)
-    return render_table(table, [max(12, width - other_columns_width(table, 0))])
-
-
-def _layers(summary: Summary, width: int) -> str:
-    table, hidden = layer_table(summary)
-    text = fitted(table, width)
-    if hidden:
-        more = f"… and {hidden} more that differ: 'xbackend compare --format csv' lists all."
-        text += "\n" + wrap(more, width)
-    return f"{text}\n{STAR}" if has_starred_layers(summary) else text
-
-
 def terminal_width() -> int:
     """Return the columns to lay out for."""
     return max(NARROWEST, shutil.get_terminal_size((80, 24)).columns)
@@ -155,8 +235,41 @@ def underlined(title: str, width: int) -> str:
 def fitted(table: Table, width: int) -> str:
     """Lay out a table whose second column is shortened to what the others leave it."""
     room = max(12, width - other_columns_width(table, 1))
-    rows = tuple((row[0], shorten(row[1], room), *row[2:]) for row in table.rows)
+    plain = [row[1].removesuffix(OUTPUT) for row in table.rows]
+    short = short_names(plain, room)
+    names = [
+        name + (OUTPUT if row[1].endswith(OUTPUT) and len(name) + len(OUTPUT) <= room else "")
+        for name, row in zip(short, table.rows, strict=True)
+    ]
+    rows = tuple((row[0], name, *row[2:]) for row, name in zip(table.rows, names, strict=True))
     return render_table(Table(table.headers, rows, table.numeric))
+
+
+def without_columns(table: Table, names: Sequence[str]) -> Table:
+    """Return a table without the columns of some headers."""
+    kept = [place for place, header in enumerate(table.headers) if header not in names]
+    rows = tuple(tuple(row[place] for place in kept) for row in table.rows)
+    headers = tuple(table.headers[place] for place in kept)
+    return Table(headers, rows, tuple(table.numeric[place] for place in kept))
+
+
+def command_lines(command: str, width: int) -> list[str]:
+    """Break a command before its options, so that a shell takes the lines as one."""
+    lines: list[str] = []
+    for part in command.replace(" --", "\n--").split("\n"):
+        if lines and len(lines[-1]) + 1 + len(part) <= width - 2:
+            lines[-1] += f" {part}"
+        else:
+            lines.append(part if not lines else f"  {part}")
+    return [f"{line} \\" for line in lines[:-1]] + lines[-1:]
+
+
+def hanging(head: str, text: str, width: int) -> str:
+    """Return a word, and a text beside it whose further lines are indented as far."""
+    indent = " " * 7
+    return textwrap.fill(
+        text, width, initial_indent=f"{head:7}", subsequent_indent=indent, break_on_hyphens=False
+    )
 
 
 def other_columns_width(table: Table, column: int) -> int:
@@ -173,14 +286,18 @@ def render_table(table: Table, widths: Sequence[int | None] = ()) -> str:
     """Lay out a table, its first columns wrapped to widths if these are given."""
     align = ["right" if numeric else "left" for numeric in table.numeric]
     limits = [*widths, *[None] * (len(table.headers) - len(widths))] if widths else None
-    return tabulate(
-        table.rows,
-        table.headers,
-        tablefmt="simple",
-        colalign=align,
-        disable_numparse=True,
-        maxcolwidths=limits,
-    )
+    before, tabulate_module.MIN_PADDING = tabulate_module.MIN_PADDING, PADDING
+    try:
+        return tabulate(
+            table.rows,
+            table.headers,
+            tablefmt="simple",
+            colalign=align,
+            disable_numparse=True,
+            maxcolwidths=limits,
+        )
+    finally:
+        tabulate_module.MIN_PADDING = before
 
 
 def _unsuccessful(runs: Iterable[Run], width: int) -> str:

@@ -14,6 +14,12 @@ from ..wording.formatting import pluralize
 Record = dict[str, Any]
 
 
+AMI_MEANS = (
+    "x: all runs of the class have it, ~: some; splits: each class is wholly with or without it;\n"
+    "AMI (adjusted mutual information): 1 where it divides the runs as the classes do, 0 by chance."
+)
+
+
 def render(tables: Sequence[FlagTable]) -> str:
     """Return the tables, one below the other."""
     return "\n".join(map(table_text, tables))
@@ -46,8 +52,9 @@ def table_text(table: FlagTable) -> str:
     ]
     if len(table.classes) == 1 or not rows:
         return "\n".join([*lines, "", "There is nothing for a property to tell apart.", ""])
+    lines_after = [AMI_MEANS, ""]
     headers = ["always together", *map(str, numbers), "splits", "AMI"]
-    return "\n".join([*lines, "", tabulate(rows, headers, disable_numparse=True), ""])
+    return "\n".join([*lines, "", tabulate(rows, headers, disable_numparse=True), *lines_after])
 
 
 def judged_by_layers_note(operators: Sequence[str]) -> str:

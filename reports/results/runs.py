@@ -15,8 +15,8 @@ ONE_RUN_ALONE = "One run alone: there is nothing to compare it with."
 """What `answer` says of one run, without NumPy, whose import would cost as much as the run."""
 
 
-def render(records: Sequence[Record], folder: Path) -> str:
-    """Return one line for each run, whether they agree, and where they are kept.
+def render(records: Sequence[Record], folder: Path, notes: Sequence[str] = ()) -> str:
+    """Return one line for each run, where they are kept, notes, and last whether they agree.
 
     The bits are the first eight digits of the SHA-256 of each sample's first output.
     """
@@ -24,7 +24,7 @@ def render(records: Sequence[Record], folder: Path) -> str:
     done = sum(record["status"] == "ok" for record in records)
     then = f"; next: xbackend compare{store_option(Store(folder))}" if done else ""
     there = f"{done} of {len(records)} runs are in {folder}{then}"
-    return "\n".join([*lines, _answer(records, folder), there])
+    return "\n".join([*lines, there, *notes, _answer(records, folder)])
 
 
 def _lines(records: Sequence[Record]) -> list[str]:

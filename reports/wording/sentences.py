@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 from xbackend.comparison.findings import LayerVerdict, ReferenceComparisonRow, TensorPair
 from xbackend.facts.accuracy import AccuracyFacts, LayerLoss
+from xbackend.facts.answer.tolerance import Tolerance
+from xbackend.facts.certified import CertifiedFacts, RoundingVerdict
 from xbackend.facts.changes import ChangeFacts, LayerCount
 from xbackend.facts.cohorts import CohortFacts, FirstDifference, RandomRun, TensorPlace
 from xbackend.facts.isolated import IsolationFacts
@@ -30,6 +32,52 @@ BORN_MEANS = (
     "Only layers whose inputs have the same bits in two runs can be seen to bear a class; what "
     "others add to a difference that they inherit, 'xbackend compare --isolate' tells."
 )
+
+
+def headline(facts: CohortFacts, certified: CertifiedFacts | None, emulated: int = 0) -> str:
+    """Return the answer in a few capital words: rounding, a fault, other bits, the same bits.
+
+    `emulated` is how many classes rest on emulation alone. Empty where nothing was compared.
+    """
+    if certified is not None and certified.verdict is RoundingVerdict.FAULT:
+        return "NOT ROUNDING, a fault."
+    if facts.outcome in NOTHING_COMPARED:
+        return ""
+    if facts.outcome is Outcome.SAME_BITS:
+        return "SAME BITS."
+    if facts.classes - emulated < 2:
+        return "OTHER BITS by emulation alone."
+    known = (RoundingVerdict.ROUNDING, RoundingVerdict.EXACT)
+    if certified is not None and certified.verdict in known:
+        return "ROUNDING and overflow." if certified.overflows else "ROUNDING, no fault."
+    if certified is not None and certified.verdict is RoundingVerdict.PARTLY:
+        return "OTHER BITS, no fault seen."
+    return "OTHER BITS; rounding or a fault is not judged."
+
+
+def tolerance_sentence(found: Tolerance) -> str:
+    """Return what a test of the outputs passes with."""
+    return (
+        f"A test of these outputs passes with numpy.testing.assert_allclose(…, "
+        f"rtol={found.rtol:g}, atol={found.atol:g})."
+    )
+
+
+def where_sentences(facts: CohortFacts, changes: ChangeFacts) -> list[str]:
+    """Return what layers make of the bits that they get, where anything is known of that."""
+    if facts.outcome is not Outcome.DIFFERENT_BITS or facts.first is None:
+        return []
+    first = facts.first
+    bears = any(each.tap == first.place.tap for each in changes.born)
+    found = []
+    if bears:
+        found.append(f"It begins at {name_place(first.place)}: the same input, other output bits.")
+    born = [each.tap for each in changes.born if each.tap != first.place.tap]
+    own = tuple(dict.fromkeys([*born, *changes.own_elsewhere]))
+    if own:
+        others = "others, too" if bears else "these layers"
+        found.append(f"Errors of their own are seen in {others}: {_quoted(own)}.")
+    return found
 
 
 def verdict(facts: CohortFacts) -> str:

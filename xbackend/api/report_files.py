@@ -22,7 +22,7 @@ def is_plot(output: PathLike | None) -> bool:
     return output is not None and os.fspath(output).lower().endswith(PLOT_SUFFIXES)
 
 
-def report_writer(name: str, output: PathLike) -> Callable[[Any], None]:
+def report_writer(name: str, output: PathLike, **how: Any) -> Callable[[Any], None]:
     """Return what writes a report of a comparison, or draws it. Raises UsageError if it cannot be.
 
     So what cannot be shown is refused before anything is computed.
@@ -30,7 +30,7 @@ def report_writer(name: str, output: PathLike) -> Callable[[Any], None]:
     render, path = registry.report(name), Path(output)
     check_text(output)
     if not is_plot(output):
-        return lambda result: write_text(path, render(result))
+        return lambda result: write_text(path, render(result, **how))
     drawn = sorted(set(registry.report_formats()) & set(registry.plots()))
     if name not in drawn:
         raise UsageError(

@@ -74,15 +74,18 @@ class Runs(Sequence[Run]):
         return registry.renderer("preformatted")(str(self))
 
     def __str__(self) -> str:
-        """Return a line for each run, how it ended and its bits, then what the export changed."""
-        shown = registry.renderer("runs")(self.records, self.store.folder)
-        lines = "\n".join([shown, *self.notes])
+        """Return a line for each run, what the export changed, and last whether bits agree."""
+        notes = [*self.notes, *self._export()]
+        return registry.renderer("runs")(self.records, self.store.folder, notes=notes)
+
+    def _export(self) -> list[str]:
+        """Return what the export of a model changed, where its source was run."""
         if not any(record["settings"].get("graph") == "source" for record in self.records):
-            return lines
+            return []
         from xbackend.comparison.compare import compare_runs  # NumPy, seldom needed
 
         told = registry.report("export")(compare_runs(self.store, list(self)))
-        return f"{lines}\n{told}" if told else lines
+        return [told] if told else []
 
     @property
     def failed(self) -> tuple[Run, ...]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 COMPARE_EXAMPLES = """examples:
   xbackend compare                                    every run of the store, as tables
+  xbackend compare --all                              a row for every layer that differs
   xbackend compare --format json --output result.json
   xbackend compare --where backend=ort --where settings.threads=1 --group-by platform
   xbackend compare --max-eqcs 1                       exit 1 unless all runs give the same bits
@@ -56,6 +57,7 @@ OUTPUT_HELP = (
     "write there; with .svg, .png or .pdf draw layers, activations, cumulative or dendrogram"
 )
 
+ALL_HELP = "a row for each run and each layer that differs, also where these are many"
 METRICS = ("usual", "all")
 GATE_HELP = (
     "exit 1 unless tensors keep a rule, such as 'output: bits>=16, flips=0' or 'conv*: ulp<=64'; "
@@ -100,6 +102,7 @@ def add(commands: Subparsers) -> None:
     )
     add("--group-by", metavar="KEYS", help="compare only runs that agree in these keys")
     add("--format", metavar="FORMAT", default="table", help=FORMATS_HELP)
+    add("--all", action="store_true", help=ALL_HELP)
     add("--output", metavar="FILE", help=OUTPUT_HELP)
     add("--fail-under", metavar="BITS", type=int, help="exit 1 if fewer mantissa bits agree")
     add("--max-eqcs", metavar="N", type=int, help="exit 1 if an output has more classes")
@@ -119,7 +122,13 @@ def compare(options: Namespace) -> int:
 
     if options.metrics not in METRICS:
         raise UsageError(f"'--metrics {options.metrics}' must be {' or '.join(METRICS)}.")
-    write = comparison_writer(options.format, options.output)
+    if options.all and options.format != "table":
+        raise UsageError(
+            f"'--all' is for tables: '--format {options.format}' has every layer that it can hold. "
+            "Leave one of the two out."
+        )
+    how_shown = {"complete": True} if options.all else {}
+    write = comparison_writer(options.format, options.output, **how_shown)
     thresholds = {"fail_under": options.fail_under, "max_eqcs": options.max_eqcs}
     gates = options.gate or ()
     gates_need_certificates = check_gates(gates, **thresholds)

@@ -22,15 +22,18 @@ def write_result(output: str | None, text: str) -> None:
         write_text(output, text)
 
 
-def comparison_writer(name: str, output: str | None) -> Callable[[Any], None]:
-    """Return what writes a report of a comparison. Raises UsageError for one that cannot be."""
+def comparison_writer(name: str, output: str | None, **how: Any) -> Callable[[Any], None]:
+    """Return what writes a report of a comparison. Raises UsageError for one that cannot be.
+
+    `how` are keyword arguments of the report, such as `complete`.
+    """
     from xbackend.api.report_files import report_writer
     from xbackend.plugins import registry
 
     if output is not None:
-        return report_writer(name, output)
+        return report_writer(name, output, **how)
     render = registry.report(name)
-    return lambda result: write_result(None, render(result))
+    return lambda result: write_result(None, render(result, **how))
 
 
 def plot_writer(name: str, output: str | None) -> Callable[[Any], None]:

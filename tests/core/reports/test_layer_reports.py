@@ -32,12 +32,12 @@ LAYERS_TABLE = """\
 net, float32, 1 input, 4 runs
 =============================
 
-  layer  tap         operator            classes    born    joined    bits
--------  ----------  ----------  ----  ---------  ------  --------  ------
-      0  conv        Conv                     3*       2                 0
-      1  relu        Relu        act          2*                 1      21
-      2  pool        MaxPool     pool         2*       1         1      21
-      3  y (output)  Softmax     act          2†     1~†        1~      22
+layer  tap         operator        classes  born  joined  bits
+-----  ----------  --------  ----  -------  ----  ------  ----
+    0  conv        Conv                 3*     2             0
+    1  relu        Relu      act        2*             1    21
+    2  pool        MaxPool   pool       2*     1       1    21
+    3  y (output)  Softmax   act        2†   1~†      1~    22
 
 ~ of some of the runs only, or with layers before it that were not recorded
 * with layers of runs whose bits the recording changed
@@ -46,21 +46,21 @@ Classes are born at 3 layers: conv (Conv, 2), pool (MaxPool, 1), y (Softmax, 1).
 Classes collapse at 3 layers: relu (Relu, 1), pool (MaxPool, 1), y (Softmax, 1).
 """
 ACTIVATIONS_TABLE = """\
-  layer  tap    operator      deviating              bits        precision
--------  -----  ----------  -----------  --------  ------  ----  -----------
-      1  relu   Relu*             100 %  → 25.0 %       0  → 21  increases
-      2  pool   MaxPool*         25.0 %  → 50.0 %      21  → 21  keeps
-      3  y      Softmax†         50.0 %  → 50.0 %      21  → 22  increases
+layer  tap   operator  deviating            bits        precision
+-----  ----  --------  ---------  --------  ----  ----  ---------
+    1  relu  Relu*         100 %  → 25.0 %     0  → 21  increases
+    2  pool  MaxPool*     25.0 %  → 50.0 %    21  → 21  keeps
+    3  y     Softmax†     50.0 %  → 50.0 %    21  → 22  increases
 
 * with layers of runs whose bits the recording changed
 † comes from emulated operators: perhaps the bits of no real processor
 Left out where they did not record what a layer reads: 1 run.
 
-layers by operator      layers    increase    keep    of them same bits    decrease    not known
---------------------  --------  ----------  ------  -------------------  ----------  -----------
-Relu                         1           1       0                    0           0            0
-MaxPool                      1           0       1                    0           0            0
-Softmax                      1           1       0                    0           0            0
+layers by operator  layers  increase  keep  of them same bits  decrease  not known
+------------------  ------  --------  ----  -----------------  --------  ---------
+Relu                     1         1     0                  0         0          0
+MaxPool                  1         0     1                  0         0          0
+Softmax                  1         1     0                  0         0          0
 """
 
 

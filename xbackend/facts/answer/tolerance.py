@@ -71,11 +71,14 @@ def tolerance(summary: Summary, store: Store) -> Tolerance | None:
     if any(each.apart.max(initial=0.0) > LARGEST[each.dtype] for each in spreads()):
         return None
     needed = max(_largest_relative(each) for each in spreads()) * MARGIN
-    if needed <= LARGEST_RELATIVE and not any(_has_small(each, needed) for each in spreads()):
-        return Tolerance(round_up(needed), 0.0)
     relative = round_up(ABOVE_TYPICAL * _typical(spreads()))
+    enough = needed <= max(LARGEST_RELATIVE, relative)
+    if enough and not any(_has_small(each, needed) for each in spreads()):
+        return Tolerance(round_up(needed), 0.0)
     absolute = max(_largest_rest(each, relative) for each in spreads())
-    return Tolerance(relative, round_up(max(absolute, *(LEAST[each.dtype] for each in differing))))
+    if absolute or any(_has_small(each, relative) for each in spreads()):
+        absolute = max(absolute, *(LEAST[each.dtype] for each in differing))
+    return Tolerance(relative, round_up(absolute))
 
 
 def _is_measurable(tap: TapComparison) -> bool:
