@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from xbackend.store.store import Store, store_option
 from ..wording.formatting import pluralize, printable
 
 Record = Mapping[str, Any]
+NARROWEST = 40
 ONE_RUN_ALONE = "One run alone: there is nothing to compare it with."
 """What `answer` says of one run, without NumPy, whose import would cost as much as the run."""
 
@@ -24,7 +27,10 @@ def render(records: Sequence[Record], folder: Path, notes: Sequence[str] = ()) -
     done = sum(record["status"] == "ok" for record in records)
     then = f"; next: xbackend compare{store_option(Store(folder))}" if done else ""
     there = f"{done} of {len(records)} runs are in {folder}{then}"
-    return "\n".join([*lines, there, *notes, _answer(records, folder)])
+    width = max(NARROWEST, shutil.get_terminal_size((80, 24)).columns)
+    said = "\n".join([*notes, _answer(records, folder)]).splitlines()
+    folded = [textwrap.fill(each, width, subsequent_indent="  ") for each in said]
+    return "\n".join([*lines, there, *folded])
 
 
 def _lines(records: Sequence[Record]) -> list[str]:

@@ -16,6 +16,11 @@ from xbackend.reports.results.exchange import render_import
 from xbackend.testing.store_builder import StoreBuilder
 
 
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+
+
 @pytest.fixture
 def split(bench: StoreBuilder) -> StoreBuilder:
     bench.run({"y": [0.25, 0.5]}, {"conv": [1.0]})
