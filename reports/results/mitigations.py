@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from xbackend.execution.request import RunRequest
 from xbackend.mitigation.consistency import Consistency
 from xbackend.mitigation.evaluate import MitigationReport
-from xbackend.mitigation.recommend import recommend
 from xbackend.mitigation.results import MitigationResult
-from xbackend.mitigation.search import SearchResult, describe_result
+from xbackend.mitigation.search import SearchResult
 from xbackend.platforms.emulation_doubt import join_names as enumerated
 from xbackend.plugins.mitigation import Mitigation
 from xbackend.store.escaping import spreadsheet_cell
+
+from ..wording.mitigations import recommendation, set_text
 
 HEADERS = (
     "backend", "mitigation", "classes", "bits", "flips", "fidelity", "error", "accuracy",
@@ -85,10 +86,10 @@ def _table(
         disable_numparse=True,
         colalign=("left", "left", "right", "right", "right", "right", "right", "right", "right"),
     )
-    searched = [text for found in sets for text in (describe_result(found, request.model), "")]
+    searched = [text for found in sets for text in (set_text(found, request.model), "")]
     legend = [*_legend(request, rows), ""]
     return "\n".join(
-        [_title(request), "", table, "", *legend, *searched, recommend(rows, request.model)]
+        [_title(request), "", table, "", *legend, *searched, recommendation(rows, request.model)]
     )
 
 

@@ -11,7 +11,6 @@ from xbackend.comparison.measurement import Measurer
 from xbackend.errors import UsageError
 from xbackend.execution.execute import ExecutionContext
 from xbackend.execution.request import RunRequest
-from xbackend.mitigation.recommend import recommend
 from xbackend.mitigation.results import Evaluator, MitigationResult, evaluate_trials
 from xbackend.mitigation.search import SearchResult, find_smallest_sets
 from xbackend.mitigation.trials import (
@@ -44,7 +43,7 @@ class MitigationReport:
     @property
     def advice(self) -> str:
         """What to do, in a sentence."""
-        return recommend(self.rows, self.request.model)
+        return registry.renderer("mitigation-advice")(self.rows, self.request.model)
 
     @property
     def failed(self) -> bool:

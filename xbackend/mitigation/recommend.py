@@ -1,9 +1,11 @@
-"""The sentence that says what to use for a model, from what the mitigations did."""
+"""What to use for a model, from what the mitigations did: values, which reports put into words."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
 
 from xbackend.mitigation.results import ALL_BACKENDS, MitigationResult
 
@@ -11,76 +13,102 @@ STEP = 4.0
 """Bits of fidelity within which the time decides between two mitigations."""
 
 
-def recommend(rows: Sequence[MitigationResult], model: str) -> str:
-    """Return what to use for a model: one sentence over each backend and all together.
+class AdviceKind(Enum):
+    """What is to be said of a backend, or of all together."""
 
-    It ends with what unites the backends, if there are several.
-    """
-    own = [row for row in rows if row.backend != ALL_BACKENDS]
-    words = list(dict.fromkeys(row.backend for row in own))
-    parts = [_within([row for row in own if row.backend == word]) for word in words]
-    parts.append(_across([row for row in rows if row.backend == ALL_BACKENDS]))
-    said = [part for part in parts if part]
-    return f"For {model} use {'; '.join(said)}." if said else f"Nothing ran {model}."
+    RAN_ONCE = "as it is, which ran once only"
+    ONE_CLASS = "as it is, as all runs give the same bits"
+    USE = "a mitigation, with which all runs give the same bits"
+    FEWER = "a mitigation that leaves fewer classes"
+    NOTHING = "as it is, as nothing leaves fewer classes"
 
 
-def _within(rows: Sequence[MitigationResult]) -> str:
-    """Return what is to be said of one backend; empty where it gave nothing."""
+@dataclass(frozen=True)
+class Price:
+    """What a mitigation costs."""
+
+    one_run_left: bool
+    """Whether one class is one run, so that nothing else could differ from it."""
+    time: float | None
+    """Seconds of an inference, as a ratio to those without it."""
+    fidelity: tuple[float, float] | None
+    """Bits with it and without; None where either is not known."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to use of one backend, or of all together."""
+
+    backend: str
+    """Its word, or `ALL_BACKENDS`."""
+    kind: AdviceKind
+    runs: int
+    """Runs as it is."""
+    classes: int
+    """Of the runs as it is."""
+    left: int
+    """Classes that are left with what is advised, or with what leaves fewest."""
+    chosen: MitigationResult | None
+    """The mitigation, or in vain the one that leaves fewest; None where it is used as it is."""
+    price: Price | None
+    """Where all runs give the same bits with what is chosen."""
+    loses_runs: bool
+    """Whether another one leaves fewer classes only because runs were lost."""
+
+
+def advise(rows: Sequence[MitigationResult]) -> tuple[Advice, ...]:
+    """Return what to use of each backend that ran, then of all together where there are several."""
+    words = list(dict.fromkeys(row.backend for row in rows if row.backend != ALL_BACKENDS))
+    found = (_advice(word, rows) for word in [*words, ALL_BACKENDS])
+    return tuple(each for each in found if each is not None)
+
+
+def _advice(word: str, every: Sequence[MitigationResult]) -> Advice | None:
+    """Return what is to be said of a word's rows; None where it gave nothing."""
+    rows = [row for row in every if row.backend == word]
     plain = next((row for row in rows if not row.mitigation), None)
-    word = rows[0].backend
     if plain is None or plain.after is None:
-        return ""
-    if plain.after.runs == 1:
-        return f"{word} as it is, which ran once only"
-    if plain.after.classes == 1:
-        return f"{word} as it is (one class of {plain.after.runs} runs)"
-    best = _best(rows, plain)
-    if best is not None:
-        return f"{_with(word, best)} ({_price(best, plain)})"
-    fewest = min(_tried(rows), key=_merit, default=plain)
-    left = plain.after.classes if fewest.after is None else fewest.after.classes
-    if left >= plain.after.classes:
-        count = plain.after.classes
-        lost = _without_loss(rows, count)
-        return f"{word} as it is, as nothing here leaves fewer than its {count} classes{lost}"
-    return f"{_with(word, fewest)}, which leaves {left} of {plain.after.classes} classes"
-
-
-def _with(word: str, row: MitigationResult) -> str:
-    """Return a backend with a mitigation; one that replaces it is called a replacement."""
-    if row.replaced_by:
-        return f"{row.replaced_by} in place of {word}, by {row.mitigation}"
-    return f"{word} with {row.mitigation}"
-
-
-def _across(rows: Sequence[MitigationResult]) -> str:
-    """Return what is to be said of all backends together; empty for one alone."""
-    plain = next((row for row in rows if not row.mitigation), None)
-    if plain is None or plain.after is None:
-        return ""
-    if plain.after.classes == 1:
-        return "all backends give the same bits as they are"
-    best = _best(rows, plain)
-    if best is not None and best.replaced_by:
-        return (
-            "nothing here gives all backends the same bits but a replacement: "
-            f"{best.replaced_by} in place of others, by {best.mitigation} ({_price(best, plain)})"
-        )
-    if best is not None:
-        return f"for the same bits in all backends {best.mitigation} ({_price(best, plain)})"
-    fewest = min([plain, *_tried(rows)], key=_merit)
-    name = f", {fewest.after.classes} with {fewest.mitigation}" if fewest.after else ""
-    return (
-        f"nothing here gives all backends the same bits{_without_loss(rows, 2)} "
-        f"({plain.after.classes} classes as they are{name if fewest.mitigation else ''})"
+        return None
+    before = plain.after
+    kind, chosen = _choice(rows, plain)
+    left = before.classes if chosen is None or chosen.after is None else chosen.after.classes
+    threshold = 2 if word == ALL_BACKENDS else before.classes
+    return Advice(
+        backend=word,
+        kind=kind,
+        runs=before.runs,
+        classes=before.classes,
+        left=left,
+        chosen=chosen,
+        price=_price(chosen, plain) if kind is AdviceKind.USE and chosen else None,
+        loses_runs=_loses_runs(rows, threshold),
     )
 
 
-def _without_loss(rows: Sequence[MitigationResult], classes: int) -> str:
-    """Return what is to be added where a mitigation left fewer classes, but not of all runs."""
-    found = (row for row in rows if row.mitigation and row.incomplete and row.after is not None)
-    fewer = any(row.after.classes < classes for row in found if row.after is not None)
-    return " without losing runs" if fewer else ""
+def _choice(
+    rows: Sequence[MitigationResult], plain: MitigationResult
+) -> tuple[AdviceKind, MitigationResult | None]:
+    assert plain.after is not None
+    if plain.backend != ALL_BACKENDS and plain.after.runs == 1:
+        return AdviceKind.RAN_ONCE, None
+    if plain.after.classes == 1:
+        return AdviceKind.ONE_CLASS, None
+    best = _best(rows, plain)
+    if best is not None:
+        return AdviceKind.USE, best
+    if plain.backend == ALL_BACKENDS:
+        fewest = min([plain, *_tried(rows)], key=_merit)
+        return AdviceKind.NOTHING, fewest if fewest.mitigation else None
+    fewest = min(_tried(rows), key=_merit, default=plain)
+    if fewest.after is None or fewest.after.classes >= plain.after.classes:
+        return AdviceKind.NOTHING, None
+    return AdviceKind.FEWER, fewest
+
+
+def _loses_runs(rows: Sequence[MitigationResult], classes: int) -> bool:
+    """Tell whether a mitigation left fewer classes, but not of all runs."""
+    found = (row.after for row in rows if row.mitigation and row.incomplete)
+    return any(after.classes < classes for after in found if after is not None)
 
 
 def _tried(rows: Sequence[MitigationResult]) -> list[MitigationResult]:
@@ -119,12 +147,8 @@ def _merit(row: MitigationResult) -> tuple[int, int]:
     return (row.after.classes, -(row.after.bits or 0))
 
 
-def _price(row: MitigationResult, plain: MitigationResult) -> str:
-    """Say what a mitigation costs."""
-    alone = row.after is not None and row.after.runs == 1
-    parts = ["one run is left" if alone else "one class"]
-    if row.time is not None:
-        parts.append(f"about {row.time:.2g} times the time")
+def _price(row: MitigationResult, plain: MitigationResult) -> Price:
+    fidelity = None
     if row.fidelity is not None and plain.fidelity is not None:
-        parts.append(f"{row.fidelity:.0f} bits of fidelity instead of {plain.fidelity:.0f}")
-    return ", ".join(parts)
+        fidelity = (row.fidelity, plain.fidelity)
+    return Price(row.after is not None and row.after.runs == 1, row.time, fidelity)

@@ -224,38 +224,3 @@ def _applicable(mitigations: Sequence[Mitigation], words: set[str]) -> dict[str,
     changes = [each.changes[word] for each in mitigations for word in words & each.changes.keys()]
     reached = words | {change.replacement_backend for change in changes}
     return {each.name: each for each in mitigations if reached & each.changes.keys()}
-
-
-def describe_result(found: SearchResult, model: str) -> str:
-    """Return a sentence on what was found, and the lines to paste."""
-    who = ", ".join(found.backends)
-    if found.names is None:
-        left = "could not run" if found.classes is None else f"leaves {found.classes} classes"
-        return f"{who}: no set gives one class; everything on together {left}."
-    if not found.names:
-        return f"{who}: one class as it is."
-    lines = [f"{who}: one class with {' + '.join(found.names)} ({found.tried} sets tried)."]
-    lines += [
-        f"  That replaces {word}: {change.replacement_backend} runs in its place."
-        for word, change in found.changes.items()
-        if change.replacement_backend not in ("", word)
-    ]
-    for word, change in found.changes.items():
-        if change != BackendChange():
-            again = () if change.rewrite else (_rerun_command(word, change, model),)
-            told = (line for line in change.user_code if not line.startswith("xbackend run "))
-            lines += [f"  {word}:", *(f"    {line}" for line in (*told, *again))]
-    return "\n".join(lines)
-
-
-def _rerun_command(word: str, change: BackendChange, model: str) -> str:
-    """Return the command that runs a backend so here, as far as a command can."""
-    target = change.replacement_backend or word
-    sets = [f"--set {target}.{key}={_text(value)}" for key, value in change.settings.items()]
-    sets += [f"--precision {change.precision}"] if change.precision else []
-    sets += [f"--threads {change.threads}"] if change.threads else []
-    return " ".join(["xbackend run", model, "--backends", target, *sets])
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

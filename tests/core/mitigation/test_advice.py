@@ -10,7 +10,6 @@ import pytest
 
 from xbackend.comparison.measurement import Measurer
 from xbackend.mitigation.consistency import Consistency
-from xbackend.mitigation.recommend import recommend
 from xbackend.mitigation.results import (
     ALL_BACKENDS,
     Evaluator,
@@ -19,6 +18,7 @@ from xbackend.mitigation.results import (
 )
 from xbackend.mitigation.trials import Trial, without_needless
 from xbackend.plugins.mitigation import BackendChange, Mitigation
+from xbackend.reports.wording.mitigations import recommendation
 from xbackend.store.records import read_run
 from xbackend.testing.store_builder import StoreBuilder
 
@@ -65,29 +65,29 @@ PLAIN = row("ort", "", 3, 3)
     ],
 )
 def test_one_backend_is_told_what_to_use(rows: list[MitigationResult], said: str) -> None:
-    assert recommend(rows, "net") == f"For net use {said}."
+    assert recommendation(rows, "net") == f"For net use {said}."
 
 
 def test_a_mitigation_that_lost_a_run_or_changed_nothing_is_no_advice() -> None:
     lost = row("ort", "lost", 3, 1)
     lost = replace(lost, after=Consistency(2, 1, None, 0))
     idle = replace(row("ort", "idle", 3, 1), unchanged=True)
-    assert "nothing here leaves fewer" in recommend([PLAIN, lost, idle], "net")
+    assert "nothing here leaves fewer" in recommendation([PLAIN, lost, idle], "net")
 
 
 def test_a_flipped_label_is_worse_than_any_time() -> None:
     flipping = row("ort", "flipping", 3, 1, 0.5)
     flipping = replace(flipping, after=Consistency(4, 1, None, 1))
-    assert "with safe" in recommend([PLAIN, flipping, row("ort", "safe", 3, 1, 30.0)], "net")
+    assert "with safe" in recommendation([PLAIN, flipping, row("ort", "safe", 3, 1, 30.0)], "net")
 
 
 def test_all_backends_together_come_last() -> None:
     together = [row(ALL_BACKENDS, "", 5, 5), row(ALL_BACKENDS, "half", 5, 4)]
-    said = recommend([PLAIN, *together], "net")
+    said = recommendation([PLAIN, *together], "net")
     assert said.endswith(
         "; nothing here gives all backends the same bits (5 classes as they are, 4 with half)."
     )
-    said = recommend([PLAIN, *together, row(ALL_BACKENDS, "all", 5, 1, 3.0)], "net")
+    said = recommendation([PLAIN, *together, row(ALL_BACKENDS, "all", 5, 1, 3.0)], "net")
     assert "; for the same bits in all backends all (one class, about 3 times" in said
 
 
@@ -103,7 +103,9 @@ def test_one_thread_that_makes_one_run_of_several_is_advice(bench: StoreBuilder)
         ("", False),
         ("one-thread", False),
     ]
-    assert recommend(rows, "net").startswith("For net use ort with one-thread (one run is left")
+    assert recommendation(rows, "net").startswith(
+        "For net use ort with one-thread (one run is left"
+    )
 
 
 def test_a_run_that_is_lost_besides_threads_is_a_loss(bench: StoreBuilder) -> None:
@@ -115,16 +117,18 @@ def test_a_run_that_is_lost_besides_threads_is_a_loss(bench: StoreBuilder) -> No
     single = Trial("ort", "one-thread", BackendChange(threads=1), tuple(every[:1]))
     rows = evaluate_trials([plain, single], Evaluator.of(bench.store, None, {}))
     assert rows[1].incomplete
-    said = recommend(rows, "net")
+    said = recommendation(rows, "net")
     assert "nothing here leaves fewer than its 2 classes without losing runs" in said
 
 
 def test_a_replacement_is_called_one_and_comes_after_what_keeps_the_backend() -> None:
     swap = replace(row("ort", "flat-graph", 3, 1, 0.5), replaced_by="tflite")
-    assert "use tflite in place of ort, by flat-graph (" in recommend([PLAIN, swap], "net")
-    assert "use ort with slow (" in recommend([PLAIN, swap, row("ort", "slow", 3, 1, 9.0)], "net")
+    assert "use tflite in place of ort, by flat-graph (" in recommendation([PLAIN, swap], "net")
+    assert "use ort with slow (" in recommendation(
+        [PLAIN, swap, row("ort", "slow", 3, 1, 9.0)], "net"
+    )
     together = [row(ALL_BACKENDS, "", 5, 5), replace(swap, backend=ALL_BACKENDS)]
-    assert recommend([PLAIN, *together], "net").endswith(
+    assert recommendation([PLAIN, *together], "net").endswith(
         "; nothing here gives all backends the same bits but a replacement: tflite in place of "
         "others, by flat-graph (one class, about 0.5 times the time, 20 bits of fidelity instead "
         "of 20)."
@@ -181,7 +185,7 @@ def check_advice(draw: random.Random) -> None:
         after = replace(made.after, runs=runs, flips=draw.choice([0, 0, 1]))
         made = replace(made, after=after, unchanged=draw.random() < 0.1)
         rows.append(replace(made, replaced_by=draw.choice(["", "", "tflite"])))
-    said = recommend(rows, "net")
+    said = recommendation(rows, "net")
     whole = [
         each for each in rows[1:]
         if each.after is not None and each.after.runs == 4 and not each.unchanged
