@@ -6,9 +6,10 @@ from tabulate import tabulate
 
 from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.machines import CumulativeCurve, MachineRow, machine_table
-from xbackend.platforms.emulation_doubt import join_names
+from xbackend.facts.fleet import curve_facts
 
 from .machines import backend_labels, column_title, section_letters
+from .wording.fleet import curve_text
 from .wording.formatting import pluralize, printable, shorten
 
 LONGEST = 60
@@ -43,7 +44,7 @@ def render(comparison: Comparison) -> str:
         colalign=["right", "left", *["right"] * len(curves)],
     )
     lines = [
-        f"{letter}  {name_curve(curve)}: {verdict(curve)}"
+        f"{letter}  {name_curve(curve)}: {curve_text(curve_facts(table, curve))}"
         for letter, curve in zip(models, curves, strict=True)
     ]
     return "\n\n".join([text, "\n".join(lines), f"{LEGEND}\n{DRAWN}"]) + "\n"
@@ -61,17 +62,6 @@ def name_inputs(curve: CumulativeCurve) -> str:
 def name_curve(curve: CumulativeCurve) -> str:
     """Return what a curve is about: `cifar10_small, float32, input 0,1,6`."""
     return f"{column_title(curve.columns[0])}, input {name_inputs(curve)}"
-
-
-def verdict(curve: CumulativeCurve) -> str:
-    """Return how many classes how many machines fall into."""
-    known = [number for number in curve.counts if number is not None]
-    sentence = f"{pluralize(known[-1], 'class')} on {pluralize(len(known), 'machine')}"
-    emulation_doubt = curve.columns[0].sample.emulation_doubt
-    if not emulation_doubt.classes:
-        return sentence
-    operators = printable(join_names(emulation_doubt.operators))
-    return f"{sentence}, {len(emulation_doubt.classes)} of them by emulated {operators} alone"
 
 
 def name_machines(rows: tuple[MachineRow, ...]) -> list[str]:

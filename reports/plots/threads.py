@@ -9,7 +9,8 @@ from typing import Any
 from xbackend.comparison.threads import ThreadCell, ThreadTable
 from xbackend.store.cohort import number_format
 
-from ..results.cores import OVERSUBSCRIBED_MARK, UNSAFE_MARK, cell_text, row_labels, sentences
+from ..results.cores import cell_text, row_labels, sentences
+from ..wording.fleet import OVERSUBSCRIBED_MARK, UNSAFE_MARK
 from ..wording.formatting import printable, shorten
 from .figure_file import open_figure
 

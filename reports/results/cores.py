@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xbackend.comparison.threads import ThreadCell, ThreadRow, ThreadTable
+from xbackend.facts.fleet import thread_facts
 from xbackend.store.cohort import number_format
 
+from ..wording.fleet import OVERSUBSCRIBED_MARK, UNSAFE_MARK, thread_sentences
 from ..wording.formatting import pluralize
-
-OVERSUBSCRIBED_MARK = "*"
-"""Behind the class of runs with more threads than cores."""
-UNSAFE_MARK = "?"
-"""Behind a class that rests on what an emulator may compute unlike a real processor."""
 
 
 def render(tables: Sequence[ThreadTable]) -> str:
@@ -43,21 +40,7 @@ def table_text(table: ThreadTable) -> str:
 
 def sentences(table: ThreadTable) -> list[str]:
     """Return what the numbers are and what they say."""
-    said = ["Columns are numbers of threads. The same number in two cells is the same bits."]
-    cells = [cell for row in table.rows for cell in row.cells]
-    if any(cell.oversubscribed for cell in cells):
-        said.append(f"{OVERSUBSCRIBED_MARK} more threads than cores")
-    if any(cell.unsafe for cell in cells):
-        said.append(
-            f"{UNSAFE_MARK} computed by an emulator, perhaps unlike a real processor: class a "
-            "layer before it with --tap; 'xbackend compare' names the operators"
-        )
-    if len(table.threads) > 1:
-        rows, varying = len(table.rows), table.rows_varying_with_threads
-        said.append(f"The number of threads changes the class in {varying} of {rows} rows.")
-    if any(len(cell.classes) > 1 for cell in cells):
-        said.append("Two numbers in one cell: repeats gave other bits, so it is not deterministic.")
-    return said
+    return thread_sentences(thread_facts(table), several=len(table.threads) > 1)
 
 
 def cell_text(cell: ThreadCell | None) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from xbackend.attribution.correlation import FlagTable
-from xbackend.platforms.emulation_doubt import join_names
 from xbackend.store.cohort import number_format
 
+from ..wording.fleet import judged_by_layers_text
 from ..wording.formatting import pluralize
 
 Record = dict[str, Any]
@@ -35,7 +35,7 @@ def table_text(table: FlagTable) -> str:
     runs, classes = pluralize(len(table.runs), "run"), pluralize(len(table.classes), "class")
     lines = [f"{title}: {runs} in {classes}", ""]
     if table.emulated:
-        lines[1:] = [judged_by_layers_note(table.emulated), ""]
+        lines[1:] = [judged_by_layers_text(table.emulated), ""]
     where = {run.id: _place(run.row) for run in table.runs}
     for number, ids in enumerate(table.classes, 1):
         names = list(dict.fromkeys(where[name] for name in ids))
@@ -55,14 +55,6 @@ def table_text(table: FlagTable) -> str:
     lines_after = [AMI_MEANS, ""]
     headers = ["always together", *map(str, numbers), "splits", "AMI"]
     return "\n".join([*lines, "", tabulate(rows, headers, disable_numparse=True), *lines_after])
-
-
-def judged_by_layers_note(operators: Sequence[str]) -> str:
-    """Return a sentence on what is judged instead of outputs that an emulator made."""
-    return (
-        f"Judged by the layers that do not rest on emulated {join_names(operators)}, as the "
-        "outputs do, whose bits are perhaps those of no real processor."
-    )
 
 
 def _place(row: Record) -> str:

@@ -75,11 +75,6 @@ class ThreadTable:
     """All numbers of threads, ascending."""
     rows: tuple[ThreadRow, ...]
 
-    @property
-    def rows_varying_with_threads(self) -> int:
-        """In how many rows the number of threads changes the class."""
-        return sum(len(row.classes) > 1 for row in self.rows)
-
     def to_dict(self) -> Record:
         """Return JSON values."""
         return {

@@ -159,6 +159,6 @@ def test_without_an_output_there_is_a_sentence(bench: StoreBuilder, report: Any)
 
 
 def test_a_column_far_to_the_right_has_two_letters() -> None:
-    assert machines._letter(25) == "Z"
-    assert machines._letter(26) == "AA"
-    assert machines._letter(52) == "BA"
+    assert machines.section_letter(25) == "Z"
+    assert machines.section_letter(26) == "AA"
+    assert machines.section_letter(52) == "BA"

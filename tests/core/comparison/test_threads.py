@@ -14,6 +14,7 @@ import pytest
 from xbackend.commands.main import main
 from xbackend.comparison.threads import ThreadTable, thread_tables
 from xbackend.errors import UsageError
+from xbackend.facts.fleet import thread_facts
 from xbackend.reports.results import cores
 from xbackend.store.query import Query, select
 from xbackend.testing.store_builder import StoreBuilder
@@ -65,7 +66,7 @@ def test_classes_are_numbered_as_they_first_appear_over_all_platforms(
     assert [row.platform for row in table.rows] == ["native", "qemu:Haswell", "cores:1"]
     assert _cells(table) == [[(2,), None, (1,)], [(2,), None, (3,)], [None, (1,), None]]
     assert table.classes == (("run-0", "run-4"), ("run-1", "run-2"), ("run-3",))
-    assert table.rows_varying_with_threads == 2
+    assert thread_facts(table).varying == 2
 
 
 def test_each_model_and_precision_has_a_table_of_its_own(
