@@ -20,6 +20,7 @@ from .wording import sentences
 from .wording.cohort_text import agreement_sentences, emulation_sentences, notes
 from .wording.formatting import heading, name_row, name_run, pluralize, printable
 from .wording.rounding import section_sentences
+from .wording.switches import switch_sentences
 
 NARROWEST = 40
 UNTRIED = (
@@ -138,7 +139,7 @@ def _switches(found: CohortExplanation) -> list[Statement]:
     return [
         Statement(text, Grade.SWITCHED if group.is_single else Grade.GOES_WITH, of_switch=True)
         for group in switch_groups(found.switches)
-        for text in sentences.switch_sentences(group)
+        for text in switch_sentences(group)
     ]
 
 

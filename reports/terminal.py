@@ -45,8 +45,9 @@ from .sections.tables import (
 )
 from .wording.cohort_text import notes, verdict
 from .wording.formatting import UNSUCCESSFUL, distinct_headings, shorten
+from .wording.headline import headline, tolerance_sentence, where_sentences
 from .wording.names import short_names
-from .wording.sentences import headline, pair_sentence, tolerance_sentence, where_sentences
+from .wording.sentences import pair_sentence
 
 NARROWEST = 40
 """Text is never wrapped to less. The table of layers needs 76 columns, and is cut for no less."""

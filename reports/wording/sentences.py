@@ -6,13 +6,10 @@ from collections.abc import Callable, Sequence
 
 from xbackend.comparison.findings import LayerVerdict, ReferenceComparisonRow, TensorPair
 from xbackend.facts.accuracy import AccuracyFacts, LayerLoss
-from xbackend.facts.answer.tolerance import Tolerance
-from xbackend.facts.certified import CertifiedFacts, RoundingVerdict
 from xbackend.facts.changes import ChangeFacts, LayerCount
 from xbackend.facts.cohorts import CohortFacts, FirstDifference, RandomRun, TensorPlace
 from xbackend.facts.isolated import IsolationFacts
 from xbackend.facts.outcome import Outcome, RunCounts
-from xbackend.facts.switched import Switch, SwitchGroup
 from xbackend.preparation.saturation import SaturationReach
 
 from .formatting import DAGGER, format_number, pluralize, printable
@@ -32,52 +29,6 @@ BORN_MEANS = (
     "Only layers whose inputs have the same bits in two runs can be seen to bear a class; what "
     "others add to a difference that they inherit, 'xbackend compare --isolate' tells."
 )
-
-
-def headline(facts: CohortFacts, certified: CertifiedFacts | None, emulated: int = 0) -> str:
-    """Return the answer in a few capital words: rounding, a fault, other bits, the same bits.
-
-    `emulated` is how many classes rest on emulation alone. Empty where nothing was compared.
-    """
-    if certified is not None and certified.verdict is RoundingVerdict.FAULT:
-        return "NOT ROUNDING, a fault."
-    if facts.outcome in NOTHING_COMPARED:
-        return ""
-    if facts.outcome is Outcome.SAME_BITS:
-        return "SAME BITS."
-    if facts.classes - emulated < 2:
-        return "OTHER BITS by emulation alone."
-    known = (RoundingVerdict.ROUNDING, RoundingVerdict.EXACT)
-    if certified is not None and certified.verdict in known:
-        return "ROUNDING and overflow." if certified.overflows else "ROUNDING, no fault."
-    if certified is not None and certified.verdict is RoundingVerdict.PARTLY:
-        return "OTHER BITS, no fault seen."
-    return "OTHER BITS; rounding or a fault is not judged."
-
-
-def tolerance_sentence(found: Tolerance) -> str:
-    """Return what a test of the outputs passes with."""
-    return (
-        f"A test of these outputs passes with numpy.testing.assert_allclose(…, "
-        f"rtol={found.rtol:g}, atol={found.atol:g})."
-    )
-
-
-def where_sentences(facts: CohortFacts, changes: ChangeFacts) -> list[str]:
-    """Return what layers make of the bits that they get, where anything is known of that."""
-    if facts.outcome is not Outcome.DIFFERENT_BITS or facts.first is None:
-        return []
-    first = facts.first
-    bears = any(each.tap == first.place.tap for each in changes.born)
-    found = []
-    if bears:
-        found.append(f"It begins at {name_place(first.place)}: the same input, other output bits.")
-    born = [each.tap for each in changes.born if each.tap != first.place.tap]
-    own = tuple(dict.fromkeys([*born, *changes.own_elsewhere]))
-    if own:
-        others = "others, too" if bears else "these layers"
-        found.append(f"Errors of their own are seen in {others}: {_quoted(own)}.")
-    return found
 
 
 def verdict(facts: CohortFacts) -> str:
@@ -287,43 +238,9 @@ def change_sentences(facts: ChangeFacts) -> list[str]:
     if facts.unknown:
         found.append(f"Of {pluralize(facts.unknown, 'layer')} neither is known.")
     if facts.own_elsewhere:
-        names = _quoted(facts.own_elsewhere)
+        names = quoted(facts.own_elsewhere)
         found.append(f"Isolation finds an error of their own in others, too: {names}.")
     return [*found, BORN_MEANS] if facts.born or facts.own_elsewhere else found
-
-
-def switch_sentences(group: SwitchGroup) -> list[str]:
-    """Return what switching does: pair by pair, or of many the values that give the same bits."""
-    if len(group.switches) <= MOST_TAPS:
-        return [_switch(each) for each in group.switches]
-    backend, name = printable(group.backend), printable(group.name)
-    values = f"{backend}: {len(group.values)} values of {name}"
-    if name == "platform":
-        values = f"{backend}: {len(group.values)} platforms"
-    if len(group.same_bits) == 1:
-        return [f"{values} give the same bits: {_some(group.values)}."]
-    if group.same_bits:
-        parts = " | ".join(_some(each) for each in group.same_bits[:MOST_LAYERS])
-        more = len(group.same_bits) - MOST_LAYERS
-        parts += f" | and {more} more" if more > 0 else ""
-        return [f"{values} give {len(group.same_bits)} classes of bits: {parts}."]
-    changing = sum(each.changes_bits for each in group.switches)
-    pairs = pluralize(len(group.switches), "pair")
-    return [f"{values}: of {pairs} {changing} give other bits of the outputs."]
-
-
-def _switch(found: Switch) -> str:
-    one, other = map(printable, found.values)
-    name, backend = printable(found.name), printable(found.backend)
-    does = "changes" if found.changes_bits else "does not change"
-    return f"{backend}: {name} {one} → {other} {does} bits of the outputs."
-
-
-def _some(values: Sequence[str]) -> str:
-    """Return a few values, and how many more there are."""
-    shown = ", ".join(map(printable, values[:MOST_TAPS]))
-    more = len(values) - MOST_TAPS
-    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _counted(layers: Sequence[LayerCount]) -> str:
@@ -336,7 +253,8 @@ def _counted(layers: Sequence[LayerCount]) -> str:
     return f"{pluralize(len(layers), 'layer')}: {text}"
 
 
-def _quoted(names: Sequence[str]) -> str:
+def quoted(names: Sequence[str]) -> str:
+    """Return the first of some names of tensors, and how many more there are."""
     shown = ", ".join(f"'{printable(name)}'" for name in names[:MOST_TAPS])
     more = len(names) - MOST_TAPS
     return f"{shown} and {more} more" if more > 0 else shown
@@ -350,12 +268,12 @@ def isolation_verdict(facts: IsolationFacts, cure: str) -> list[str]:
     found = [_first_own(facts)]
     if facts.unknown:
         reasons = ", or ".join(dict.fromkeys(each.reason for each in facts.unknown))
-        names = _quoted([each.tap for each in facts.unknown])
+        names = quoted([each.tap for each in facts.unknown])
         what = f"{pluralize(len(facts.unknown), 'layer')} cannot be isolated, {names}"
         tail = f" Cure: run both with {cure}." if cure else ""
         found.append(f"{what}: {printable(reasons)}.{tail}")
     if facts.by_emulation:
-        names = _quoted([each.tap for each in facts.by_emulation])
+        names = quoted([each.tap for each in facts.by_emulation])
         found.append(f"{DAGGER} an emulator computes {names} unlike a real processor: no finding.")
     return found
 
@@ -439,6 +357,6 @@ def _places(layers: Sequence[LayerLoss]) -> str:
 def strange_sentence(row: ReferenceComparisonRow, name: Namer) -> str:
     """Return which tensors of a run are not those of the reference at all."""
     return (
-        f"Note: {name(row)}: {_quoted(row.strange)} hold other numbers than the reference "
+        f"Note: {name(row)}: {quoted(row.strange)} hold other numbers than the reference "
         "altogether, which is no loss of accuracy but another tensor."
     )

@@ -1,11 +1,19 @@
-"""Puts into words what switching features of an emulated processor changed."""
+"""Puts into words what switching settings, platforms and features of a processor changed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from xbackend.attribution.ablation import AblationOutcome, AblationResult, AblationTrial
+from xbackend.facts.switched import Switch, SwitchGroup
 from xbackend.platforms.cpu_switches import is_flag
+
+from .formatting import pluralize, printable
+
+MOST_PAIRS = 3
+"""Of more pairs than these the values that give the same bits are named together."""
+MOST_CLASSES = 6
+"""So many of such classes are named."""
 
 UNKNOWN = "layer unknown*"
 """Where a change begins if recording the layers changed the bits."""
@@ -53,3 +61,37 @@ def _cause(cause: AblationTrial) -> str:
         + (f" ({seen})" if seen else "")
         + (f", first at {place}" if place else "")
     )
+
+
+def switch_sentences(group: SwitchGroup) -> list[str]:
+    """Return what switching does: pair by pair, or of many the values that give the same bits."""
+    if len(group.switches) <= MOST_PAIRS:
+        return [_switch(each) for each in group.switches]
+    backend, name = printable(group.backend), printable(group.name)
+    values = f"{backend}: {len(group.values)} values of {name}"
+    if name == "platform":
+        values = f"{backend}: {len(group.values)} platforms"
+    if len(group.same_bits) == 1:
+        return [f"{values} give the same bits: {_some(group.values)}."]
+    if group.same_bits:
+        parts = " | ".join(_some(each) for each in group.same_bits[:MOST_CLASSES])
+        more = len(group.same_bits) - MOST_CLASSES
+        parts += f" | and {more} more" if more > 0 else ""
+        return [f"{values} give {len(group.same_bits)} classes of bits: {parts}."]
+    changing = sum(each.changes_bits for each in group.switches)
+    pairs = pluralize(len(group.switches), "pair")
+    return [f"{values}: of {pairs} {changing} give other bits of the outputs."]
+
+
+def _switch(found: Switch) -> str:
+    one, other = map(printable, found.values)
+    name, backend = printable(found.name), printable(found.backend)
+    does = "changes" if found.changes_bits else "does not change"
+    return f"{backend}: {name} {one} → {other} {does} bits of the outputs."
+
+
+def _some(values: Sequence[str]) -> str:
+    """Return a few values, and how many more there are."""
+    shown = ", ".join(map(printable, values[:MOST_PAIRS]))
+    more = len(values) - MOST_PAIRS
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -122,13 +122,7 @@ def compare(options: Namespace) -> int:
 
     if options.metrics not in METRICS:
         raise UsageError(f"'--metrics {options.metrics}' must be {' or '.join(METRICS)}.")
-    if options.all and options.format != "table":
-        raise UsageError(
-            f"'--all' is for tables: '--format {options.format}' has every layer that it can hold. "
-            "Leave one of the two out."
-        )
-    how_shown = {"complete": True} if options.all else {}
-    write = comparison_writer(options.format, options.output, **how_shown)
+    write = comparison_writer(options.format, options.output, **_shown(options))
     thresholds = {"fail_under": options.fail_under, "max_eqcs": options.max_eqcs}
     gates = options.gate or ()
     gates_need_certificates = check_gates(gates, **thresholds)
@@ -170,6 +164,16 @@ def compare(options: Namespace) -> int:
             file=sys.stderr,
         )
     return 3 if found.left_out else int(bool(missed) or found.has_fault)
+
+
+def _shown(options: Namespace) -> dict[str, bool]:
+    """Return how the report is laid out. Raises UsageError where it has one way only."""
+    if options.all and options.format != "table":
+        raise UsageError(
+            f"'--all' is for tables: '--format {options.format}' has every layer that it can hold. "
+            "Leave one of the two out."
+        )
+    return {"complete": True} if options.all else {}
 
 
 def _certified(found: Comparison, how: dict[str, Any], *, needed: bool) -> Comparison:
