@@ -88,3 +88,11 @@ def test_right_values_and_magnitudes_are_those_of_onnx(
         wanted = reference(operator, sizes, told)
         assert (found.magnitude >= wanted * (1 - 1e-12)).all()  # never less: it makes the bound
         np.testing.assert_allclose(found.magnitude, wanted, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_largest_of_integers_is_found_beside_padding() -> None:
+    x = np.array([[[[-3, -5], [-7, -9]]]])
+    node = Node("MaxPool", "", "", (), (), WINDOW)
+    found = right_values(node, [x], LocalWeights())
+    assert found.exact.tolist() == [[[[-3.0]]]]

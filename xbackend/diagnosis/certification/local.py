@@ -230,7 +230,7 @@ def _reduced(node: Node, inputs: Inputs, weights: LocalWeights) -> RightValues:
 
 def _largest(node: Node, inputs: Inputs, weights: LocalWeights) -> RightValues:
     del weights
-    x = _one(inputs)
+    x = np.asarray(_one(inputs), np.float64)  # integers have no infinity to pad with
     window = window_of(node, x.shape[2:], node.attributes["kernel_shape"])
     padded = window.pad(x, -np.inf)
     found = None
