@@ -218,8 +218,24 @@ def dynamic(random: Random) -> Layer:
     return layer("DynamicQuantizeLinear", [x], np.asarray(given), output=output)
 
 
+def rotary(random: Random) -> Layer:
+    steps, heads, half = (int(n) for n in random.integers(1, (8, 4, 6)))
+    told = {"interleaved": int(random.integers(2))}
+    x = normal(random, 2, heads, steps, 2 * half)
+    angles = normal(random, 2, steps, half)
+    cos, sin = np.cos(angles), np.sin(angles)
+    one, two = (x[..., ::2], x[..., 1::2]) if told["interleaved"] else np.split(x, 2, -1)
+    a, b = (each[:, None] for each in (cos, sin))
+    parts = a * one - b * two, b * one + a * two
+    if told["interleaved"]:
+        given = np.stack(parts, -1).reshape(x.shape)
+    else:
+        given = np.concatenate(parts, -1)
+    return layer("RotaryEmbedding", [x, cos, sin], given, attributes=told)
+
+
 MAKERS = (
-    attention, lstm, gru, rnn, lp_norm, mean_variance, log_sum, shrink, dynamic,
+    attention, rotary, lstm, gru, rnn, lp_norm, mean_variance, log_sum, shrink, dynamic,
 )  # fmt: skip
 
 
@@ -251,7 +267,9 @@ def reference(one: Layer, opset: int) -> Array:
     return np.asarray(found)
 
 
-@pytest.mark.parametrize("maker", [attention, lstm, gru, rnn], ids=lambda maker: maker.__name__)
+@pytest.mark.parametrize(
+    "maker", [attention, rotary, lstm, gru, rnn], ids=lambda maker: maker.__name__
+)
 def test_right_values_are_those_of_onnx(maker: Callable[[Random], Layer]) -> None:
     random = np.random.default_rng(7)
     for _ in range(20):

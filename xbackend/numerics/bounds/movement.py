@@ -17,6 +17,7 @@ NAMES = """
     MaxPool GlobalMaxPool ReduceMax ReduceMin Clip Equal Greater Less GreaterOrEqual
     LessOrEqual Not And Or Xor Sign Floor Ceil Round IsNaN IsInf Compress Trilu Constant
     ConstantOfShape Shape Size Range OneHot NonZero EyeLike ReverseSequence BitShift
+    CenterCropPad
 """
 RESHAPING = "Identity Reshape Flatten Squeeze Unsqueeze"
 PROBABILITY_MASK = 1

@@ -44,7 +44,18 @@ def reason_against(operator: str, domain: str = "") -> str:
 
 
 _RANDOM = "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike"
+_SEQUENCES = (
+    "Optional OptionalGetElement OptionalHasElement SequenceAt SequenceConstruct SequenceEmpty "
+    "SequenceErase SequenceInsert SequenceLength SequenceMap SplitToSequence ConcatFromSequence"
+)
+_UNFOLLOWED = (
+    "AffineGrid CausalConvWithState LinearAttention NegativeLogLikelihoodLoss "
+    "SoftmaxCrossEntropyLoss SwiGLU BlackmanWindow HammingWindow HannWindow"
+)
 WITHOUT_BOUND: Mapping[tuple[str, str], str] = {
+    **{("", name): "its own graph's values are not recorded" for name in ("If", "Loop", "Scan")},
+    **{("", name): "sequences are not recorded" for name in _SEQUENCES.split()},
+    **{("", name): "no error is carried through its steps" for name in _UNFOLLOWED.split()},
     **{("", name): "it draws numbers at random" for name in _RANDOM.split()},
     ("com.microsoft", "Attention"): "what its mask means depends on its shape and attributes",
 }

@@ -1,4 +1,4 @@
-"""The bound of ONNX's Attention: two products with a mask and a Softmax between them."""
+"""Bounds of Attention, two products with a mask and a Softmax between, and RotaryEmbedding."""
 
 from __future__ import annotations
 
@@ -143,4 +143,39 @@ def _mask(layer: Layer, heads: Heads) -> Array:
     return mask
 
 
-RULES: dict[str, Rule] = {"Attention": Rule(attention, NOTHING, reads=True)}
+def rotary(layer: Layer) -> Bound:
+    """Turn pairs of features: two products and a sum; what is not turned is moved."""
+    told, x = layer.attributes, layer.input(0)
+    flat = x.ndim == RANK_OF_FLAT
+    rows = _split(x, int(told.get("num_heads") or 0)).transpose(0, 2, 1, 3)
+    size = int(told.get("rotary_embedding_dim") or 0) or rows.shape[-1]
+    cos, sin = (_chosen(layer, place)[:, :, None] for place in (1, 2))
+    pairs = bool(told.get("interleaved"))
+    turned = rows[..., :size]
+    one, two = (turned[..., ::2], turned[..., 1::2]) if pairs else np.split(turned, 2, -1)
+    exact = _paired(cos * one - sin * two, sin * one + cos * two, pairs)
+    cosine, sine = np.abs(cos), np.abs(sin)
+    first = cosine * np.abs(one) + sine * np.abs(two)
+    scale = _paired(first, sine * np.abs(one) + cosine * np.abs(two), pairs)
+    rest = rows[..., size:]
+    whole = np.concatenate([exact, rest], -1), np.concatenate([scale, np.zeros_like(rest)], -1)
+    shaped = [v.reshape(x.shape) if flat else v.transpose(0, 2, 1, 3) for v in whole]
+    return Bound(shaped[1], 3.0, 2.0, 2, exact=shaped[0])
+
+
+def _chosen(layer: Layer, place: int) -> Array:
+    """Return cosines or sines of each sample and position."""
+    held = layer.input(place)
+    return held[layer.input(3).astype(np.int64)] if layer.has(3) else held
+
+
+def _paired(one: Array, two: Array, pairs: bool) -> Array:
+    if not pairs:
+        return np.concatenate([one, two], -1)
+    return np.stack([one, two], -1).reshape(*one.shape[:-1], -1)
+
+
+RULES: dict[str, Rule] = {
+    "Attention": Rule(attention, NOTHING, reads=True),
+    "RotaryEmbedding": Rule(rotary, NOTHING, reads=True),
+}
