@@ -23,23 +23,23 @@ from xbackend.api.arguments import (
     texts,
     words,
 )
-from xbackend.api.results import data_frame
 from xbackend.api.samples import Inputs, chosen_samples
 from xbackend.execution.execute import execute
 from xbackend.execution.request import RunRequest
 from xbackend.plugins import registry
 from xbackend.preparation.model_objects import handing_notes, model_source
-from xbackend.store.records import Run, read_run
 from xbackend.store.store import Store
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from xbackend.store.records import Run
+
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True, repr=False)
-class Runs(Sequence[Run]):
+class Runs(Sequence["Run"]):
     """Runs of one call, in the order in which they were planned; `print` shows a line for each."""
 
     records: tuple[Record, ...]
@@ -53,7 +53,7 @@ class Runs(Sequence[Run]):
         """Return a run, or for a slice several as `Runs`."""
         if isinstance(place, slice):
             return Runs(self.records[place], self.store, self.notes)
-        return read_run(self.records[place])
+        return _read(self.records[place])
 
     def __len__(self) -> int:
         """Return how many runs there are, failed and skipped ones among them."""
@@ -61,7 +61,7 @@ class Runs(Sequence[Run]):
 
     def __iter__(self) -> Iterator[Run]:
         """Go through the runs."""
-        return map(read_run, self.records)
+        return map(_read, self.records)
 
     def __repr__(self) -> str:
         """Return how many there are, how they ended and where they are, in one line."""
@@ -90,12 +90,15 @@ class Runs(Sequence[Run]):
     @property
     def failed(self) -> tuple[Run, ...]:
         """Those that failed; a run that was skipped did not."""
-        return tuple(run for run in self if run.row["status"] == "failed")
+        return self._ended("failed")
 
     @property
     def skipped(self) -> tuple[Run, ...]:
         """Those that could not be, with the reason in `row["error"]["message"]`."""
-        return tuple(run for run in self if run.row["status"] == "skipped")
+        return self._ended("skipped")
+
+    def _ended(self, status: str) -> tuple[Run, ...]:
+        return tuple(_read(record) for record in self.records if record["status"] == status)
 
     def outputs(self, place: int) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
         """Return a run's outputs: sample's name to output's name to array.
@@ -115,7 +118,15 @@ class Runs(Sequence[Run]):
 
     def to_pandas(self) -> Any:
         """Return a pandas DataFrame, a row for each run. Raises UsageError without pandas."""
+        from xbackend.api.results import data_frame
+
         return data_frame([run.row for run in self])
+
+
+def _read(record: Record) -> Run:
+    from xbackend.store.records import read_run  # which the command itself does not need
+
+    return read_run(record)
 
 
 def run(

@@ -8,11 +8,11 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import TextIO
 
-from xbackend.commands.parser import Parser
+from xbackend.commands.parser import HelpLayout, Parser
 from xbackend.worker.version import VERSION
 
 GROUPS = (
@@ -64,7 +64,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     """Run a command; what a user can mend is one line on standard error."""
     from xbackend.errors import XbackendError
 
-    options = parse(build_parser(), arguments)
+    options = parse(_parser_for(sys.argv[1:] if arguments is None else arguments), arguments)
     if options.command is None:
         build_parser().print_help()
         return 0
@@ -176,20 +176,26 @@ def parse(whole: Parser, arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def build_parser() -> Parser:
-    """Return the parser of the whole command line."""
+def _parser_for(arguments: Sequence[str]) -> Parser:
+    """Return the parser of the command that is named first, or of the whole command line."""
+    named = arguments[0] if arguments else ""
+    return build_parser((COMMANDS[named],) if named in COMMANDS else COMMANDS.values())
+
+
+def build_parser(modules: Iterable[str] = tuple(COMMANDS.values())) -> Parser:
+    """Return the parser of the whole command line, or of the commands of some modules only."""
     whole = Parser(
         prog="xbackend",
         description="Does a neural network compute the same bits everywhere? "
         "If not: where, how much, and why.",
         usage="%(prog)s [-h] [--version] COMMAND ...",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpLayout,
     )
     whole.add_argument("--version", action="version", version=f"xbackend {VERSION}")
     commands = whole.add_subparsers(
         prog="xbackend", dest="command", metavar="COMMAND", help=argparse.SUPPRESS
     )
-    for module in COMMANDS.values():
+    for module in modules:
         import_module(f"xbackend.commands.{module}").add(commands)
     whole.epilog = _grouped({name: str(of.description) for name, of in commands.choices.items()})
     return whole
@@ -200,7 +206,9 @@ def _grouped(descriptions: Mapping[str, str]) -> str:
     lines = []
     for title, sentence, names in GROUPS:
         lines += [f"{title}: {sentence}"]
-        lines += [f"  {name:<12}{_clause(descriptions[name])}" for name in names]
+        lines += [
+            f"  {name:<12}{_clause(descriptions[name])}" for name in names if name in descriptions
+        ]
         lines += [""]
     return "\n".join([*lines, "xbackend COMMAND --help shows a command's options and examples."])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 TYPE_CHECKING = False  # as `typing` has it, which takes longer to import than all of this
@@ -96,6 +97,24 @@ def in_words(message: str) -> str:
     return message if message.endswith((".", "?")) else f"{message[:1].upper()}{message[1:]}."
 
 
+class HelpLayout(argparse.RawDescriptionHelpFormatter):
+    """Help as wide as the terminal, without `shutil`, which imports what unpacks archives."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_terminal_columns() - 2)
+
+
+def _terminal_columns() -> int:
+    """Return what $COLUMNS says, or the terminal of standard output, or 80."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and int(told):
+        return int(told)
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 80
+
+
 def add_command(
     commands: Subparsers, name: str, handler: Handler, text: str, examples: str
 ) -> Parser:
@@ -105,7 +124,7 @@ def add_command(
         help=text,
         description=text[0].upper() + text[1:] + ".",
         epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpLayout,
     )
     parser.set_defaults(handler=handler, parser=parser)
     return parser

@@ -7,8 +7,7 @@ from typing import Any
 
 from xbackend.errors import StoreError
 from xbackend.platforms.platform import Platform
-from xbackend.preparation.conversion.launch import CALLABLE
-from xbackend.preparation.model import Model, source_digest
+from xbackend.preparation.model import CALLABLE, Model, source_digest
 from xbackend.worker.artifact import Artifact
 from xbackend.worker.contract import AUTO, GRAPH, ONNX, SOURCE, BackendSpec, SettingValue
 

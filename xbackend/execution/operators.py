@@ -61,10 +61,12 @@ def missing_operators(
 
 
 def _table(spec: BackendSpec, precision: str, builder: ArtifactBuilder) -> frozenset[str]:
-    """Return the operators of who walks the graph, none where nobody does."""
+    """Return the operators of who walks the graph, none where nobody does or it has been done."""
     target = spec.formats[precision]
     if spec.operators and target.partition("-")[0] == GRAPH:
         return spec.operators
+    if builder.kept(target) is not None:
+        return frozenset()
     try:
         steps = find_conversion_path(set(builder.model.files) - {target}, target)
     except MissingPackages:

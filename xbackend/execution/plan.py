@@ -41,7 +41,6 @@ from xbackend.platforms.trust import remember_function, remember_named
 from xbackend.plugins import registry
 from xbackend.preparation.conversion.convert import ArtifactBuilder, MissingPackages
 from xbackend.preparation.conversion.export_notes import export_notes, export_sentences
-from xbackend.preparation.conversion.launch import CALLABLE
 from xbackend.preparation.conversion.options import (
     options_label,
     parse_options,
@@ -49,7 +48,7 @@ from xbackend.preparation.conversion.options import (
     reject_unused_options,
 )
 from xbackend.preparation.limits import Limits, limits
-from xbackend.preparation.model import Model, is_callable
+from xbackend.preparation.model import CALLABLE, Model, is_callable
 from xbackend.preparation.rewrite import rewrite_model
 from xbackend.preparation.samples.input_set import InputSet
 from xbackend.store.store import Store

@@ -15,7 +15,7 @@ from xbackend.platforms.platform import Platform
 from xbackend.plugins.installed import version
 from xbackend.worker.contract import BackendSpec
 from xbackend.worker.job import Job
-from xbackend.worker.machine.fingerprint import BIT_CHANGING
+from xbackend.worker.machine.environment import BIT_CHANGING
 
 
 def run_key(

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from xbackend.errors import ModelError, UsageError, did_you_mean
-from xbackend.models.generated import model_cache
-from xbackend.models.generated.models import MODELS
 
 ROOT = Path(__file__).parent
 MANIFEST = "model.json"
@@ -58,6 +56,8 @@ class BuiltinModel:
 
 def names() -> tuple[str, ...]:
     """Return the names of the built-in models, in alphabetical order."""
+    from xbackend.models.generated.models import MODELS
+
     made = (model.name for model in MODELS)
     return tuple(sorted([*(model.name for model in shipped_models()), *made]))
 
@@ -73,15 +73,29 @@ def builtin(name: str) -> BuiltinModel:
 
     Raises UsageError, which lists those there are.
     """
+    if _is_shipped(name):
+        return read_model(_shipped_folder(name))
+    from xbackend.models.generated import model_cache
+
     made = model_cache.find(name)
     if made is not None:
         return read_model(model_cache.ensure_cached(made))
-    folder = ROOT / name.replace("-", "_")
-    if is_builtin_name(name) and (folder / MANIFEST).is_file():
-        return read_model(folder)
     known = ", ".join(names())
     near = did_you_mean(name, names())
     raise UsageError(f"There is no built-in model {name!r}. Built-in models: {known}.{near}")
+
+
+def is_builtin(name: str) -> bool:
+    """Tell whether there is a built-in model of that name."""
+    return _is_shipped(name) or name in names()
+
+
+def _is_shipped(name: str) -> bool:
+    return is_builtin_name(name) and (_shipped_folder(name) / MANIFEST).is_file()
+
+
+def _shipped_folder(name: str) -> Path:
+    return ROOT / name.replace("-", "_")
 
 
 def is_builtin_name(text: str) -> bool:
@@ -144,6 +158,9 @@ def rows() -> list[tuple[str, ...]]:
 
     Nothing is made for it.
     """
+    from xbackend.models.generated.model_cache import SAMPLE_NAMES
+    from xbackend.models.generated.models import MODELS
+
     shipped = [
         (
             model.name,
@@ -154,7 +171,7 @@ def rows() -> list[tuple[str, ...]]:
         )
         for model in shipped_models()
     ]
-    samples = str(len(model_cache.SAMPLE_NAMES))
+    samples = str(len(SAMPLE_NAMES))
     made = [
         (model.name, f"{model.parameters:,}", "onnx (generated)", samples, model.description)
         for model in MODELS

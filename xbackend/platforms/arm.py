@@ -19,7 +19,7 @@ from xbackend.errors import UsageError
 from xbackend.platforms.platform import Platform, find_command, list_processors
 from xbackend.platforms.sysroot import Sysroot, find_sysroot, with_packages
 from xbackend.plugins.installed import cache_folder
-from xbackend.worker.machine.fingerprint import TCG
+from xbackend.worker.machine.environment import TCG
 from xbackend.worker.objects import write_atomic
 
 FLEET = (

@@ -23,7 +23,7 @@ from typing import Any
 from xbackend.errors import UsageError, did_you_mean, nearest_words
 from xbackend.platforms.platform import Platform, find_command, list_processors
 from xbackend.plugins.installed import cache_folder
-from xbackend.worker.machine.fingerprint import TCG
+from xbackend.worker.machine.environment import TCG
 from xbackend.worker.objects import write_atomic
 
 FLEETS = {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from xbackend.store.records import Run
+if TYPE_CHECKING:
+    from xbackend.store.records import Run
 
 Record = dict[str, Any]
 Digests = Mapping[str, str]

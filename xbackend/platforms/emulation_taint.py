@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from xbackend.worker.contract import UnfaithfulOperators
-from xbackend.worker.machine.fingerprint import TCG
+from xbackend.worker.machine.environment import TCG
 
 Record = dict[str, Any]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from xbackend.platforms.arm import arm_processors
 from xbackend.platforms.emulated import x86_processors
-from xbackend.platforms.parse import FLEETS, KINDS
+from xbackend.platforms.parse import KINDS, fleets
 from xbackend.platforms.sysroot import Sysroot, find_sysroot
 from xbackend.plugins import registry
 from xbackend.worker.machine.fingerprint import hardware, software
@@ -71,7 +71,7 @@ def list_platforms() -> PlatformInventory:
             PlatformForm(form, text, _has_command(form)) for form, text in KINDS.items()
         ),
         processors={"x86": x86_processors(), "arm": arm_processors()},
-        fleets={name: tuple(members) for name, members in FLEETS.items()},
+        fleets={name: tuple(members) for name, members in fleets().items()},
         arm=None if sysroot is None else describe_sysroot(sysroot),
     )
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from xbackend.errors import UsageError, did_you_mean, nearest_words
-from xbackend.platforms import arm, emulated, local, remote
+from xbackend.platforms import local
 from xbackend.platforms.platform import Platform
 from xbackend.store.escaping import MOVING, quoted
 
@@ -23,19 +23,48 @@ KINDS: dict[str, str] = {
 }
 """The forms of a platform and what each is, for `xbackend platforms`."""
 
+
+def _qemu(platform: Platform, value: str) -> Platform:
+    from xbackend.platforms.emulated import qemu
+
+    return qemu(platform, value)
+
+
+def _qemu_arm(platform: Platform, value: str) -> Platform:
+    from xbackend.platforms.arm import qemu_arm
+
+    return qemu_arm(platform, value)
+
+
+def _ssh(platform: Platform, value: str) -> Platform:
+    from xbackend.platforms.remote import ssh
+
+    return ssh(platform, value)
+
+
+def _docker(platform: Platform, value: str) -> Platform:
+    from xbackend.platforms.remote import docker
+
+    return docker(platform, value)
+
+
 PARTS: dict[str, Callable[[Platform, str], Platform]] = {
     "native": local.native,
     "cores": local.cores,
     "python": local.python,
-    "qemu": emulated.qemu,
-    "qemu-arm": arm.qemu_arm,
-    "ssh": remote.ssh,
-    "docker": remote.docker,
+    "qemu": _qemu,
+    "qemu-arm": _qemu_arm,
+    "ssh": _ssh,
+    "docker": _docker,
 }
-"""A kind to what it adds to a platform."""
+"""A kind to what it adds to a platform; what few runs need is imported by those."""
 
-FLEETS = {**emulated.FLEETS, "arm": arm.FLEET}
-"""A fleet to its platforms."""
+
+def fleets() -> Mapping[str, Sequence[str]]:
+    """Return each fleet with its platforms."""
+    from xbackend.platforms import arm, emulated
+
+    return {**emulated.FLEETS, "arm": arm.FLEET}
 
 
 def expand_platforms(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -51,12 +80,13 @@ def expand_platforms(texts: tuple[str, ...]) -> tuple[str, ...]:
         if not colon:
             found.append(text)
             continue
-        if fleet not in FLEETS:
+        known = fleets()
+        if fleet not in known:
             raise UsageError(
-                f"There is no fleet '{fleet}'. Fleets: {', '.join(FLEETS)}."
-                f"{did_you_mean(fleet, FLEETS)}"
+                f"There is no fleet '{fleet}'. Fleets: {', '.join(known)}."
+                f"{did_you_mean(fleet, known)}"
             )
-        found += [f"{head}{member}{plus}{rest}" for member in FLEETS[fleet]]
+        found += [f"{head}{member}{plus}{rest}" for member in known[fleet]]
     return tuple(dict.fromkeys(found))
 
 
@@ -94,9 +124,10 @@ def _nearest_platform(kind: str, value: str) -> str:
         return did_you_mean(
             f"{kind}:{value}", [f"{each}:{value}" for each in nearest_words(kind, kinds)]
         )
-    members = {each.partition(":")[2].lower(): each for of in FLEETS.values() for each in of}
-    whole = [*(f"fleet:{name}" for name in FLEETS), *members.values(), "native"]
-    return did_you_mean(kind, whole, {**members, **{name: f"fleet:{name}" for name in FLEETS}})
+    known = fleets()
+    members = {each.partition(":")[2].lower(): each for of in known.values() for each in of}
+    whole = [*(f"fleet:{name}" for name in known), *members.values(), "native"]
+    return did_you_mean(kind, whole, {**members, **{name: f"fleet:{name}" for name in known}})
 
 
 def _refuse_unreadable(text: str) -> None:

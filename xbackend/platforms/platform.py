@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -54,6 +53,8 @@ def list_processors(emulator: str) -> list[str]:
 
 def find_command(command: str, part: str, package: str) -> str:
     """Return a command's path. Raises UsageError, which names Debian's package."""
+    import shutil
+
     path = shutil.which(command)
     if path is None:
         raise UsageError(

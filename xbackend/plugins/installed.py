@@ -6,15 +6,12 @@ the user's cache folder until a folder on `sys.path` changes, which every instal
 
 from __future__ import annotations
 
-import atexit
 import functools
 import hashlib
 import json
 import os
-import shutil
 import stat
 import sys
-import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,6 +58,10 @@ def private_folder(name: str) -> Path:
 @functools.cache
 def _passing_folder(name: str) -> Path:
     """Make a folder that ends with this process."""
+    import atexit
+    import shutil
+    import tempfile
+
     made = tempfile.mkdtemp(prefix=f"xbackend-{name}-")
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     return Path(made)

@@ -9,14 +9,16 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from xbackend.errors import UsageError, did_you_mean
-from xbackend.plugins.converter import ConverterSpec
-from xbackend.plugins.importer import ImporterSpec
 from xbackend.plugins.installed import importable, installed
-from xbackend.plugins.mitigation import Mitigation, MitigationContext
 from xbackend.worker.contract import BackendSpec
+
+if TYPE_CHECKING:
+    from xbackend.plugins.converter import ConverterSpec
+    from xbackend.plugins.importer import ImporterSpec
+    from xbackend.plugins.mitigation import Mitigation, MitigationContext
 
 Spec = TypeVar("Spec")
 
@@ -108,6 +110,8 @@ def converters() -> list[ConverterSpec]:
 
     One that is broken is named on standard error and passed over: others may do.
     """
+    from xbackend.plugins.converter import ConverterSpec
+
     found = []
     for name in installed().entry_points["xbackend.converters"]:
         try:
@@ -216,6 +220,8 @@ def plot(name: str) -> Callable[..., None]:
 
 def importer(name: str) -> ImporterSpec:
     """Return what is known of an importer. Raises UsageError for an unknown name."""
+    from xbackend.plugins.importer import ImporterSpec
+
     known = sorted(installed().entry_points["xbackend.importers"])
     return _spec("importer", name, known, ImporterSpec)
 
@@ -237,6 +243,8 @@ def mitigations(context: MitigationContext) -> list[Mitigation]:
 
 def _unpacked(name: str, context: MitigationContext) -> list[Mitigation]:
     """Return the mitigations of an entry point: one, several, or a function that makes them."""
+    from xbackend.plugins.mitigation import Mitigation
+
     plugin: Any = _load("xbackend.mitigations", name)
     try:
         made = plugin(context) if callable(plugin) else plugin

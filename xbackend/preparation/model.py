@@ -25,6 +25,10 @@ SUFFIXES = {
 PICKLED = frozenset({".pt", ".pth", ".pkl", ".pickle", ".joblib", ".ckpt"})
 """Suffixes of files that hold Python objects, which reading would execute."""
 
+CALLABLE = "callable"
+"""The format of a model that the user's own function makes: code that the user trusts, which may
+download its weights, and so runs in no sandbox."""
+
 DEFAULT_MODEL = "cifar10-small"
 BLOCK = 1 << 20
 
@@ -55,7 +59,7 @@ def find_model(text: str) -> Model:
     path = Path(text)
     if path.exists():
         return _from_path(path, text)
-    if text in catalogue.names():
+    if catalogue.is_builtin(text):
         return _from_builtin(catalogue.builtin(text), text)
     if is_callable(text):
         return _from_callable(text)
@@ -152,7 +156,7 @@ def _from_callable(text: str) -> Model:
     if spec is None or not spec.origin or not Path(spec.origin).is_file():
         raise ModelError(f"Cannot find the module '{module}' of '{text}' on this Python's path.")
     digest = hashlib.sha256(f"{text}\0{file_digest(Path(spec.origin))}".encode()).hexdigest()
-    return Model(name, digest, text, {"callable": Path(text)}, digests={"callable": digest})
+    return Model(name, digest, text, {CALLABLE: Path(text)}, digests={CALLABLE: digest})
 
 
 def source_digest(path: Path) -> str:

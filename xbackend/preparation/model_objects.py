@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +31,8 @@ def model_source(model: object, store: Store, example_inputs: Any = None) -> str
             "a built-in name, an onnx.ModelProto, a torch.nn.Module with example_inputs=, or a "
             "Keras model."
         )
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="xbackend-") as folder:
         try:
             path = save(model, example_inputs, Path(folder))
@@ -63,6 +63,8 @@ def _keep(path: Path, store: Store) -> Path:
     target = store.folder / "models" / file_digest(path) / path.name
     if target.is_file():
         return target.absolute()
+    import shutil
+
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xbackend.errors import InputError
-from xbackend.preparation.archive import refuse_archive_fault
 from xbackend.store.escaping import readable
 
 if TYPE_CHECKING:
@@ -21,6 +20,8 @@ def read_numpy(path: Path, what: str, cure: str) -> dict[str, Array]:
     Raises InputError, which says `what` cannot be read and the `cure`.
     """
     import numpy as np
+
+    from xbackend.preparation.archive import refuse_archive_fault
 
     try:
         refuse_archive_fault(path)

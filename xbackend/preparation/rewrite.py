@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xbackend.plugins import registry
-from xbackend.plugins.converter import ConverterSpec
 
 if TYPE_CHECKING:
+    from xbackend.plugins.converter import ConverterSpec
     from xbackend.preparation.conversion.convert import ArtifactBuilder
     from xbackend.preparation.samples.input_set import InputSet
     from xbackend.store.store import Store

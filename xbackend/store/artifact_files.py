@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +87,11 @@ def artifact_folder(store: Store, digest: object) -> Path:
 
 def discard(folder: Path) -> None:
     """Take an artifact's folder out of the way, whole, whatever it is; links are not followed."""
-    aside = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}.tmp")
+    aside = folder.with_name(f".{folder.name}-{os.urandom(4).hex()}.tmp")
     os.rename(folder, aside)
     if aside.is_symlink() or not aside.is_dir():
         with contextlib.suppress(OSError):
             aside.unlink()
+    import shutil
+
     shutil.rmtree(aside, ignore_errors=True)

@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 from xbackend.errors import StoreError
 
+WORD = r"[0-9A-Za-z_][0-9A-Za-z_.:@+,\-]*"
+"""What may be a part of a file's name: no slash, no dot at its beginning."""
 DIGEST = re.compile(r"[0-9a-f]{64}")
 BLOCK = 1 << 20
 """Bytes that are read at a time while a digest is taken."""

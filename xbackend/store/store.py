@@ -24,9 +24,6 @@ from typing import TYPE_CHECKING, Any
 
 from xbackend.errors import MissingObjectError, StoreError, UsageError
 from xbackend.store import files
-from xbackend.store.schema.kinds import WORD
-from xbackend.store.schema.migration import upgraded
-from xbackend.store.schema.record import byte_count, check_record
 from xbackend.worker.objects import object_path, write_atomic
 
 if TYPE_CHECKING:
@@ -39,7 +36,7 @@ MAX_RECORD = 1 << 28
 """Bytes of a record: a hundred times what the largest that are known have."""
 MAX_SMALL = 1 << 20
 """Bytes of a file that holds a word, or durations."""
-RUN_ID = re.compile(WORD)
+RUN_ID = re.compile(files.WORD)
 
 
 @dataclass(frozen=True)
@@ -84,6 +81,8 @@ class Store:
 
     def find_by_key(self, key: str) -> Record | None:
         """Return the record of the run with a key, None where there is none that is sound."""
+        from xbackend.store.schema.record import check_record
+
         try:
             run = self.read_file(self.folder / "keys" / key, MAX_SMALL).decode("ascii")
             if not RUN_ID.fullmatch(run):
@@ -118,6 +117,8 @@ class Store:
 
     def read_run(self, path: Path) -> Record:
         """Return a record of today's schema. Raises StoreError where there is none in a file."""
+        from xbackend.store.schema.migration import upgraded
+
         try:
             record: Any = json.loads(self.read_file(path, MAX_RECORD))
         except OSError as error:
@@ -165,6 +166,7 @@ class Store:
 
     def read_tensor(self, row: Record) -> Tensor:
         """Return a tensor by its record: dtype, shape, digest."""
+        from xbackend.store.schema.record import byte_count
         from xbackend.worker.tensor import from_bytes
 
         data = self.read_object(row["digest"], byte_count(row))

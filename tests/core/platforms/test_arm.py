@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import stat
 import zipfile
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from xbackend.commands.main import main
 from xbackend.errors import UsageError, XbackendError
-from xbackend.platforms import arm, platform, setup_arm
+from xbackend.platforms import arm, setup_arm
 from xbackend.platforms.arm import ArmProcessor, cpuinfo
 from xbackend.platforms.emulated import read_listing
 from xbackend.platforms.parse import expand_platforms, parse_platform
@@ -272,7 +273,7 @@ def test_a_wheel_that_leads_out_is_refused(tmp_path, name):
 
 
 def test_the_platform_starts_the_set_ups_python_with_its_packages_alone(ready, monkeypatch):
-    monkeypatch.setattr(platform.shutil, "which", lambda command: f"/usr/bin/{command}")
+    monkeypatch.setattr(shutil, "which", lambda command: f"/usr/bin/{command}")
     found = parse_platform("cores:1+qemu-arm:max,sve=off")
     command = found.command(Path("/w.pyz"))
     assert command[3:7] == [

@@ -1,13 +1,14 @@
 """Platforms: from a text to the command that starts a worker."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 from xbackend.errors import UsageError
-from xbackend.platforms import emulated, local, platform
+from xbackend.platforms import emulated, local
 from xbackend.platforms.parse import expand_platforms, parse_platform
 
 WORKER = Path("/w.pyz")
@@ -26,7 +27,7 @@ HASWELL = {
 
 @pytest.fixture(autouse=True)
 def commands(monkeypatch, tmp_path):
-    monkeypatch.setattr(platform.shutil, "which", lambda command: f"/usr/bin/{command}")
+    monkeypatch.setattr(shutil, "which", lambda command: f"/usr/bin/{command}")
     monkeypatch.setattr(local.os, "sched_getaffinity", lambda pid: {3, 1, 2})
     monkeypatch.setattr(emulated, "probe", lambda emulator, cpu: HASWELL)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -91,7 +92,7 @@ def test_an_unknown_platform_is_refused(text):
 
 
 def test_a_missing_command_is_told_with_its_package(monkeypatch):
-    monkeypatch.setattr(platform.shutil, "which", lambda command: None)
+    monkeypatch.setattr(shutil, "which", lambda command: None)
     with pytest.raises(UsageError, match="apt install qemu-user"):
         parse_platform("qemu:Haswell")
 

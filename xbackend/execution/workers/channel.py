@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xbackend.store.escaping import readable
-from xbackend.store.schema.kinds import Mismatch
-from xbackend.store.schema.record import MESSAGES, TOLD, check_message, readable_values
 
 Record = dict[str, Any]
 
@@ -63,8 +61,11 @@ class LineReader:
 def take_line(output: WorkerOutput, line: bytes) -> None:
     """Take in one line; one cut off by a crash, or said by another program, is passed over.
 
-    A message is an object of the worker's words alone, each with a text or an object.
+    A message is an object of the worker's words alone, each with a text or an object. The schema is
+    imported while the worker imports its framework.
     """
+    from xbackend.store.schema.record import MESSAGES
+
     try:
         message = json.loads(line)
     except (ValueError, RecursionError):
@@ -77,6 +78,9 @@ def take_line(output: WorkerOutput, line: bytes) -> None:
 
 
 def _take(output: WorkerOutput, word: str, told: Any) -> None:
+    from xbackend.store.schema.kinds import Mismatch
+    from xbackend.store.schema.record import TOLD, check_message, readable_values
+
     try:
         check_message(word, told)
     except Mismatch as error:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import queue
 import signal
 import threading
 import time
-import traceback
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,11 @@ from xbackend.errors import StoreError
 from xbackend.execution.workers.channel import LineReader, WorkerOutput
 from xbackend.execution.workers.iterations import layers_with_iterations
 from xbackend.execution.workers.process import WorkerEnd, WorkerProcess
-from xbackend.execution.workers.staging import StagedJob, Unreachable, stage_job
+from xbackend.execution.workers.staged_job import StagedJob, Unreachable
+from xbackend.execution.workers.staging import stage_job
 from xbackend.platforms.emulation_taint import mark_emulated
 from xbackend.platforms.platform import Platform
 from xbackend.store.escaping import readable
-from xbackend.store.schema.record import byte_count, tensors
 from xbackend.store.store import Store
 from xbackend.store.upkeep.lock import in_use
 from xbackend.worker.contract import BackendSpec
@@ -90,9 +89,7 @@ def _run_workers(
     on_start: Callable[[Launch], None],
     on_end: Callable[[Record], None],
 ) -> list[Record]:
-    waiting: queue.SimpleQueue[Launch] = queue.SimpleQueue()
-    for launch in launches:
-        waiting.put(launch)
+    waiting = deque(launches)
     pool = _WorkerPool(store, timeout, on_start, on_end)
     over = [threading.Event() for _ in range(max(1, min(jobs, len(launches))))]
     for each in over:
@@ -137,18 +134,18 @@ class _WorkerPool:
         self.records: list[Record] = []
         self.error: BaseException | None = None
 
-    def work(self, waiting: queue.SimpleQueue[Launch], over: threading.Event) -> None:
+    def work(self, waiting: deque[Launch], over: threading.Event) -> None:
         """Take launches until none is left or the pool is stopped, and say when that is over."""
         try:
             self._work(waiting)
         finally:
             over.set()
 
-    def _work(self, waiting: queue.SimpleQueue[Launch]) -> None:
+    def _work(self, waiting: deque[Launch]) -> None:
         while not self.stopped:
             try:
-                launch = waiting.get_nowait()
-            except queue.Empty:
+                launch = waiting.popleft()
+            except IndexError:
                 return
             try:
                 self._one(launch)
@@ -187,6 +184,8 @@ class _WorkerPool:
         except (_Stopped, StoreError):
             raise
         except Exception as error:  # of a stranger's answer anything may come
+            import traceback
+
             traceback.print_exc()
             message = f"What the worker said could not be kept ({type(error).__name__}: {error})."
             return _failed(launch, "start", type(error).__name__, readable(message)[:500])
@@ -237,6 +236,8 @@ def final_record(
 
 def expected_objects(results: Sequence[Record]) -> dict[str, int]:
     """Return the digests of all tensors of a run, and how many bytes the object of each has."""
+    from xbackend.store.schema.record import byte_count, tensors
+
     return {str(row["digest"]): byte_count(row) for row in tensors(results)}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import selectors
 import signal
 import subprocess
@@ -45,7 +44,7 @@ class WorkerProcess:
     """One process in a session of its own."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        self.token = secrets.token_hex(16)
+        self.token = os.urandom(16).hex()
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

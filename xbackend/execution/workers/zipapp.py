@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import marshal
-import zipfile
 from importlib.util import MAGIC_NUMBER, find_spec, source_hash
 from pathlib import Path
 
@@ -103,6 +102,8 @@ def _read(path: Path) -> bytes:
 
 
 def _zip(sources: dict[str, bytes]) -> bytes:
+    import zipfile
+
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for name, data in sources.items():

@@ -5,25 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xbackend.errors import ConversionError, StoreError
 from xbackend.plugins import registry
-from xbackend.plugins.converter import ConversionRequest, ConverterSpec
 from xbackend.plugins.installed import importable, version
 from xbackend.preparation.conversion.export_notes import code_and_state_digest
-from xbackend.preparation.conversion.launch import CALLABLE, run_converter
-from xbackend.preparation.model import Model
+from xbackend.preparation.model import CALLABLE, Model
 from xbackend.store.artifact_files import discard, file_fault, file_rows
 from xbackend.store.files import is_digest, open_plain
 from xbackend.store.store import MAX_SMALL, Store
 from xbackend.worker.artifact import MANIFEST, read_artifact
+
+if TYPE_CHECKING:
+    from xbackend.plugins.converter import ConverterSpec
 
 HUB = "graph"
 """The prepared format whose values name the taps of every backend."""
@@ -74,14 +73,22 @@ class ArtifactBuilder:
         Raises MissingPackages where a package is missing, ModelError or ConversionError where
         the model cannot be converted.
         """
-        if target in self.built:
-            return self.built[target]
+        made = self.kept(target)
+        if made is None:
+            made = self.built[target] = self._convert_by_path(target, self._cache_entry(target))
+        return made
+
+    def kept(self, target: str) -> ConvertedModel | None:
+        """Return the model in a format that it has or was converted to before, None for others.
+
+        No converter is imported for it.
+        """
         if target in self.model.files and not self._must_reconvert(target):
             path = self.model.files[target]
             return ConvertedModel(path.parent, self.model.digests[target], path)
-        memo = self._cache_entry(target)
-        self.built[target] = self._cached(memo) or self._convert_by_path(target, memo)
-        return self.built[target]
+        if target not in self.built and (found := self._cached(self._cache_entry(target))):
+            self.built[target] = found
+        return self.built.get(target)
 
     def _convert_by_path(self, target: str, memo: Path) -> ConvertedModel:
         step = find_conversion_path(set(self.model.files) - {target}, target)[-1]
@@ -91,9 +98,11 @@ class ArtifactBuilder:
 
     def _must_reconvert(self, target: str) -> bool:
         """Tell whether a format that the model ships is to be made again, with options."""
+        if not self.options or len(self.model.files) == 1:
+            return False
         specs = (spec for spec in registry.converters() if spec.name in self.options)
         reached = (target for spec in specs for _, target in spec.conversions)
-        return len(self.model.files) > 1 and target in reached
+        return target in reached
 
     def _cached(self, memo: Path) -> ConvertedModel | None:
         """Return what was made under the same circumstances, without importing a converter."""
@@ -199,6 +208,11 @@ class ArtifactBuilder:
 
         Without a folder it is named by what came out, too. Returns the folder.
         """
+        import shutil
+
+        from xbackend.plugins.converter import ConversionRequest
+        from xbackend.preparation.conversion.launch import run_converter
+
         self.log(f"converting {step.source} to {step.target} ({self.model.name})")
         artifacts = self.store.folder / "artifacts"
         scratch = _scratch(artifacts)
@@ -269,6 +283,8 @@ def onnx_digest(path: Path) -> str:
 
 def _scratch(artifacts: Path) -> Path:
     """Make a folder beside the artifacts that no other process or thread writes to."""
+    import tempfile
+
     try:
         return Path(tempfile.mkdtemp(suffix=".tmp", prefix=".", dir=artifacts))
     except OSError as error:

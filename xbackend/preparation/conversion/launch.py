@@ -16,11 +16,8 @@ from xbackend.errors import ConversionError, ModelError, UnsupportedOperators
 from xbackend.plugins.converter import ConversionRequest, ConverterSpec
 from xbackend.preparation.conversion.process import COMMAND, UNEXPECTED, to_document
 from xbackend.preparation.limits import SECONDS, Limits, limits
+from xbackend.preparation.model import CALLABLE
 from xbackend.store.escaping import readable
-
-CALLABLE = "callable"
-"""The format of a model that the user's own function makes: code that the user trusts, which may
-download its weights, and so runs in no sandbox."""
 
 TELLING = (ModelError, UnsupportedOperators)
 """What a converter says that is of the model's making, not of its own."""

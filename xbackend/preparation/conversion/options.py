@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xbackend.errors import UsageError, did_you_mean
 from xbackend.plugins import registry
-from xbackend.plugins.converter import ConverterSpec
+
+if TYPE_CHECKING:
+    from xbackend.plugins.converter import ConverterSpec
 
 Options = Mapping[str, Mapping[str, Any]]
 """Converter's name to its options."""

@@ -23,8 +23,6 @@ UNICODE = f"[^{SURROGATES}]+"
 NAME_FORM = "name without control characters"
 WORD_FORM = "word of letters, digits and dots, dashes and colons within it"
 SHA256 = "[0-9a-f]{64}"
-WORD = r"[0-9A-Za-z_][0-9A-Za-z_.:@+,\-]*"
-"""What may be a part of a file's name: no slash, no dot at its beginning."""
 
 
 class Mismatch(ValueError):

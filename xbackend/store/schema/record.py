@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from xbackend.store.escaping import readable
+from xbackend.store.files import WORD
 from xbackend.store.schema.kinds import (
     MAX_ROWS,
     NAME,
     NAME_FORM,
     SHA256,
     UNICODE,
-    WORD,
     WORD_FORM,
     Document,
     Integer,

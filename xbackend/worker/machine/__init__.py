@@ -1,4 +1,4 @@
 """What a worker tells of the machine and the software that it runs on.
 
-Others use `cpuid`, `fingerprint`, `onednn`.
+Others use `cpuid`, `environment`, `fingerprint`, `onednn`.
 """

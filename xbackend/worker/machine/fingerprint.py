@@ -8,75 +8,7 @@ from typing import Any, Dict, List, Sequence
 
 from xbackend.worker.machine import gpu, libraries
 from xbackend.worker.machine.cpuid import Processor, read_processor
-
-BIT_CHANGING = (
-    "ATEN_CPU_CAPABILITY",
-    "BLIS_ARCH_TYPE",
-    "BLIS_NUM_THREADS",
-    "CUBLASLT_WORKSPACE_SIZE",
-    "CUBLAS_EMULATE_SINGLE_PRECISION",
-    "CUBLAS_EMULATION_STRATEGY",
-    "CUBLAS_WORKSPACE_CONFIG",
-    "CUDA_VISIBLE_DEVICES",
-    "DISABLE_ADDMM_CUDA_LT",
-    "DNNL_CPU_ISA_HINTS",
-    "DNNL_DEFAULT_FPMATH_MODE",
-    "DNNL_MAX_CPU_ISA",
-    "GLIBC_TUNABLES",
-    "GOTO_NUM_THREADS",
-    "KMP_BLOCKTIME",
-    "KMP_DETERMINISTIC_REDUCTION",
-    "KMP_FORCE_REDUCTION",
-    "LD_LIBRARY_PATH",
-    "LD_PRELOAD",
-    "MKL_CBWR",
-    "MKL_DEBUG_CPU_TYPE",
-    "MKL_DYNAMIC",
-    "MKL_ENABLE_INSTRUCTIONS",
-    "MKL_NUM_THREADS",
-    "NPY_DISABLE_CPU_FEATURES",
-    "NPY_ENABLE_CPU_FEATURES",
-    "NVIDIA_TF32_OVERRIDE",
-    "OMP_DYNAMIC",
-    "OMP_NUM_THREADS",
-    "OMP_PLACES",
-    "OMP_PROC_BIND",
-    "OMP_SCHEDULE",
-    "OMP_THREAD_LIMIT",
-    "ONEDNN_CPU_ISA_HINTS",
-    "ONEDNN_DEFAULT_FPMATH_MODE",
-    "ONEDNN_MAX_CPU_ISA",
-    "OPENBLAS_CORETYPE",
-    "OPENBLAS_NUM_THREADS",
-    "QEMU_CPU",
-    "QEMU_LD_PREFIX",
-    "TF_CUDNN_DETERMINISTIC",
-    "TF_CUDNN_USE_AUTOTUNE",
-    "TF_CUDNN_USE_FRONTEND",
-    "TF_DETERMINISTIC_OPS",
-    "TF_DISABLE_MKL",
-    "TF_ENABLE_CUBLAS_TENSOR_OP_MATH_FP32",
-    "TF_ENABLE_CUDNN_TENSOR_OP_MATH_FP32",
-    "TF_ENABLE_ONEDNN_OPTS",
-    "TF_ENABLE_WINOGRAD_NONFUSED",
-    "TF_FORCE_GPU_ALLOW_GROWTH",
-    "TF_NUM_INTEROP_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_SET_ONEDNN_FPMATH_MODE",
-    "TF_XLA_FLAGS",
-    "TORCHINDUCTOR_FREEZING",
-    "TORCHINDUCTOR_MAX_AUTOTUNE",
-    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
-    "TORCH_BLAS_PREFER_CUBLASLT",
-    "TORCH_CUDNN_V8_API_DISABLED",
-    "XLA_FLAGS",
-)
-"""Environment variables that change bits, or which library, kernel or number of threads does the
-work: of glibc, OpenMP, OpenBLAS, BLIS, MKL, oneDNN, NumPy, CUDA's libraries, TensorFlow, PyTorch
-and QEMU, as their documentation and sources name them."""
-
-TCG = "TCGTCGTCGTCG"
-"""QEMU's emulator in CPUID leaf 0x40000000 (qemu, target/i386/cpu.c)."""
+from xbackend.worker.machine.environment import BIT_CHANGING, TCG
 
 VENDORS = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD", "HygonGenuine": "Hygon"}
 
