@@ -23,11 +23,12 @@ import numpy as np
 from xbackend.errors import ConversionError, ModelError
 from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
 from xbackend.preparation.conversion import weights
+from xbackend.worker.torch_state import state_digest
 
 from .libraries.sentence import clause
 from .torch.names import mark_module_calls, mark_program_nodes, watched_calls
 from .torch.pt2_archive import sanitize
-from .torch.state import code_digest, draws_random_numbers, state_digest
+from .torch.state import code_digest, draws_random_numbers
 
 SPEC = ConverterSpec(
     name="torch_to_onnx",
@@ -162,7 +163,7 @@ def _convert_program(
         **about,
         "exporter": "dynamo",
         "opset": PROGRAM_OPSET,
-        "state": state_digest(state),
+        "state": state_digest(state, torch),
         "train_mode": draws_random_numbers(program),
     }
     return _exported(export, state, request, notes, PROGRAM_EXPORTER)
@@ -200,7 +201,9 @@ def _convert_module(
         "opset": MODULE_OPSET,
         "mode": "eval",
         "train_mode": train_mode,
-        "state": state_digest({**dict(module.named_parameters()), **dict(module.named_buffers())}),
+        "state": state_digest(
+            {**dict(module.named_parameters()), **dict(module.named_buffers())}, torch
+        ),
     }
     return _exported(export, module.state_dict(), request, notes, MODULE_EXPORTER)
 

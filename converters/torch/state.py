@@ -1,11 +1,10 @@
-"""What decides a PyTorch model's numbers: its weights, its code, whether it draws random ones."""
+"""What besides its weights decides a PyTorch model's numbers: its code, and random ones."""
 
 from __future__ import annotations
 
 import hashlib
 import sys
 import sysconfig
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +12,6 @@ RANDOM = ("dropout", "feature_dropout", "alpha_dropout", "native_dropout", "rand
 """Beginnings of the names of ATen operators that may draw random numbers."""
 
 NORMS = ("batch_norm", "native_batch_norm", "_native_batch_norm_legit")
-
-
-def state_digest(state: Mapping[str, Any]) -> str:
-    """Return the SHA-256 over the names and bytes of weights and buffers.
-
-    The worker computes the same of what it loads (`backends/torch/source/module.py`).
-    """
-    import torch
-
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        value = state[name]
-        if not isinstance(value, torch.Tensor):
-            continue
-        tensor = value.detach().cpu().contiguous()
-        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def code_digest() -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import os
 import sys
-from typing import Any, Dict, Mapping
+from typing import Any, Dict
 
 import torch
 
 from xbackend.worker.contract import Unsupported
+from xbackend.worker.torch_state import state_digest
 
 
 def load_module(text: str, state: str) -> Any:
@@ -25,7 +25,7 @@ def load_module(text: str, state: str) -> Any:
     loaded = made[0] if isinstance(made, tuple) else made
     if isinstance(loaded, torch.nn.Module):
         loaded = loaded.eval()
-    if state_digest(_state(loaded)) != state:
+    if state_digest(_state(loaded), torch) != state:
         raise Unsupported(
             f"'{text}' gives other weights each time it is called, so its export is another "
             "model. Call torch.manual_seed in it, or load its weights from a file."
@@ -37,16 +37,3 @@ def _state(loaded: Any) -> Dict[str, Any]:
     if isinstance(loaded, torch.nn.Module):
         return {**dict(loaded.named_parameters()), **dict(loaded.named_buffers())}
     return {**loaded.state_dict, **loaded.constants}
-
-
-def state_digest(state: Mapping[str, Any]) -> str:
-    """Return the SHA-256 over the names and bytes of weights and buffers."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        value = state[name]
-        if not isinstance(value, torch.Tensor):
-            continue
-        tensor = value.detach().cpu().contiguous()
-        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

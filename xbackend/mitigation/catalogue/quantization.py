@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from xbackend.mitigation.catalogue.replacement import instead
 from xbackend.plugins.mitigation import BackendChange, Mitigation, MitigationContext
 
 QUANTIZER = "onnx_to_int8"
@@ -51,13 +52,7 @@ def _exact() -> Mitigation:
         precision="int8",
         user_code=("xbackend run MODEL --backends fixed --precision int8",),
     )
-    return Mitigation(
-        name="int8-exact",
-        what="int8 in exact integers, in NumPy, instead of the framework",
-        changes=dict.fromkeys(("tf", "torch", "ort", "tflite"), change),
-        family="instead",
-        rank=61,
-    )
+    return instead("int8-exact", "int8 in exact integers, in NumPy,", 61, change)
 
 
 def _int16x8(formats: frozenset[str]) -> Mitigation:

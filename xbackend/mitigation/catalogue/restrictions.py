@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from xbackend.mitigation.catalogue.replacement import instead
 from xbackend.plugins.mitigation import EVERY, BackendChange, Mitigation, MitigationContext
 
 ORT_HAS_NO_ISA_SETTING = (
@@ -88,22 +89,10 @@ def _canonical() -> Mitigation:
         precision="float32",
         user_code=("xbackend run MODEL --backends fixed --precision float32",),
     )
-    return Mitigation(
-        name="canonical",
-        what="every sum in one defined order, in NumPy, instead of the framework",
-        changes=dict.fromkeys(("tf", "torch", "ort", "tflite"), change),
-        family="instead",
-        rank=60,
-    )
+    return instead("canonical", "every sum in one defined order, in NumPy,", 60, change)
 
 
 def _flat_graph() -> Mitigation:
     lines = ("xbackend convert MODEL --to tflite", 'Interpreter("MODEL.tflite")')
     change = BackendChange(replacement_backend="tflite", user_code=lines)
-    return Mitigation(
-        name="flat-graph",
-        what="the flat graph in TensorFlow Lite instead of the framework",
-        changes=dict.fromkeys(("tf", "torch", "ort", "tflite"), change),
-        family="instead",
-        rank=50,
-    )
+    return instead("flat-graph", "the flat graph in TensorFlow Lite", 50, change)
