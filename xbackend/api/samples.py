@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,27 +72,40 @@ def chosen_samples(value: Inputs) -> Iterator[ChosenSamples]:
     A run keeps its samples in the store, under their digest.
     """
     given = value if isinstance(value, Samples) else Samples(value)
+    if _is_place(given.source) and _is_place(given.labels):
+        yield ChosenSamples(_place(given.source), _choice(given, _place(given.labels)))
+        return
+    import tempfile  # which a run of files does not need
+
     with tempfile.TemporaryDirectory(prefix="xbackend-") as folder:
-        labels = _label_file(given.labels, Path(folder))
-        choice = sample_choice(
-            given.shapes, given.dims, given.resize, given.mean, given.std, labels
-        )
-        source = given.source
-        if source is None or isinstance(source, (str, os.PathLike)):
-            yield ChosenSamples(None if source is None else Path(source), choice)
+        choice = _choice(given, _label_file(given.labels, Path(folder)))
+        if _is_place(given.source):
+            yield ChosenSamples(_place(given.source), choice)
             return
-        path = _write_arrays(source, Path(folder))
+        path = _write_arrays(given.source, Path(folder))
         try:
             yield ChosenSamples(path, choice)
         except InputError as error:
             raise InputError(_of_arrays(str(error), path)) from error
 
 
+def _is_place(value: Any) -> bool:
+    """Tell whether a value names a file, or nothing, and is not itself what it would hold."""
+    return value is None or isinstance(value, (str, os.PathLike))
+
+
+def _place(value: Any) -> Path | None:
+    return None if value is None else Path(value)
+
+
+def _choice(given: Samples, labels: Path | None) -> SampleChoice:
+    return sample_choice(given.shapes, given.dims, given.resize, given.mean, given.std, labels)
+
+
 def _label_file(value: Any, folder: Path) -> Path | None:
     """Return the file of labels; those in memory are written to one."""
-    import_needed = value is not None and not isinstance(value, (str, os.PathLike))
-    if not import_needed:
-        return None if value is None else Path(value)
+    if _is_place(value):
+        return _place(value)
     import numpy as np
 
     array = np.asarray(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,7 +90,7 @@ class InputSet:
             array = np.load(file.path, mmap_mode="r", allow_pickle=False)
             rows = array.reshape(file.count, file.rows, *array.shape[1:])
             arrays[value.name] = array if file.drop_axis else rows
-        made = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.tmp.npz")
+        made = path.with_name(f".{path.stem}-{os.urandom(4).hex()}.tmp.npz")
         np.savez(made, **arrays)
         made.replace(path)
         return path

@@ -18,9 +18,8 @@ from pathlib import Path
 
 from xbackend.errors import StoreError, UsageError
 from xbackend.store.artifact_files import file_fault
-from xbackend.store.files import open_plain
+from xbackend.store.files import WORD, open_plain
 from xbackend.store.records import Run, read_run
-from xbackend.store.schema.kinds import WORD
 from xbackend.store.schema.record import byte_count, tensors
 from xbackend.store.store import MAX_RECORD, Store
 from xbackend.store.upkeep.merge import MAX_LOG, MergeResult, keys_of, merge
