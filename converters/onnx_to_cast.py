@@ -30,6 +30,7 @@ SPEC = ConverterSpec(
     modules=("onnx",),
     extra="ort",
     distributions=("onnx",),
+    texts=("keep",),
 )
 
 FLOAT = 1
@@ -59,6 +60,8 @@ class CastState:
     """Values that were float32 and are in the other precision now."""
     kept: dict[str, None] = field(default_factory=dict)
     """Inputs that an operator takes in float32 only, as `operator.input`, each once."""
+    float32: frozenset[str] = frozenset()
+    """Values whose nodes stay in float32, as `keep` names them."""
     casts: list[str] = field(default_factory=list)
     """Values that a Cast had to be put behind."""
 
@@ -78,7 +81,8 @@ def convert(request: ConversionRequest) -> ConversionResult:
     model = read_onnx(request.source)
     _refuse_subgraphs(model, request.source)
     source = {t.name: tensor_of(t) for t in model.graph.initializer}
-    recast = CastState(model, precision, _types(model))
+    keep = _kept(model, str(request.options.get("keep", "")), request.source)
+    recast = CastState(model, precision, _types(model), float32=keep)
     _refuse_other_floats(recast, request.source)
     _interface(recast)
     _nodes(recast)
@@ -94,10 +98,24 @@ def convert(request: ConversionRequest) -> ConversionResult:
         ),
         notes={
             "kept_float32": list(recast.kept),
+            "kept_layers": sorted(keep),
             "inserted_casts": recast.casts,
             **_losses(source, target),
         },
     )
+
+
+def _kept(model: onnx.ModelProto, text: str, path: Path) -> frozenset[str]:
+    """Return the values that stay in float32. Raises ConversionError for what no node computes."""
+    names = frozenset(name.strip() for name in text.split(",") if name.strip())
+    computed = [name for node in model.graph.node for name in node.output if name]
+    unknown = sorted(names.difference(computed))
+    if unknown:
+        raise ConversionError(
+            f"'keep' names {unknown[0]!r}, which no node of {path} computes. It computes "
+            f"{', '.join(computed[:8])}{', …' if len(computed) > 8 else ''}."
+        )
+    return names
 
 
 def _refuse_subgraphs(model: onnx.ModelProto, path: Path) -> None:
@@ -160,19 +178,24 @@ def _nodes(recast: CastState) -> None:
     nodes: list[onnx.NodeProto] = []
     for node in list(graph.node):
         schema = _schema(node, opset)
+        wide = not recast.float32.isdisjoint(node.output)
         for index, name in enumerate(node.input):
-            if recast.is_float(name):
+            if wide and recast.is_float(name):
+                node.input[index] = _wanted(recast, nodes, name, float32=True)
+            elif recast.is_float(name):
                 only = schema is not None and _takes_only_float32(schema, index)
                 node.input[index] = _wanted(recast, nodes, name, float32=only)
                 if only:
                     recast.kept[f"{node.op_type}.{_formal(schema, index).name}"] = None
+        nodes.append(node)
+        if wide:
+            continue
         made = _attributes(recast, node, schema)
         recast.done |= {
             name
             for index, name in enumerate(node.output)
             if recast.is_float(name) and (made or _follows(recast, node, schema, index))
         }
-        nodes.append(node)
     del graph.node[:]
     graph.node.extend(nodes)
 

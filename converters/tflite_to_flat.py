@@ -12,6 +12,14 @@ from typing import Any
 import numpy as np
 
 from xbackend.errors import ConversionError
+from xbackend.numerics.alignment import (
+    FLOAT_TOLERANCE,
+    QUANTIZED_TOLERANCE,
+    Array,
+    Perm,
+    RecordedTensor,
+    align,
+)
 from xbackend.plugins.converter import (
     ConversionRequest,
     ConversionResult,
@@ -23,14 +31,6 @@ from xbackend.worker.graph import Graph, read_graph
 
 from .onnx.names import unique_names
 from .onnx_to_graph import layers_of
-from .tflite.alignment import (
-    FLOAT_TOLERANCE,
-    QUANTIZED_TOLERANCE,
-    Array,
-    Perm,
-    RecordedTensor,
-    align,
-)
 from .tflite.file import read_flat_file, refuse_foreign_operations
 from .tflite.interface import (
     Port,
@@ -50,13 +50,16 @@ SPEC = ConverterSpec(
     modules=("numpy", "onnx"),
     extra="tflite",
     distributions=("ai-edge-litert", "tflite-runtime", "onnx"),
-    revision=3,
+    revision=4,
     takes_inputs=True,
     takes_hub=True,
 )
 
 ROUNDING = "QUANTIZE"
 """What makes integers of the numbers that another tensor holds: no value of the float graph."""
+
+EVALUATED_LATE, LATE_OPSET = frozenset({"DequantizeLinear", "QuantizeLinear"}), 21
+"""What ONNX's evaluator has no older versions of, and the opset that its graph is taken to."""
 
 NOT_THE_SAME = 1e-2
 """Distance of float outputs from which the two graphs are not the same model."""
@@ -71,6 +74,8 @@ class NamedGraph:
     taps: list[tuple[int, str, Perm | None]]
     """Tensor's number, ONNX value's name, transposition; in the order of the ONNX graph."""
     layers: tuple[Layer, ...]
+    steps: Mapping[int, tuple[float, int]]
+    """Scale and zero point of tensors whose integers stand for reals, by number."""
     notes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -100,8 +105,17 @@ def _document(named: NamedGraph) -> dict[str, Any]:
     return {
         "inputs": [_row(port.index, port.value.name, port.perm) for port in named.inputs],
         "outputs": [_row(port.index, port.value.name, port.perm) for port in named.outputs],
-        "taps": [_row(*tap) for tap in named.taps],
+        "taps": [_tap(named, *tap) for tap in named.taps],
     }
+
+
+def _tap(named: NamedGraph, index: int, name: str, perm: Perm | None) -> dict[str, Any]:
+    """Return a row that also says what the integers of a tensor stand for."""
+    row = _row(index, name, perm)
+    if index not in named.steps:
+        return row
+    scale, zero_point = named.steps[index]
+    return {**row, "scale": scale, "zero_point": zero_point}
 
 
 def _row(index: int, name: str, perm: Perm | None) -> dict[str, Any]:
@@ -123,6 +137,7 @@ def _named_by_itself(flat: FlatInterpreter) -> NamedGraph:
         outputs=own_ports(flat.outputs, outputs),
         taps=[(index, name, None) for index, name in taps.items()],
         layers=tuple(layers),
+        steps=flat.steps(),
         notes={"names": "the file's own: there is no ONNX graph of this model"},
     )
 
@@ -146,9 +161,8 @@ def _named_after(hub: Path, flat: FlatInterpreter, request: ConversionRequest) -
     layers = layers_of(graph)
     places = {layer.tap: layer.layer for layer in layers}
     kept = sorted((tap for tap in taps if tap[1] in places), key=lambda tap: places[tap[1]])
-    return NamedGraph(
-        trial.inputs, trial.outputs, kept, layers, _notes(trial, len(series), quantized)
-    )
+    notes = _notes(trial, len(series), quantized)
+    return NamedGraph(trial.inputs, trial.outputs, kept, layers, flat.steps(), notes)
 
 
 @dataclass(frozen=True)
@@ -217,10 +231,8 @@ def _values(
     graph: Graph, hub: Path, trials: Sequence[Mapping[str, Array]]
 ) -> tuple[list[RecordedTensor], str]:
     """Return every value of the ONNX graph on each input, or why it cannot be computed."""
-    from onnx.reference import ReferenceEvaluator
-
     try:
-        evaluator = ReferenceEvaluator(str(hub / "taps.onnx"))
+        evaluator = _evaluator(hub / "taps.onnx")
         runs = [evaluator.run(None, dict(feed)) for feed in trials]
     except Exception as error:  # an evaluator of all of ONNX raises whatever its kernels do
         return [], " ".join(f"{type(error).__name__}: {error}".split())[:300]
@@ -231,6 +243,19 @@ def _values(
         for name in node.outputs
         if all(isinstance(array, np.ndarray) for array in found.get(name, (None,)))
     ], ""
+
+
+def _evaluator(path: Path) -> Any:
+    """Return ONNX's own evaluator, which has some operators of new opsets only."""
+    import onnx
+    from onnx import version_converter
+    from onnx.reference import ReferenceEvaluator
+
+    model = onnx.load(str(path))
+    old = any(node.op_type in EVALUATED_LATE for node in model.graph.node)
+    return ReferenceEvaluator(
+        version_converter.convert_version(model, LATE_OPSET) if old else model
+    )
 
 
 def _number(array: Array) -> Array:

@@ -43,7 +43,7 @@ The examples are run by the tests, in an empty folder.
 FUNCTIONS = (
     ("Run and compare", ("run", "compare", "isolate", "certify", "explain", "report")),
     ("Where and why", ("reduce", "cores", "flags", "ablate")),
-    ("What removes it", ("mitigate", "mitigations", "saturation", "convert")),
+    ("What removes it", ("mitigate", "mitigations", "mixed_precision", "saturation", "convert")),
     ("Others' results", ("import_runs", "import_arrays", "export_arrays", "verify")),
     (
         "Looking after a store",
@@ -80,6 +80,9 @@ CLASSES = (
     "attribution.ablation:AblationResult",
     "mitigation.evaluate:MitigationReport",
     "mitigation.results:MitigationResult",
+    "mitigation.mixed_precision:MixedPrecision",
+    "mitigation.mixed_precision:KeptLayer",
+    "mitigation.mixed_precision:PrecisionTrial",
     "diagnosis.saturation_run:SaturationReport",
     "preparation.saturation:SaturationRisk",
     "execution.convert:ConvertedFile",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from xbackend.api.listings import train as train
     from xbackend.api.mitigation import mitigate as mitigate
     from xbackend.api.mitigation import mitigations as mitigations
+    from xbackend.api.mixed_precision import mixed_precision as mixed_precision
     from xbackend.api.platform_causes import ablate as ablate
     from xbackend.api.platform_causes import cores as cores
     from xbackend.api.platform_causes import flags as flags
@@ -64,6 +65,7 @@ MODULES = {
     "api.conversion": "convert saturation",
     "api.listings": "backends model models platforms train",
     "api.mitigation": "mitigate mitigations",
+    "api.mixed_precision": "mixed_precision",
     "api.platform_causes": "ablate cores flags",
     "api.reduction": "reduce",
     "api.report": "report verify",

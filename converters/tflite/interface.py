@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from xbackend.errors import ConversionError, InputError
+from xbackend.numerics.alignment import Array, Perm, distance, perms
 from xbackend.worker.artifact import ValueInfo
-
-from .alignment import Array, Perm, distance, perms
 
 MAX_ORDERS = 24
 """How many orders of inputs or outputs are tried: all, for up to four."""

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from xbackend.errors import ConversionError, ModelError
+from xbackend.numerics.alignment import Array, RecordedTensor
 from xbackend.worker.flat import with_outputs
-
-from .alignment import Array, RecordedTensor
 
 RUNTIMES = ("ai_edge_litert", "tflite_runtime")
 """Packages that run a flat graph, the one that knows newer operations first."""
@@ -58,6 +57,14 @@ class FlatInterpreter:
     def is_quantized(self) -> bool:
         """Tell whether any operation computes integers that stand for reals."""
         return any(_scale(self.details[index]) for index in self.operators)
+
+    def steps(self) -> dict[int, tuple[float, int]]:
+        """Return scale and zero point of each computed tensor whose integers stand for reals."""
+        return {
+            index: (scale, int(self.details[index]["quantization_parameters"]["zero_points"][0]))
+            for index in self.operators
+            if (scale := _scale(self.details[index]))
+        }
 
     def _real(self, index: int) -> Array:
         return _dequantized(self._interpreter.get_tensor(index), self.details[index])

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from xbackend.reduction.reduction import Reduction
 
+from ..wording.summation import summation_sentence
+
 
 def render(reduction: Reduction, folder: Path, files: Sequence[Path]) -> str:
     """Return the files that were written, and how much of the network is left."""
@@ -17,4 +19,11 @@ def render(reduction: Reduction, folder: Path, files: Sequence[Path]) -> str:
         f"the difference, which begins at layer {layer.layer} ({layer.operator}, '{layer.tap}'); "
         f"{reduction.trials} trials, verified anew. Next: {folder / 'README.md'}"
     )
-    return "\n".join([*map(str, files), sentence])
+    lines = [*map(str, files), sentence]
+    if reduction.summation is not None:
+        runs = [side.run.row for side in reduction.sides]
+        words = [str(row["backend"]) for row in runs]
+        alike = words[0] == words[1]
+        one, other = ("side a", "side b") if alike else (words[0], words[1])
+        lines.append(summation_sentence(reduction.summation, (one, other)))
+    return "\n".join(lines)

@@ -14,6 +14,7 @@ from xbackend.facts.told import told_runs
 from xbackend.platforms.emulation_doubt import join_names
 
 from . import sentences
+from .across import across_sentences
 from .formatting import format_percent, name_row, name_run, name_tap, pluralize, printable
 from .rounding import section_sentences
 from .told import told_sentence
@@ -28,6 +29,7 @@ def verdict(summary: Summary, comparison: Comparison) -> str:
     return " ".join(
         [
             *([] if certified is None else section_sentences(certified)),
+            *across_sentences(comparison, summary),
             sentences.verdict(facts_of(summary)),
             *agreement_sentences(summary, output_agreement(summary, comparison.store)),
             *accuracy_sentences(summary, label_accuracies(summary, comparison.store)),

@@ -55,7 +55,8 @@ def heading(summary: Summary) -> str:
     keys = [f"{key}={group[key]}" for key in group if key not in ("model_digest", "precision")]
     parts = [summary.cohort.model, precision, *keys]
     parts += [pluralize(len(summary.inputs), "input"), pluralize(summary.run_count, "run")]
-    return printable(", ".join(parts))
+    told = f" ({summary.told_apart})" if summary.told_apart else ""
+    return printable(f"{', '.join(parts)}{told}")
 
 
 def distinct_headings(found: Sequence[Summary]) -> list[str]:

@@ -10,8 +10,9 @@ from xbackend.facts.certified import (
     CertifiedLayer,
     OtherArithmetic,
     RoundingVerdict,
+    narrower,
 )
-from xbackend.numerics.bounds.arithmetic import largest
+from xbackend.numerics.bounds.arithmetic import largest, smallest_normal
 from xbackend.numerics.floats import FORMATS
 from xbackend.store.records import Run
 
@@ -20,6 +21,7 @@ from .formatting import pluralize, printable
 
 MOST_NAMED = 3
 """Layers or runs that a sentence names, of several."""
+KEEP = "Which layers must stay in float32 'xbackend mixed-precision' finds and tries."
 UNKNOWN = "Rounding or fault is not known: no layer of any run could be judged."
 
 
@@ -41,6 +43,8 @@ def section_sentences(facts: CertifiedFacts) -> list[str]:
     """Return the answer for the runs of a section, with what overflows and what nobody judged."""
     found = rounding_sentences(facts)
     found += [overflow_sentence(each) for each in facts.overflows[:1]]
+    found += [KEEP] if any(narrower(each.run) for each in facts.overflows) else []
+    found += [flushed_sentence(each) for each in facts.flushed[:1]]
     return found + _gaps(facts)
 
 
@@ -121,6 +125,19 @@ def overflow_sentence(found: CertifiedLayer) -> str:
     return (
         f"'{printable(found.layer.tap)}' overflows {format_name} in {one.overflowed} of "
         f"{one.elements} elements: {one.peak:.2g} > {largest(format_name):.5g}."
+    )
+
+
+def flushed_sentence(found: CertifiedLayer) -> str:
+    """Return how many subnormal numbers a layer gives as zeros, which some processors are told."""
+    one = found.layer.judgement
+    assert one is not None
+    format_name = str(found.run.row["precision"])
+    format_name = format_name if format_name in FORMATS else "float32"
+    return (
+        f"'{printable(found.layer.tap)}' of {_run(found.run)} is 0 in {one.flushed} of "
+        f"{one.elements} elements whose right value is a subnormal number, below "
+        f"{smallest_normal(format_name):.3g}: flushed to zero (FTZ or DAZ)."
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xbackend.converters.tflite.alignment import RecordedTensor, align, distance, perms
+from xbackend.numerics.alignment import RecordedTensor, align, distance, perms
 
 Array = np.ndarray[Any, Any]
 

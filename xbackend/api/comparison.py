@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from xbackend.api.arguments import (
 from xbackend.api.results import Listing, Section, data_frame
 from xbackend.api.runs import Runs
 from xbackend.comparison import comparison as kernel
+from xbackend.comparison.across.sections import compare_across, compare_what_can_be
 from xbackend.comparison.compare import compare_runs
 from xbackend.comparison.comparison import Classes, TapComparison
 from xbackend.comparison.findings import Certificate, Isolation, ReferenceComparison
@@ -191,6 +192,7 @@ def compare(
     model: str | None = None,
     where: Where = None,
     group_by: Words = None,
+    across: bool | None = None,
     reference: str | None = None,
     helpers: bool = False,
     timeout: float = 600.0,
@@ -209,6 +211,8 @@ def compare(
         model: Only runs of this model, by name.
         where: Only runs with these values: `{"backend": "ort", "settings.threads": [1, 2]}`.
         group_by: Keys in which runs must agree to be compared, such as `["platform"]`.
+        across: Whether runs of different files become one section where they computed the same
+            inputs and have outputs of the same shapes; default: where nothing else can be compared.
         reference: `float64`, or `float64:tf` for a backend: judge runs and layers by it.
         helpers: Whether runs that `mitigate`, `ablate` and references made for themselves are
             compared, too.
@@ -245,12 +249,19 @@ def compare(
     damaged: list[StoreError] = []
     told = dataclasses.replace(query, helpers=True)  # who gives runs means them
     chosen = select(there, query, damaged) if given is None else filter_runs(given, told)
-    found = compare_runs(there, chosen, query.group_by)
+    found = _comparing(across)(there, chosen, query.group_by)
     found = dataclasses.replace(found, left_out=tuple(damaged), filters=query.where)
     if judge is not None:
         context = execution_context(there, jobs, timeout, progress, trust_platforms)
         found = compare_with_reference(found, context, parse_reference(judge))
     return Comparison(found)
+
+
+def _comparing(across: bool | None) -> Callable[..., kernel.Comparison]:
+    """Return what compares runs: of one model each, across files, or across where needed."""
+    if across is None:
+        return compare_what_can_be
+    return compare_across if across else compare_runs
 
 
 def _given(runs: object) -> tuple[Run, ...]:
@@ -309,6 +320,11 @@ def isolate(
         [0]
     """
     given = compared(comparison)
+    if given.result.across:
+        raise UsageError(
+            "What differs between different files is compared layer by layer, not isolated: no "
+            "layer of one can be run in the other. Isolate runs of one file: across=False."
+        )
     there = given.result.store
     context = execution_context(there, jobs, timeout, progress, trust_platforms)
     judge = one_text("reference=", reference)

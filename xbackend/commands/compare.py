@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ COMPARE_EXAMPLES = """examples:
   xbackend compare --all                              a row for every layer that differs
   xbackend compare --format json --output result.json
   xbackend compare --where backend=ort --where settings.threads=1 --group-by platform
+  xbackend compare --across                           trained.onnx, shipped.tflite: layer by layer
   xbackend compare --max-eqcs 1                       exit 1 unless all runs give the same bits
   xbackend compare --format machines                  a row for each machine, classes in cells
   xbackend compare --format cumulative --output figure1.svg
@@ -58,6 +60,10 @@ OUTPUT_HELP = (
 )
 
 ALL_HELP = "a row for each run and each layer that differs, also where these are many"
+ACROSS_HELP = (
+    "make runs of different files one section where inputs and shapes of outputs are the same "
+    "(default: where nothing else can be compared, and no threshold is given)"
+)
 METRICS = ("usual", "all")
 GATE_HELP = (
     "exit 1 unless tensors keep a rule, such as 'output: bits>=16, flips=0' or 'conv*: ulp<=64'; "
@@ -101,6 +107,7 @@ def add(commands: Subparsers) -> None:
         help="also runs that mitigate, flags --ablate and references made for themselves",
     )
     add("--group-by", metavar="KEYS", help="compare only runs that agree in these keys")
+    add("--across", action=argparse.BooleanOptionalAction, help=ACROSS_HELP)
     add("--format", metavar="FORMAT", default="table", help=FORMATS_HELP)
     add("--all", action="store_true", help=ALL_HELP)
     add("--output", metavar="FILE", help=OUTPUT_HELP)
@@ -133,6 +140,7 @@ def compare(options: Namespace) -> int:
             where=options.where,
             group_by=options.group_by,
             helpers=options.helpers,
+            across=_across(options),
             reference=options.reference,
             **execution,
             trust_platforms=options.trust_platforms,
@@ -174,6 +182,15 @@ def _shown(options: Namespace) -> dict[str, bool]:
             "Leave one of the two out."
         )
     return {"complete": True} if options.all else {}
+
+
+def _across(options: Namespace) -> bool | None:
+    """Return whether other files are compared: never unasked where something is limited.
+
+    A gate on runs that nothing can be compared with fails.
+    """
+    limited = options.gate or options.fail_under is not None or options.max_eqcs is not None
+    return False if options.across is None and limited else options.across
 
 
 def _certified(found: Comparison, how: dict[str, Any], *, needed: bool) -> Comparison:

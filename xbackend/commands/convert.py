@@ -8,8 +8,10 @@ from xbackend.commands.parser import (
     Subparsers,
     add_command,
     add_input_options,
+    add_keep_float32,
     add_sandbox,
     add_store,
+    converter_options,
     inputs_argument,
     terminal_progress,
 )
@@ -20,6 +22,7 @@ CONVERT_EXAMPLES = """examples:
   xbackend convert model.onnx --to onnx-int8 --inputs calibration.npy
   xbackend convert model.onnx --to onnx-int8 --option onnx_to_int8.weight=uint8
   xbackend convert model.onnx --to onnx-zeroed --option onnx_to_zeroed.activations=12
+  xbackend convert model.onnx --to onnx-float16 --keep-float32 sq,var
 
 options, the default first:
   onnx_to_int8.activation=uint8|int8
@@ -30,6 +33,7 @@ options, the default first:
   onnx_to_int8.fold_batch_norm=true|false
   keras_to_tflite.activation=int8|int16               of tflite-int8; int16 is 16x8
   onnx_to_tflite.activation=int8|int16
+  onnx_to_cast.keep=LAYER,LAYER                       stay in float32: --keep-float32
   onnx_to_zeroed.weights=0..22                        low mantissa bits that become zero
   onnx_to_zeroed.activations=0..22
   onnx_to_zeroed.rounding=nearest|zero                zero cuts them off
@@ -51,6 +55,7 @@ def add(commands: Subparsers) -> None:
     add("--output", metavar="DIR", default=".", help="where the files go (default: here)")
     add_input_options(parser)
     add("--option", metavar="CONVERTER.KEY=VALUE", action="append", help="of one converter")
+    add_keep_float32(parser, "--keep")
     add("--force", action="store_true", help="overwrite files that are there")
     add_store(parser)
     add_sandbox(parser)
@@ -66,7 +71,7 @@ def convert(options: Namespace) -> int:
             options.to,
             output=options.output,
             inputs=inputs_argument(options),
-            options=options.option,
+            options=converter_options(options),
             force=options.force,
             store=options.store,
             progress=display,

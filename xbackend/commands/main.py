@@ -29,6 +29,7 @@ GROUPS = (
     }),
     ("what removes it", "Try what may remove a difference, and turn models into other formats.", {
         "mitigate": "mitigate",
+        "mixed-precision": "mixed_precision",
         "saturation": "saturation",
         "convert": "convert",
     }),

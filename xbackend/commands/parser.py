@@ -214,6 +214,24 @@ def request_arguments(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def add_keep_float32(parser: Parser, *aliases: str) -> None:
+    """Add `--keep-float32`, which says what stays so where a model is brought to less."""
+    parser.add_argument(
+        "--keep-float32",
+        *aliases,
+        metavar="LAYERS",
+        help="layers that stay in float32 in float16 or bfloat16, such as sq,var; "
+        "'xbackend mixed-precision' finds them",
+    )
+
+
+def converter_options(options: argparse.Namespace) -> list[str]:
+    """Return what `--option` and `--keep-float32` say, as the API takes it."""
+    kept = given_words("--keep-float32", options.keep_float32)
+    keep = [] if kept is None else [f"onnx_to_cast.keep={kept}"]
+    return [*(options.option or ()), *keep]
+
+
 def given_words(option: str, text: str | None) -> str | None:
     """Return a list with commas. Raises UsageError for one that was given and names nothing."""
     if text is not None and not text.replace(",", " ").strip():

@@ -13,6 +13,8 @@ from xbackend.commands.parser import (
     add_command,
     add_execution_options,
     add_input_options,
+    add_keep_float32,
+    converter_options,
     execution_arguments,
     given_words,
     request_arguments,
@@ -67,6 +69,7 @@ def add(commands: Subparsers) -> None:
     add("--keep", metavar="WHAT", default="all", help=KEEP_HELP)
     add("--set", metavar="WORD.KEY=VALUE", action="append", help="see 'xbackend backends'")
     add("--option", metavar="CONVERTER.KEY=VALUE", action="append", help=OPTION_HELP)
+    add_keep_float32(parser)
     add("--repeats", metavar="N", type=int, default=1, help="fresh processes each (default: 1)")
     add("--fresh", action="store_true", help="repeat runs that the store has already")
     add(
@@ -88,7 +91,7 @@ def run(options: Namespace) -> int:
             precisions=given_words("--precision", options.precision),
             taps=options.taps,
             keep=options.keep,
-            options=options.option,
+            options=converter_options(options),
             repeats=whole_number("--repeats", options.repeats),
             fresh=options.fresh,
             allow_nonfinite=options.allow_nonfinite,

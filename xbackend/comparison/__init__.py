@@ -1,5 +1,5 @@
 """From records to classes, layers and trees of nearness: reads runs, never starts one.
 
-Others use `activations`, `compare`, `comparison`, `dendrogram`, `export`, `findings`, `layers`,
-`machines`, `measurement`, `summary`, `threads`.
+Others use `across`, `activations`, `compare`, `comparison`, `dendrogram`, `export`, `findings`,
+`layers`, `machines`, `measurement`, `summary`, `threads`.
 """

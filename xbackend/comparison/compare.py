@@ -48,8 +48,13 @@ def compare(
 
 def compare_runs(store: Store, runs: Sequence[Run], group_by: Sequence[str] = ()) -> Comparison:
     """Compare some runs of a store. Raises StoreError for a damaged tensor."""
+    return compare_cohorts(store, runs, cohorts(runs, group_by))
+
+
+def compare_cohorts(store: Store, runs: Sequence[Run], sections: Sequence[Cohort]) -> Comparison:
+    """Compare the runs of each section. Raises StoreError for a damaged tensor."""
     measurer = Measurer.of(store, runs)
-    found = [_SectionComparer(cohort, measurer) for cohort in cohorts(runs, group_by)]
+    found = [_SectionComparer(cohort, measurer) for cohort in sections]
     samples = (each.sample(name) for each in found for name in sample_names(each.cohort.runs))
     return Comparison(tuple(runs), tuple(samples), store)
 

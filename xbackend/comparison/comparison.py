@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from xbackend.comparison.across.files import AcrossSection
 from xbackend.comparison.class_changes import ClassChange
 from xbackend.comparison.findings import (
     Certificate,
@@ -186,6 +187,8 @@ class Comparison:
     """All metrics of pairs of classes, if these were asked for."""
     certificates: tuple[Certificate, ...] = ()
     """Runs of which each layer was held against what rounding can do, likewise."""
+    across: tuple[AcrossSection, ...] = ()
+    """The sections whose runs computed different files."""
     filters: tuple[str, ...] = ()
     """What its runs were chosen by, as `--where` takes it: `backend=ort`."""
 
@@ -214,6 +217,7 @@ class Comparison:
             "runs": [run.row for run in self.runs],
             "comparisons": [tap.to_dict() for each in self.samples for tap in each.taps],
             "divergence": [sample.to_dict() for sample in self.samples],
+            **({"across": [each.to_dict() for each in self.across]} if self.across else {}),
         }
 
 

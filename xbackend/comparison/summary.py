@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ Record = dict[str, Any]
 
 FEW = 2
 """Up to so many particulars that vary are shown in every row."""
+DIGITS = 8
+"""Of a digest, to tell two apart."""
 IMPLIED = frozenset({"processor", "python"})
 """Particulars that a platform's name usually implies."""
 
@@ -73,6 +75,8 @@ class Summary:
     """What of the classes rests on emulated operators alone."""
     last_safe: TapSummary | None
     """The last tensor in graph order that all runs with unsafe outputs have and can trust."""
+    told_apart: str = ""
+    """File and digest of the model, where another cohort is called the same."""
 
     @property
     def run_count(self) -> int:
@@ -113,7 +117,26 @@ class Summary:
 
 def summaries(comparison: Comparison) -> list[Summary]:
     """Return the summary of each cohort."""
-    return [_summarise(samples) for samples in comparison.sections.values()]
+    found = [_summarise(samples) for samples in comparison.sections.values()]
+    names = [_called(summary) for summary in found]
+    return [
+        replace(summary, told_apart=_file_and_digest(summary)) if names.count(name) > 1 else summary
+        for summary, name in zip(found, names, strict=True)
+    ]
+
+
+def _called(summary: Summary) -> str:
+    """Return all that a heading tells of a cohort."""
+    keys = {key: value for key, value in summary.cohort.group.items() if key != "model_digest"}
+    counts = (len(summary.inputs), summary.run_count)
+    return json.dumps([summary.cohort.model, keys, counts], sort_keys=True)
+
+
+def _file_and_digest(summary: Summary) -> str:
+    row = summary.cohort.runs[0].row
+    digest = str(row["model_digest"])[:DIGITS]
+    inputs = summary.cohort.inputs_digest[:DIGITS]
+    return f"{row['model_source'] or row['model']}, digest {digest}, inputs {inputs}"
 
 
 def _summarise(samples: Sequence[SampleComparison]) -> Summary:
@@ -193,7 +216,8 @@ def _rows(cohort: Cohort, samples: Sequence[SampleComparison]) -> tuple[RunGroup
     found: dict[str, list[Run]] = {}
     for run in cohort.runs:
         places = [of.get(run.id) for of in numbers]
-        key = json.dumps([_identity(run), places, run.row["taps_neutral"]], sort_keys=True)
+        told = [_identity(run), _file(cohort, run), places, run.row["taps_neutral"]]
+        key = json.dumps(told, sort_keys=True)
         found.setdefault(key, []).append(run)
     return tuple(
         _row(
@@ -203,10 +227,23 @@ def _rows(cohort: Cohort, samples: Sequence[SampleComparison]) -> tuple[RunGroup
                 runs[0].id in doubtful_run_ids(each.eqcs, each.emulation_doubt) for each in samples
             ),
             bits,
-            _distinguishing(runs[0], varying, baseline),
+            _named_apart(cohort, runs[0], _distinguishing(runs[0], varying, baseline)),
         )
         for runs in found.values()
     )
+
+
+def _named_apart(cohort: Cohort, run: Run, particulars: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what is shown of a run; that its file is another stands for another artifact."""
+    if not cohort.files:
+        return particulars
+    kept = (each for each in particulars if not each.startswith("artifact="))
+    return (*_file(cohort, run), *kept)
+
+
+def _file(cohort: Cohort, run: Run) -> tuple[str, ...]:
+    """Return the file that a run computed, where the cohort has several."""
+    return tuple(name for of, name in cohort.files if of == run.id)
 
 
 def _row(

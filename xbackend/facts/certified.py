@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 from typing import Any
 
 from xbackend.comparison.comparison import Comparison
@@ -19,6 +20,9 @@ from xbackend.comparison.findings import (
 from xbackend.numerics.bounds.judgement import Judgement
 from xbackend.store.cohort import Cohort
 from xbackend.store.records import Run
+
+NARROW = ("float16", "bfloat16")
+"""Formats that a float32 model is brought to, and that its numbers may be too large for."""
 
 
 class RoundingVerdict(Enum):
@@ -77,6 +81,8 @@ class CertifiedFacts:
     """The first layer beyond rounding of each run that has one."""
     overflows: tuple[CertifiedLayer, ...]
     """The first layer of each run that overflows where the right value is finite."""
+    flushed: tuple[CertifiedLayer, ...]
+    """The first layer of each run that gives zeros for subnormal numbers."""
     other_arithmetics: tuple[OtherArithmetic, ...]
     wrong_exports: tuple[ExportJudgement, ...]
     """Exported models that are another function than their source."""
@@ -102,6 +108,7 @@ class CertifiedFacts:
             "faults": [{"run": each.run.id, "tap": each.layer.tap} for each in self.faults],
             "wrong_exports": [each.source.id for each in self.wrong_exports],
             "overflows": [{"run": each.run.id, "tap": each.layer.tap} for each in self.overflows],
+            "flushed": [{"run": each.run.id, "tap": each.layer.tap} for each in self.flushed],
         }
 
 
@@ -140,6 +147,7 @@ def certified_facts(
         largest=max(judgements, key=lambda one: one.error, default=None),
         faults=faults,
         overflows=tuple(_overflows(found)),
+        flushed=tuple(_flushed(found)),
         other_arithmetics=tuple(row for each in found for row in _other_arithmetics(each)),
         wrong_exports=wrong,
     )
@@ -175,6 +183,17 @@ def _overflows(found: Iterable[Certificate]) -> Iterable[CertifiedLayer]:
         layers = [layer for layer in each.overflows if layer in each.judged]
         if layers:
             yield CertifiedLayer(each.run, layers[0])
+
+
+def _flushed(found: Iterable[Certificate]) -> Iterable[CertifiedLayer]:
+    for each in found:
+        layers = (one for one in each.judged if one.judgement and one.judgement.flushed)
+        yield from (CertifiedLayer(each.run, one) for one in islice(layers, 1))
+
+
+def narrower(run: Run) -> bool:
+    """Tell whether a run was asked for a format that a converter brings a model to."""
+    return str(run.row["precision"]) in NARROW
 
 
 def _other_arithmetics(found: Certificate) -> Iterable[OtherArithmetic]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,16 +10,20 @@ from enum import Enum
 
 from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.summary import Summary
+from xbackend.errors import StoreError
 from xbackend.execution.durations import duration_key
+from xbackend.facts.certified import narrower
 from xbackend.facts.cohorts import CohortFacts
 from xbackend.facts.outcome import Outcome
 from xbackend.facts.told import told_runs
 from xbackend.plugins import registry
 from xbackend.store.records import Run
-from xbackend.store.store import store_option
+from xbackend.store.store import Store, store_option
 
 HELPFUL_FORMATS = ("float32", "float16", "bfloat16")
 """Precisions whose accuracy float64 can judge."""
+MOST_JSON = 1 << 24
+"""Bytes of what tells which files samples are in."""
 USUAL_PRECISION = "float32"
 """The one in which most backends run what no precision is said for."""
 
@@ -33,6 +38,7 @@ class Purpose(Enum):
     ACCURACY = "which result is nearer to float64"
     REDUCE = "the smallest example"
     SATURATION = "whether sums saturate"
+    KEEP = "what must stay in float32"
     MITIGATE = "what removes the difference"
 
 
@@ -53,12 +59,48 @@ def next_commands(
 
     `seconds` are how long kinds of runs took, see `xbackend.execution.durations`.
     """
-    if facts.outcome is Outcome.SAME_BITS:
-        return ()
-    differ = facts.outcome is Outcome.DIFFERENT_BITS
-    found = _where_and_why(summary, facts, comparison, seconds) if differ else _compare(summary)
     where = store_option(comparison.store)
+    found = list(_keep(summary, comparison))
+    if summary.cohort.files:
+        found += _of_files(summary, comparison)
+    elif facts.outcome is Outcome.DIFFERENT_BITS:
+        found += _where_and_why(summary, facts, comparison, seconds)
+    elif facts.outcome is not Outcome.SAME_BITS:
+        found += _compare(summary)
     return tuple(replace(each, command=f"{each.command}{where}") for each in found)
+
+
+def _of_files(summary: Summary, comparison: Comparison) -> tuple[NextCommand, ...]:
+    """Return what to do with runs of different files: judge each by itself."""
+    ids = {run.id for run in summary.cohort.runs}
+    if any(each.run.id in ids for each in comparison.certificates):
+        return ()
+    return (NextCommand(Purpose.CERTIFY, "xbackend explain --certify", None),)
+
+
+def _keep(summary: Summary, comparison: Comparison) -> tuple[NextCommand, ...]:
+    """Return what finds the layers that overflow a narrower format, where one is known to."""
+    runs = {run.id: run for run in summary.cohort.runs if narrower(run)}
+    over = [each.run for each in comparison.certificates if each.overflows and each.run.id in runs]
+    if not over:
+        return ()
+    given = _inputs(comparison.store, summary.cohort.inputs_digest)
+    precision = str(over[0].row["precision"])
+    command = f"xbackend mixed-precision {_subject(summary)} --precision {precision}{given}"
+    backends = _backends(over)
+    return (NextCommand(Purpose.KEEP, f"{command} --backends {backends}", None),)
+
+
+def _inputs(store: Store, digest: str) -> str:
+    """Return the option that gives the same samples again; nothing where no one file holds them."""
+    folder = store.folder / "inputs"
+    try:
+        held = json.loads(store.read_file(folder / f"{digest}.json", MOST_JSON))
+        ((name, *_),) = held["files"].values()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StoreError):
+        return ""
+    path = folder / f"{name}.npy"
+    return f" --inputs {_quote(str(path))}" if path.is_file() and not held["prefix"] else ""
 
 
 def _compare(summary: Summary) -> Iterator[NextCommand]:

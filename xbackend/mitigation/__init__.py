@@ -1,4 +1,5 @@
 """What removes a difference, and what it costs: tried, measured, searched.
 
-Others use `compare_trials`, `consistency`, `evaluate`, `recommend`, `results`, `search`, `trials`.
+Others use `compare_trials`, `consistency`, `evaluate`, `mixed_precision`, `recommend`,
+`results`, `search`, `trials`.
 """

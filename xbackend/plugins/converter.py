@@ -48,6 +48,8 @@ class ConverterSpec:
     """Whether it wants the folder of the model's `graph` artifact, to name tensors after it."""
     options: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     """The values of each `--option`, its default first."""
+    texts: tuple[str, ...] = ()
+    """Names of options that take any text, such as names of layers; without one, nothing."""
     options_for: tuple[str, ...] = ()
     """The target formats that options concern; empty for all."""
 

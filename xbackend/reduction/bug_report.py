@@ -220,6 +220,7 @@ def _document(reduction: Reduction, folder: Path) -> dict[str, Any]:
         "nodes": [reduction.nodes, len(reduction.case.model.graph.node)],
         "elements": [reduction.elements, reduction.case.elements],
         "trials": reduction.trials,
+        "summation": None if reduction.summation is None else reduction.summation.to_dict(),
         "metrics": vars(reduction.metrics),
         "sides": sides,
         "files": {path.name: file_digest(path) for path in sorted(folder.iterdir())},

@@ -31,6 +31,7 @@ from xbackend.reduction.reproducer import (
     split_outputs,
 )
 from xbackend.reduction.shrink import Budget, evaluate, shrink, simplify
+from xbackend.reduction.summation import SummationFacts, summation_facts
 from xbackend.store.records import Record, Run
 from xbackend.store.store import Store
 from xbackend.worker.graph import Graph, read_graph
@@ -67,6 +68,8 @@ class Reduction:
     trials: int
     graph: Graph
     """The case as executors walk it."""
+    summation: SummationFacts | None
+    """In which order each side may have added; None where more than one small sum is left."""
 
 
 def reduce_pair(reference: Run, run: Run, context: ExecutionContext, budget: Budget) -> Reduction:
@@ -106,7 +109,15 @@ def reduce_pair(reference: Run, run: Run, context: ExecutionContext, budget: Bud
         metrics=_metrics(sides),
         trials=budget.spent,
         graph=graph,
+        summation=_summation(graph, smaller, sides),
     )
+
+
+def _summation(
+    graph: Graph, case: Reproducer, sides: tuple[ReducedRun, ReducedRun]
+) -> SummationFacts | None:
+    (name,) = sides[0].outputs
+    return summation_facts(graph, case.inputs, (sides[0].outputs[name], sides[1].outputs[name]))
 
 
 def first_divergent_layer(isolation: Isolation) -> LayerVerdict:

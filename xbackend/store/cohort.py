@@ -24,6 +24,8 @@ class Cohort:
     inputs_digest: str
     runs: tuple[Run, ...] = field(repr=False)
     """Those that gave outputs, in the store's order."""
+    files: tuple[tuple[str, str], ...] = ()
+    """Where runs of different files are one section: each run's id, and what its file is called."""
 
     @property
     def key(self) -> str:

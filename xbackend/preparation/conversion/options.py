@@ -36,8 +36,10 @@ def parse_options(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def _value(text: str, spec: ConverterSpec, key: str, value: str) -> Any:
     """Return the choice of an option that a text means."""
+    if key in spec.texts and value:
+        return value
     if key not in spec.options:
-        known = ", ".join(sorted(spec.options)) or "none"
+        known = ", ".join(sorted([*spec.options, *spec.texts])) or "none"
         raise UsageError(
             f"'--option {text}': {spec.name} has no option '{key}'. Its options: {known}."
             f"{did_you_mean(key, spec.options)}"

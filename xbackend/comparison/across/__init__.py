@@ -1,0 +1,4 @@
+"""Runs of different files of one model, brought under one set of names so that they compare.
+
+Others use `files`, `sections`, `weights`.
+"""
