@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xbackend.worker.subgraphs import layer_of
-
 Record = dict[str, Any]
 
 
@@ -22,6 +20,8 @@ def layers_with_iterations(
     """
     if not any("[]/" in row["tap"] for row in layers):
         return list(layers)
+    from xbackend.worker.subgraphs import layer_of  # with NumPy, which few runs need here
+
     names = dict.fromkeys(tap["name"] for result in results for tap in result.get("taps", ()))
     found: dict[str, list[str]] = {}
     for name in names:
