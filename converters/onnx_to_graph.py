@@ -18,6 +18,8 @@ from xbackend.worker.tensor import Tensor
 from .onnx.graph import graph_of
 from .onnx.normalise import tensor_of
 from .onnx.source import drop_initializer_inputs, read_onnx
+from .onnx.taps import expose
+from .onnx.values import types_of_values
 
 if TYPE_CHECKING:
     import onnx
@@ -147,17 +149,24 @@ def _attribute(value: Any, writer: _TensorWriter) -> Any:
 
 
 def _write_onnx(model: onnx.ModelProto, folder: Path) -> None:
-    """Write the model, and the same with every computed value as an output."""
+    """Write the model, and the same with every computed value as an output.
+
+    Where a loop stacks what its iterations compute there is a second such file, without that: it is
+    for values whose shapes differ from iteration to iteration.
+    """
     import onnx
 
     drop_initializer_inputs(model, ir_version=4)
     _save(model, folder / "model.onnx")
-    known = {value.name for value in model.graph.output}
-    computed = [name for node in model.graph.node for name in node.output if name]
-    model.graph.output.extend(
-        onnx.ValueInfoProto(name=name) for name in computed if name not in known
-    )
+    branching = any(a.HasField("g") for node in model.graph.node for a in node.attribute)
+    plain = onnx.ModelProto()
+    if branching:
+        plain.CopyFrom(model)
+    stacked = expose(model, types_of_values(model) if branching else {})
     _save(model, folder / "taps.onnx")
+    if stacked:
+        expose(plain, {})
+        _save(plain, folder / "taps-plain.onnx")
 
 
 def _save(model: onnx.ModelProto, path: Path) -> None:

@@ -13,10 +13,11 @@ from xbackend.worker.contract import Backend, Session, Unsupported
 from xbackend.worker.tensor import Tensor, from_numpy
 
 from . import SPEC
-from .errors import translate_error
+from .errors import sentence, translate_error
 from .options import ERRORS_ONLY, Options, read_options
 from .placement import facts_about
 from .providers import missing, missing_dependency
+from .taps import fetched, placed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,6 +71,7 @@ class OrtSession(Session):
         self._options = options
         self._model = open_session(artifact.folder / "model.onnx", options)
         self._tapped: Any = None
+        self._untapped = ""
         self.taps = tuple(layer.tap for layer in artifact.layers)
 
     def run(self, inputs: Mapping[str, Tensor]) -> Dict[str, Tensor]:
@@ -83,16 +85,34 @@ class OrtSession(Session):
 
         With optimisations an output cannot be fused away, so that session may compute other bits.
         """
+        yield from self._tap(inputs, wanted, "taps.onnx")
+
+    def _tap(
+        self, inputs: Mapping[str, Tensor], wanted: Collection[str], file: str
+    ) -> Iterator[Tuple[str, Tensor]]:
+        """Tap by one of the files; without what loops stack, where ONNX Runtime cannot stack it."""
         if self._tapped is None:
-            self._tapped = open_session(self._folder / "taps.onnx", self._options)
+            self._tapped = open_session(self._folder / file, self._options)
         given = {value.name for value in self._tapped.get_outputs() if value.type in NUMERIC}
         order = dict.fromkeys((*self.taps, *sorted(given)))
-        names = [name for name in order if name in given and name in wanted]
-        yield from infer(self._tapped, names, inputs).items()
+        names = [name for name in order if name in given]
+        asked = fetched(names, wanted)
+        plain = self._folder / "taps-plain.onnx"
+        try:
+            found = infer(self._tapped, asked, inputs)
+        except Exception as error:
+            if file == plain.name or not plain.exists():
+                raise
+            self._untapped = f"Values within loops were not recorded: {sentence(str(error))}"
+            self._tapped = None
+            yield from self._tap(inputs, wanted, plain.name)
+            return
+        yield from placed(found, names, wanted)
 
     def facts(self) -> Dict[str, Any]:
         """Return which provider ran which node, and what the settings came to."""
-        return facts_about(self._model, self._folder / "model.onnx", self._options)
+        facts = facts_about(self._model, self._folder / "model.onnx", self._options)
+        return {**facts, "untapped": self._untapped} if self._untapped else facts
 
     def close(self) -> None:
         """Let go of both sessions."""

@@ -64,7 +64,7 @@ class Step:
         result = self.compute(self.node, *inputs)
         several = result if isinstance(result, (list, tuple)) else (result,)
         if not self.host:
-            several = [tensor.to(self.device) for tensor in several]
+            several = [t if isinstance(t, list) else t.to(self.device) for t in several]
         return [(name, tensor) for name, tensor in zip(self.node.outputs, several) if name]
 
     def trace(self, values: Mapping[str, Any], prefix: str) -> Trace:

@@ -10,6 +10,7 @@ from ..formats import in_its_format
 from . import (
     activation,
     contraction,
+    einsum,
     elementwise,
     layout,
     linear,
@@ -44,6 +45,7 @@ COMPUTING = {
         pooling,
         resize,
         contraction,
+        einsum,
         linear,
         quantized,
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import elementary, operands
+from .. import elementary, operands, trigonometry
 from ..operands import need
 from .elementwise import greater, less
 
@@ -120,7 +120,22 @@ def power(node: Node, inputs: Inputs) -> List[Array]:
         return [np.asarray(result).astype(x.dtype)]
 
 
+CIRCULAR: Dict[str, Callable[[Array], Array]] = {
+    "Acos": trigonometry.acos,
+    "Acosh": trigonometry.acosh,
+    "Asin": trigonometry.asin,
+    "Asinh": trigonometry.asinh,
+    "Atan": trigonometry.atan,
+    "Atanh": trigonometry.atanh,
+    "Cos": trigonometry.cos,
+    "Cosh": trigonometry.cosh,
+    "Sin": trigonometry.sin,
+    "Sinh": trigonometry.sinh,
+    "Tan": trigonometry.tan,
+}
+
 OPERATORS: Dict[Tuple[str, str], Callable[[Any, Any], Any]] = {
+    **{("", name): plain(function) for name, function in CIRCULAR.items()},
     ("", "Celu"): rounded(_celu),
     ("", "Elu"): rounded(_elu),
     ("", "Erf"): plain(elementary.erf),

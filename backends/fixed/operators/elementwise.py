@@ -114,6 +114,13 @@ def is_inf(node: Node, inputs: Inputs) -> List[Array]:
     return [np.asarray(np.isinf(x) & (above | below))]
 
 
+def bit_shift(node: Node, inputs: Inputs) -> List[Array]:
+    """BitShift of unsigned integers."""
+    left = node.attributes["direction"] == "LEFT"
+    function = np.left_shift if left else np.right_shift
+    return [np.asarray(function(need(inputs, 0), need(inputs, 1)))]
+
+
 def _unary(function: Callable[[Array], Array]) -> Callable[[Node, Inputs], List[Array]]:
     return lambda node, inputs: [np.asarray(function(need(inputs, 0)))]
 
@@ -143,6 +150,11 @@ OPERATORS: Dict[Tuple[str, str], Callable[[Any, Any], Any]] = {
     ("", "CastLike"): cast_like,
     ("", "IsInf"): is_inf,
     ("", "IsNaN"): _unary(np.isnan),
+    ("", "BitShift"): bit_shift,
+    ("", "BitwiseAnd"): _fold(np.bitwise_and),
+    ("", "BitwiseNot"): _unary(np.bitwise_not),
+    ("", "BitwiseOr"): _fold(np.bitwise_or),
+    ("", "BitwiseXor"): _fold(np.bitwise_xor),
     ("", "Floor"): _unary(np.floor),
     ("", "Ceil"): _unary(np.ceil),
     ("", "Round"): _unary(np.rint),

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xbackend.worker.geometry.boxes import chosen_boxes
+
 from ..operands import given, need
 from .elementwise import greater, less
 
@@ -49,6 +51,57 @@ def scatter_nd(node: Node, inputs: Inputs) -> List[Array]:
         target = tuple(indices[place])
         result[target] = combine(result[target], updates[place])
     return [result]
+
+
+def scatter_elements(node: Node, inputs: Inputs) -> List[Array]:
+    """ScatterElements; updates of one place follow each other in their order."""
+    result = need(inputs, 0).copy()
+    indices, updates = need(inputs, 1).astype(np.int64), need(inputs, 2)
+    axis = int(node.attributes.get("axis", 0)) % result.ndim
+    combine = UPDATES[str(node.attributes.get("reduction", "none"))]
+    with np.errstate(all="ignore"):
+        for place in np.ndindex(*indices.shape):
+            target = list(place)
+            target[axis] = int(indices[place])
+            result[tuple(target)] = combine(result[tuple(target)], updates[place])
+    return [result]
+
+
+def split_to_sequence(node: Node, inputs: Inputs) -> List[Any]:
+    """SplitToSequence: sizes, one size for all parts, or single places whose axis may go."""
+    x, given_sizes = need(inputs, 0), given(inputs, 1)
+    axis = int(node.attributes.get("axis", 0))
+    extent = x.shape[axis]
+    if given_sizes is None:
+        parts = np.split(x, extent, axis)
+        kept = node.attributes.get("keepdims", 1)
+        return [parts if kept else [np.squeeze(part, axis) for part in parts]]
+    sizes = [int(n) for n in given_sizes.ravel()]
+    if not given_sizes.ndim:
+        sizes = [min(sizes[0], extent - begin) for begin in range(0, extent, sizes[0])]
+    return [np.split(x, list(np.cumsum(sizes))[:-1], axis)]
+
+
+def concat_from_sequence(node: Node, inputs: Inputs) -> List[Array]:
+    """ConcatFromSequence, along an axis or a new one."""
+    join = np.stack if node.attributes.get("new_axis", 0) else np.concatenate
+    values: Any = need(inputs, 0)
+    return [join(values, axis=int(node.attributes["axis"]))]
+
+
+def non_max_suppression(node: Node, inputs: Inputs) -> List[Array]:
+    """NonMaxSuppression."""
+    most, overlap, least = (given(inputs, place) for place in (2, 3, 4))
+    return [
+        chosen_boxes(
+            need(inputs, 0),
+            need(inputs, 1),
+            0 if most is None else int(most.reshape(())),
+            0.0 if overlap is None else float(overlap.reshape(())),
+            None if least is None else float(least.reshape(())),
+            bool(node.attributes.get("center_point_box", 0)),
+        )
+    ]
 
 
 def span(node: Node, inputs: Inputs) -> List[Array]:
@@ -104,12 +157,16 @@ UPDATES: Dict[str, Callable[[Any, Any], Any]] = {
 """What an update makes of the element that is there."""
 
 OPERATORS: Dict[Tuple[str, str], Callable[[Any, Any], Any]] = {
+    ("", "ConcatFromSequence"): concat_from_sequence,
     ("", "GatherElements"): gather_elements,
     ("", "GatherND"): gather_nd,
+    ("", "NonMaxSuppression"): non_max_suppression,
     ("", "NonZero"): non_zero,
     ("", "OneHot"): one_hot,
     ("", "Range"): span,
+    ("", "ScatterElements"): scatter_elements,
     ("", "ScatterND"): scatter_nd,
+    ("", "SplitToSequence"): split_to_sequence,
     ("", "TopK"): top_k,
     ("", "Trilu"): trilu,
 }

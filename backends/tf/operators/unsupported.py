@@ -76,6 +76,10 @@ def _pad(node: Node, constants: Mapping[str, Tensor]) -> Optional[str]:
     return None if mode in PAD_MODES else f"in mode {mode}"
 
 
+def _product(node: Node, constants: Mapping[str, Tensor]) -> Optional[str]:
+    return "by products" if node.attributes.get("reduction") == "mul" else None
+
+
 FORMS: Dict[str, Form] = {
     "BatchNormalization": _batch_normalization,
     "Cast": _format,
@@ -84,6 +88,8 @@ FORMS: Dict[str, Form] = {
     "MaxPool": _max_pool,
     "Pad": _pad,
     "QuantizeLinear": _format,
+    "ScatterElements": _product,
+    "ScatterND": _product,
     "SpaceToDepth": _order,
 }
 """What says, for a node of an operator, which form of it is lacking; None where none is."""

@@ -34,7 +34,13 @@ def _factor(node: Node, key: str, like: Tensor) -> Any:
     return factor if like.is_floating_point() else int(factor)
 
 
+def _einsum(node: Node, *values: Tensor) -> Tensor:
+    return torch.einsum(node.attributes["equation"], *values)
+
+
 TABLE = {
+    "Det": Operator(ignoring_node(torch.det)),
+    "Einsum": Operator(_einsum),
     "Gemm": Operator(_gemm),
     "MatMul": Operator(ignoring_node(torch.matmul)),
 }

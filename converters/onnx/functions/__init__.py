@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import recurrent
+from . import quantized, recurrent, selection, transformer
 from .body import Body, NotSpelled
 from .schema import SCHEMA_FUNCTIONS, schema_function
 
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
     from ..normalise import NormaliseContext
 
-FUNCTIONS: dict[str, Callable[[Body], None]] = {**recurrent.FUNCTIONS}
+FUNCTIONS: dict[str, Callable[[Body], None]] = {
+    **quantized.FUNCTIONS,
+    **recurrent.FUNCTIONS,
+    **selection.FUNCTIONS,
+    **transformer.FUNCTIONS,
+}
 """By full name: adds the nodes to a body."""
 
 SPELLED = frozenset(name.rpartition(".")[2] for name in (*FUNCTIONS, *SCHEMA_FUNCTIONS))
