@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     import onnx
 
-LOOPS = ("Loop", "Scan")
+    Types = Mapping[str, onnx.TypeProto]
 
-Types = "Mapping[str, onnx.TypeProto]"
+LOOPS = ("Loop", "Scan")
 
 
 def expose(model: onnx.ModelProto, types: Types) -> bool:

@@ -33,7 +33,8 @@ def _gather_nd(node: Node, value: Tensor, indices: Tensor) -> Tensor:
     wanted = indices.reshape([rows.shape[0], -1, depth])
     places = [_from_start(wanted[..., i], rows.shape[1 + i]) for i in range(depth)]
     each = torch.arange(rows.shape[0], device=value.device).unsqueeze(1).expand(wanted.shape[:2])
-    picked = rows[(each, *places)]
+    coordinates = (each, *places)
+    picked = rows[coordinates]
     return picked.reshape([*indices.shape[:-1], *shape[common + depth :]])
 
 
