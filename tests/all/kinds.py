@@ -1,4 +1,4 @@
-"""Small models of each kind that a network may be of: recurrent, branching, quantized …"""
+"""Small models of each kind: recurrent, branching, quantized, detecting and others."""
 
 from __future__ import annotations
 

@@ -14,14 +14,14 @@ from xbackend.worker.artifact import read_artifact
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A determinant, which only ONNX Runtime has."""
+    """Distinct elements, which only ONNX Runtime has."""
     graph = helper.make_graph(
-        [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Det", ["r"], ["y"])],
-        "determinant",
+        [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Unique", ["r"], ["y"])],
+        "distinct",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 3])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None])],
     )
-    path = tmp_path / "determinant.onnx"
+    path = tmp_path / "distinct.onnx"
     opsets = [helper.make_opsetid("", 17)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
     return path
@@ -38,7 +38,7 @@ def test_every_backend_that_lacks_an_operator_is_skipped_before_a_conversion(
     for word in words[1:]:
         assert found[word].row["status"] == "skipped"
         assert found[word].row["error"]["message"] == (
-            f"Backend '{word}' has no Det, which this model uses. "
+            f"Backend '{word}' has no Unique, which this model uses. "
             "Choose other backends with --backends."
         )
     assert {read_artifact(path.parent).format for path in store.rglob("artifact.json")} == {"graph"}

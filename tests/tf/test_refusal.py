@@ -45,12 +45,12 @@ def refusal(prepare: Prepare, graph: onnx.ModelProto) -> str:
 def test_every_missing_operator_is_in_one_sentence(prepare: Prepare) -> None:
     nodes = [
         helper.make_node("Relu", ["x"], ["relu"]),
-        helper.make_node("Det", ["relu"], ["det"]),
+        helper.make_node("Unique", ["relu"], ["det"]),
         helper.make_node("Bernoulli", ["det"], ["coin"]),
-        helper.make_node("QuickGelu", ["coin"], ["y"], domain="com.microsoft"),
+        helper.make_node("BiasSoftmax", ["coin"], ["y"], domain="com.microsoft"),
     ]
     assert refusal(prepare, model(nodes)).startswith(
-        "The tf backend has no Bernoulli, Det, com.microsoft.QuickGelu, which the model uses."
+        "The tf backend has no Bernoulli, Unique, com.microsoft.BiasSoftmax, which the model uses."
     )
 
 
