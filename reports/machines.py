@@ -49,8 +49,26 @@ def render(comparison: Comparison) -> str:
     ]
     headers += headings(table.columns)
     align += ["left"] * len(table.columns)
-    text = tabulate(rows, headers, disable_numparse=True, colalign=align)
-    return "\n\n".join([text, *_sentences(table, models)]) + "\n"
+    kept, shared = _varying(headers, rows)
+    text = tabulate(
+        [[row[place] for place in kept] for row in rows],
+        [headers[place] for place in kept],
+        disable_numparse=True,
+        colalign=[align[place] for place in kept],
+    )
+    return "\n\n".join([*shared, text, *_sentences(table, models)]) + "\n"
+
+
+def _varying(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[int], list[str]]:
+    """Return the places of columns that differ, and a line of what all machines have in common.
+
+    The columns of samples are kept, and all of a table with one row.
+    """
+    about = range(len(HEADERS))
+    alike = [place for place in about if len(rows) > 1 and len({row[place] for row in rows}) == 1]
+    told = [f"{headers[place]} {rows[0][place]}" for place in alike if rows[0][place] != "–"]
+    kept = [place for place in range(len(headers)) if place not in alike]
+    return kept, [f"All on: {', '.join(told)}"] if told else []
 
 
 def _sentences(table: MachineTable, models: Sequence[str]) -> list[str]:

@@ -16,6 +16,14 @@ from xbackend.platforms.emulation_doubt import join_names as enumerated
 from xbackend.plugins.mitigation import Mitigation
 from xbackend.store.escaping import spreadsheet_cell
 
+from ..sections.tables import Table
+from ..terminal import (
+    other_columns_width,
+    render_table,
+    terminal_width,
+    without_columns,
+    wrap,
+)
 from ..wording.mitigations import recommendation, set_text
 
 HEADERS = (
@@ -26,8 +34,14 @@ LONGEST = 110
 """Characters of a note that a table shows; JSON and CSV have all."""
 DAGGER = "†"
 NOTHING = "changes no bit"
+OPTIONAL = ("flips", "fidelity", "error", "accuracy", "time")
+"""Columns that are left out where they tell nothing."""
+NOTHING_TOLD = frozenset({"", "0", "–"})
+NARROW_NAME = 12
+"""Columns that a mitigation's name needs at least."""
+ALIGNED = ("left", "left", "right", "right", "right", "right", "right", "right", "right")
 LEGEND = (
-    "Classes: before → after. Bits: leading mantissa bits that the classes share at their worst",
+    "Classes: before → after, or as before. Bits: mantissa bits that classes share at the worst",
     "element. Flips: runs of which a label is not that of the first. Fidelity, error: how far the",
     "worst run is from the model in float64, in bits (root mean square over an output) and",
     "absolute (its worst element).",
@@ -71,26 +85,53 @@ def _csv(rows: Sequence[MitigationResult]) -> str:
 def _table(
     kind: str, request: RunRequest, rows: Sequence[MitigationResult], sets: Sequence[SearchResult]
 ) -> str:
-    from tabulate import SEPARATING_LINE, tabulate
-
     ruled = kind == "table"
-    lines: list[Sequence[str]] = []
-    for place, row in enumerate(rows):
-        if ruled and place and row.backend != rows[place - 1].backend:
-            lines.append(SEPARATING_LINE)
-        lines.append(_cells(row, LONGEST))
-    table = tabulate(
-        lines,
-        HEADERS,
-        tablefmt="simple" if ruled else "github",
-        disable_numparse=True,
-        colalign=("left", "left", "right", "right", "right", "right", "right", "right", "right"),
-    )
+    table, below = _terminal(rows) if ruled else (_github(rows), [])
     searched = [text for found in sets for text in (set_text(found, request.model), "")]
     legend = [*_legend(request, rows), ""]
-    return "\n".join(
-        [_title(request), "", table, "", *legend, *searched, recommendation(rows, request.model)]
-    )
+    if ruled:
+        legend = [wrap(" ".join(" ".join(legend).split()), terminal_width()), ""]
+    last = recommendation(rows, request.model)
+    last = wrap(last, terminal_width()) if ruled else last
+    return "\n".join([_title(request), "", table, "", *below, *legend, *searched, last])
+
+
+def _github(rows: Sequence[MitigationResult]) -> str:
+    from tabulate import tabulate
+
+    lines = [_cells(row, LONGEST) for row in rows]
+    return tabulate(lines, HEADERS, tablefmt="github", disable_numparse=True, colalign=ALIGNED)
+
+
+def _terminal(rows: Sequence[MitigationResult]) -> tuple[str, list[str]]:
+    """Return a table without columns that say nothing, and the notes of rows below it."""
+    cells = [tuple(map(_unchanged, _cells(row, None))) for row in rows]
+    numeric = tuple(name not in ("backend", "mitigation", "note") for name in HEADERS)
+    whole = Table(HEADERS, tuple(cells), numeric)
+    silent = [
+        name
+        for place, name in enumerate(HEADERS)
+        if name == "note" or (name in OPTIONAL and {row[place] for row in cells} <= NOTHING_TOLD)
+    ]
+    table = without_columns(whole, silent)
+    room = terminal_width() - other_columns_width(table, 1)
+    text = render_table(table, [None, max(NARROW_NAME, room)])  # no name is cut: it is typed again
+    notes: dict[str, list[str]] = {}
+    for row in cells:
+        if row[-1]:
+            notes.setdefault(row[-1], []).append(f"{row[0]} {row[1]}")
+    lines = [wrap(f"{', '.join(names)}: {note}", terminal_width()) for note, names in notes.items()]
+    return text, [*lines, *([""] if lines else [])]
+
+
+def _unchanged(cell: str) -> str:
+    """Return a change as one value where it is none.
+
+    >>> _unchanged("2 → 1"), _unchanged("all → all")
+    ('2 → 1', 'all')
+    """
+    before, arrow, after = cell.partition(" → ")
+    return before if arrow and before == after else cell
 
 
 def _title(request: RunRequest) -> str:

@@ -45,7 +45,7 @@ def glance_table(
     groups = [[row] for row in summary.rows]
     if len(groups) > MANY_ROWS and not complete:
         groups = _folded(summary)
-    shared = len({row.platform for row in summary.rows}) == 1
+    shared = {row.platform for row in summary.rows} == {"native"}
     by_input = _by_input(summary)
     several = len(summary.eqcs) > 1
     flips = {each.number: each.flips for each in distances}
