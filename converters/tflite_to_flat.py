@@ -26,7 +26,7 @@ from xbackend.plugins.converter import (
     ConverterSpec,
     WeightReport,
 )
-from xbackend.worker.artifact import Layer
+from xbackend.worker.artifact import MANIFEST, Layer
 from xbackend.worker.graph import Graph, read_graph
 
 from .onnx.names import unique_names
@@ -50,7 +50,7 @@ SPEC = ConverterSpec(
     modules=("numpy", "onnx"),
     extra="tflite",
     distributions=("ai-edge-litert", "tflite-runtime", "onnx"),
-    revision=4,
+    revision=5,
     takes_inputs=True,
     takes_hub=True,
 )
@@ -60,6 +60,9 @@ ROUNDING = "QUANTIZE"
 
 EVALUATED_LATE, LATE_OPSET = frozenset({"DequantizeLinear", "QuantizeLinear"}), 21
 """What ONNX's evaluator has no older versions of, and the opset that its graph is taken to."""
+
+FROM_SOURCE = "keras_to_tflite"
+"""The converter that writes a file without the ONNX graph."""
 
 NOT_THE_SAME = 1e-2
 """Distance of float outputs from which the two graphs are not the same model."""
@@ -191,12 +194,25 @@ def _agreeing(
             best = trial
         if trial.problem or max(trial.distances) <= limit:
             break
-    if best is None or not best.outputs or (not quantized and max(best.distances) > NOT_THE_SAME):
+    far = best is None or (not quantized and max(best.distances) > NOT_THE_SAME)
+    if best is None or not best.outputs or (far and not _made_apart(request.source)):
         raise ConversionError(
             f"The outputs of {request.source} are not those of its ONNX graph: they are "
             f"{max(best.distances) if best else float('inf'):.3g} apart, relative to the largest."
         )
     return best
+
+
+def _made_apart(file: Path) -> bool:
+    """Tell whether a file was converted from the model itself and not from its ONNX graph.
+
+    Then the two may be different functions, as an exporter may be wrong, and the file is run.
+    """
+    try:
+        manifest = json.loads((file.parent / MANIFEST).read_text(encoding="utf-8"))
+        return str(manifest["steps"][-1]["converter"]) == FROM_SOURCE
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return False
 
 
 def _try(
@@ -279,4 +295,6 @@ def _notes(trial: AlignmentTrial, tensors: int, quantized: bool) -> dict[str, An
         "tensors": tensors,
         "outputs": outputs,
     }
+    if not quantized and max(trial.distances, default=0.0) > NOT_THE_SAME:
+        notes["problem"] = "the model's ONNX graph is another function than this file"
     return {**notes, "problem": trial.problem} if trial.problem else notes

@@ -193,6 +193,25 @@ def test_the_graph_of_another_model_is_refused(flatten: Any) -> None:
         flatten("contract", small.model)
 
 
+def test_a_file_that_was_converted_without_the_graph_runs_although_the_graph_is_wrong(
+    flatten: Any, prepare: Any, tmp_path: Path
+) -> None:
+    small = small_model()
+    weight = small.model.graph.initializer[0]
+    weight.raw_data = (np.frombuffer(weight.raw_data, np.float32) * 2).tobytes()
+    told = {"steps": [{"converter": "keras_to_tflite"}]}
+    (tmp_path / "artifact.json").write_text(json.dumps(told))
+    artifact = flatten("contract", small.model)
+    assert [value.name for value in artifact.outputs] == ["probabilities"]
+    assert [name for name, _ in taps(artifact)] == ["probabilities"]  # no layer is the graph's
+    notes = artifact.manifest["notes"]
+    assert notes["outputs"]["probabilities"]["verified"] is False
+    assert notes["problem"] == "the model's ONNX graph is another function than this file"
+    with prepare(artifact) as session:
+        (output,) = session.run(small.inputs).values()
+    np.testing.assert_allclose(output.array, small.values["probabilities"], rtol=1e-5)
+
+
 def test_a_graph_with_another_number_of_inputs_is_refused(flatten: Any) -> None:
     with pytest.raises(ConversionError, match="has 2 inputs and its ONNX graph 1"):
         flatten("difference", small_model().model)
