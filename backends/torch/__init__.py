@@ -28,6 +28,12 @@ SPEC = BackendSpec(
             "mode", "eager", "node by node, or torch.compile over the graph", ("eager", "compiled")
         ),
         Setting(
+            "kernels",
+            "spelled",
+            "LSTM, GRU, RNN, Attention, RMSNormalization: spelled out, or PyTorch's one kernel",
+            ("spelled", "fused"),
+        ),
+        Setting(
             "tf32",
             "default",
             "TensorFloat-32 in cuDNN and matrix products",

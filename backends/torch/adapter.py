@@ -52,7 +52,8 @@ class Adapter(Backend):
             require_compiler(device)
         if artifact.format == SOURCE_FORMAT:
             return prepare_source(artifact, device, compiled, _about(device))
-        program = prepare_program(read_graph(artifact.folder), device)
+        fused = settings["kernels"] == "fused"
+        program = prepare_program(read_graph(artifact.folder), device, fused)
         return TorchSession(program, compiled, _about(device))
 
 

@@ -16,6 +16,8 @@ from xbackend.worker.subgraphs import every_constant, every_node, every_value, e
 from .exchange import DTYPES, to_torch
 from .flow import ControlStep, TorchFlow
 from .operators import TABLE
+from .operators.fused import TABLE as FUSED
+from .operators.fused import fits
 from .step import Argument, Step, Values
 
 if TYPE_CHECKING:
@@ -47,9 +49,9 @@ class Program:
     """Names of all values that nodes make, in order."""
 
 
-def prepare_program(graph: Graph, device: torch.device) -> Program:
+def prepare_program(graph: Graph, device: torch.device, fused: bool = False) -> Program:
     """Bind constants and place every node. Raises Unsupported that names all that is missing."""
-    graph = _without_idle_masks(expanded(graph, KNOWN))
+    graph = _without_idle_masks(expanded(graph, KNOWN, fits if fused else None))
     _refuse_missing(graph)
     return _prepared(graph, {}, device)
 
@@ -131,7 +133,7 @@ def _refuse_missing(graph: Graph) -> None:
     constants = every_constant(graph)
     held = [node.attributes["value"] for node in every_node(graph) if _is_constant(node)]
     constants.update(_constant_nodes(graph))
-    lacking = set(missing(nodes, KNOWN))
+    lacking = set(missing([node for node in nodes if not fits(node)], KNOWN))
     known = [node for node in nodes if node.full_name in TABLE]
     complaints = (
         (node, TABLE[node.full_name].unsupported_reason(node, constants)) for node in known
@@ -236,7 +238,7 @@ class _Copies:
 
 
 def _step(node: Node, copies: _Copies, device: torch.device, host: bool) -> Step:
-    operator = TABLE[node.full_name]
+    operator = TABLE.get(node.full_name) or FUSED[node.full_name]
     arguments = tuple(
         _argument(name, position, operator, copies, device)
         for position, name in enumerate(node.inputs)

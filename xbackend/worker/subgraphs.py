@@ -9,7 +9,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Collection, Dict, Iterator, List, Tuple, Union
+from typing import (
+    TYPE_CHECKING,
+    Callable,
+    Collection,
+    Dict,
+    Iterator,
+    List,
+    Optional,
+    Tuple,
+    Union,
+)
 
 from xbackend.worker.graph import Graph, Node
 
@@ -50,33 +60,41 @@ def is_wanted(name: str, wanted: Collection[str]) -> bool:
     return name in wanted or ("]/" in name and layer_of(name) in wanted)
 
 
-def expanded(graph: Graph, known: Collection[str]) -> Graph:
+def expanded(
+    graph: Graph, known: Collection[str], kept: Optional[Callable[[Node], bool]] = None
+) -> Graph:
     """Spell out the operators that are not known, where it is known how; in bodies too.
 
-    Names of operators are full ones. What cannot be spelled out stays as it is.
+    Names of operators are full ones. What cannot be spelled out stays as it is, and so does what is
+    kept by a function of the node.
     """
-    if not any(_changes(node, known) for node in graph.nodes):
+
+    def stays(node: Node) -> bool:
+        known_by_name = node.function is None or node.full_name in known
+        return known_by_name or (kept is not None and kept(node))
+
+    return _expanded(graph, stays)
+
+
+def _expanded(graph: Graph, stays: Callable[[Node], bool]) -> Graph:
+    if not any(node.bodies or not stays(node) for node in graph.nodes):
         return graph
-    nodes, constants = _spelled(graph.nodes, known)
+    nodes, constants = _spelled(graph.nodes, stays)
     return replace(graph, nodes=tuple(nodes), constants={**graph.constants, **constants})
 
 
-def _changes(node: Node, known: Collection[str]) -> bool:
-    return bool(node.bodies) or (node.function is not None and node.full_name not in known)
-
-
 def _spelled(
-    nodes: Collection[Node], known: Collection[str]
+    nodes: Collection[Node], stays: Callable[[Node], bool]
 ) -> Tuple[List[Node], Dict[str, Tensor]]:
     made: List[Node] = []
     constants: Dict[str, Tensor] = {}
     for node in nodes:
-        if node.function is not None and node.full_name not in known:
-            inner, more = _spelled(node.function.nodes, known)
+        if node.function is not None and not stays(node):
+            inner, more = _spelled(node.function.nodes, stays)
             made += inner
             constants.update({**node.function.constants, **more})
         elif node.bodies:
-            bodies = {key: expanded(body, known) for key, body in node.bodies.items()}
+            bodies = {key: _expanded(body, stays) for key, body in node.bodies.items()}
             made.append(replace(node, attributes={**node.attributes, **bodies}))
         else:
             made.append(node)
