@@ -265,6 +265,22 @@ def test_every_operator_of_the_hub_has_a_bound() -> None:
     assert {name for name in HUB_OPERATORS if rule_for(name) is None} == set()
 
 
+def test_the_terms_of_a_product_are_known_by_its_weights_alone() -> None:
+    exact = np.full((1, 2), 3.0)
+    for operator, weights, told in (
+        ("Gemm", (3, 2), {}),
+        ("Gemm", (2, 3), {"transB": 1}),
+        ("MatMul", (3, 2), {}),
+    ):
+        rule = rule_for(operator)
+        assert rule is not None
+        layer = Layer(
+            operator, told, [None, np.ones(weights)], [(), weights], (1, 2), "float32",
+            exact=exact, magnitude=exact, recorded=exact,
+        )  # fmt: skip
+        assert judge(layer, rule.bound(layer)).terms == 3
+
+
 def test_an_operator_of_somebody_else_has_none() -> None:
     assert rule_for("Conv", "com.example") is None
     assert rule_for("Attention", "com.microsoft") is None

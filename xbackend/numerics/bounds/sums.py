@@ -58,15 +58,16 @@ def conv_transpose(layer: Layer) -> Bound:
 
 def gemm(layer: Layer) -> Bound:
     """Add up the common axis, scale, and add what is given."""
-    first = layer.shapes[0] or ()
-    terms = first[0] if layer.attributes.get("transA") else first[-1]
+    second = layer.shapes[1] or ()
+    terms = second[1] if layer.attributes.get("transB") else second[0]
     scaled = sum(layer.attributes.get(key, 1) != 1 for key in ("alpha", "beta"))
     return sum_bound(layer, int(terms), _given(layer, 2) + scaled, _weights(layer))
 
 
 def matmul(layer: Layer) -> Bound:
     """Add up the common axis."""
-    return sum_bound(layer, int((layer.shapes[0] or (1,))[-1]), 0, _weights(layer))
+    second = layer.shapes[1] or layer.shapes[0] or (1,)
+    return sum_bound(layer, int(second[-2:][0]), 0, _weights(layer))
 
 
 def einsum(layer: Layer) -> Bound:

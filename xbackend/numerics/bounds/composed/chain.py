@@ -131,6 +131,13 @@ def _reduced(steps: Steps, node: Node, inputs: Given) -> Tracked:
     return found if kept else found.moved(lambda v: v.reshape(_without(v, axes)))
 
 
+def _plane_mean(steps: Steps, _node: Node, inputs: Given) -> Tracked:
+    x = _at(inputs, 0)
+    axes = tuple(range(2, x.value.ndim))
+    count = float(np.prod(x.value.shape[2:]))
+    return steps.divide(steps.sum(x, axes), exactly(count))
+
+
 def _without(v: Array, axes: Sequence[int]) -> tuple[int, ...]:
     return tuple(size for axis, size in enumerate(v.shape) if axis not in axes)
 
@@ -223,6 +230,7 @@ STEPS: Mapping[str, Step] = {
     "Softmax": _softmax,
     "ReduceMean": _reduced,
     "ReduceSum": _reduced,
+    "GlobalAveragePool": _plane_mean,
     "Transpose": _transposed,
     "Identity": lambda _steps, _node, inputs: _at(inputs, 0),
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshaped),
