@@ -15,7 +15,7 @@ from xbackend.comparison.summary import Summary, summaries
 from xbackend.facts.answer.distances import class_distances, first_labels
 from xbackend.facts.answer.notable import Fold, NotableLayer, differing_layers, notable_layers
 from xbackend.facts.answer.tolerance import tolerance
-from xbackend.facts.certified import cohort_certified
+from xbackend.facts.certified import RoundingVerdict, cohort_certified
 from xbackend.facts.changes import change_facts
 from xbackend.facts.cohorts import facts_of
 from xbackend.facts.next_commands import next_commands
@@ -120,7 +120,8 @@ def _answer(summary: Summary, comparison: Comparison) -> str:
     """Return the verdict in capitals, then in sentences, and a tolerance that holds."""
     certified = cohort_certified(comparison, summary.cohort)
     head = headline(facts_of(summary), certified, len(summary.emulation_doubt.classes))
-    found = tolerance(summary, comparison.store)
+    faulty = certified is not None and certified.verdict is RoundingVerdict.FAULT
+    found = None if faulty else tolerance(summary, comparison.store)
     texts = [head, verdict(summary, comparison), "" if found is None else tolerance_sentence(found)]
     return " ".join(text for text in texts if text)
 

@@ -17,7 +17,7 @@ def headline(facts: CohortFacts, certified: CertifiedFacts | None, emulated: int
     `emulated` is how many classes rest on emulation alone. Empty where nothing was compared.
     """
     if certified is not None and certified.verdict is RoundingVerdict.FAULT:
-        return "NOT ROUNDING, a fault."
+        return "FAULT."
     if facts.outcome in NOTHING_COMPARED:
         return ""
     if facts.outcome is Outcome.SAME_BITS:

@@ -112,8 +112,9 @@ def test_floats_and_integers_among_outputs_are_told_apart(bench: StoreBuilder) -
 
 @pytest.mark.parametrize("shape", [(1, 3, 2, 2), (1, 1), (1, 1, 1, 6), ()])
 def test_no_label_is_said_of_an_image_or_a_single_number(
-    bench: StoreBuilder, shape: tuple[int, ...]
+    bench: StoreBuilder, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("XBACKEND_STORE", str(bench.store.folder))  # whose path is named otherwise
     for sign in (1, -1):
         values = sign * np.arange(1, np.prod(shape, dtype=int) + 1, dtype=np.float32)
         bench.run({"y": values.reshape(shape)})

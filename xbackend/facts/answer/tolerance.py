@@ -21,6 +21,8 @@ BLOCK = 1 << 16
 STEPS = (1, 2, 5, 10)
 LARGEST_RELATIVE = 1e-3
 """A test with a larger relative tolerance alone would not notice much."""
+LARGEST_USEFUL = 0.02
+"""With a larger one a test would pass for other functions, too."""
 MARGIN = 1.05
 """What a tolerance is larger by than what is needed, as tests compute in the outputs' format."""
 ABOVE_TYPICAL = 8.0
@@ -57,12 +59,13 @@ class _Spread:
 def tolerance(summary: Summary, store: Store) -> Tolerance | None:
     """Return a tolerance that holds for each pair of runs; None where there is none.
 
-    There is none where no outputs differ, where these are no floats of one format and shape, and
-    where NaN or infinity stands against another number. Raises StoreError for a damaged output.
+    There is none where no outputs differ, where these are no floats of one format and shape, where
+    NaN or infinity stands against another number, where a label flips, and where a test that passed
+    would notice nothing. Raises StoreError for a damaged output.
     """
     outputs = [output for sample in summary.samples for output in sample.outputs]
     differing = [each for each in outputs if each.eqc_count > 1]
-    if not differing or not all(map(_is_measurable, differing)):
+    if not differing or summary.flipped or not all(map(_is_measurable, differing)):
         return None
 
     def spreads() -> Iterator[_Spread]:
@@ -73,6 +76,8 @@ def tolerance(summary: Summary, store: Store) -> Tolerance | None:
     needed = max(_largest_relative(each) for each in spreads()) * MARGIN
     relative = round_up(ABOVE_TYPICAL * _typical(spreads()))
     enough = needed <= max(LARGEST_RELATIVE, relative)
+    if min(needed, relative) > LARGEST_USEFUL:
+        return None
     if enough and not any(_has_small(each, needed) for each in spreads()):
         return Tolerance(round_up(needed), 0.0)
     absolute = max(_largest_rest(each, relative) for each in spreads())
