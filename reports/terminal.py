@@ -44,7 +44,7 @@ from .sections.tables import (
     unsuccessful_table,
 )
 from .wording.cohort_text import notes, verdict
-from .wording.formatting import UNSUCCESSFUL, distinct_headings, shorten
+from .wording.formatting import UNSUCCESSFUL, heading, shorten
 from .wording.headline import headline, tolerance_sentence, where_sentences
 from .wording.names import short_names
 from .wording.sentences import pair_sentence
@@ -76,11 +76,7 @@ def render(comparison: Comparison, complete: bool = False) -> str:
     """
     width = terminal_width()
     found = summaries(comparison)
-    titles = distinct_headings(found)
-    parts = [
-        _section(summary, title, comparison, width, complete)
-        for summary, title in zip(found, titles, strict=True)
-    ]
+    parts = [_section(summary, comparison, width, complete) for summary in found]
     if comparison.unsuccessful:
         parts.append(_unsuccessful(comparison.unsuccessful, width))
     if comparison.samples:
@@ -98,10 +94,8 @@ def _legend(found: Sequence[Summary]) -> str:
     return " ".join([*texts, *([TAP_MEANS] if any(map(shows_layers, found)) else [])])
 
 
-def _section(
-    summary: Summary, title: str, comparison: Comparison, width: int, complete: bool
-) -> str:
-    parts = [underlined(title, width), wrap(_answer(summary, comparison), width)]
+def _section(summary: Summary, comparison: Comparison, width: int, complete: bool) -> str:
+    parts = [underlined(heading(summary), width), wrap(_answer(summary, comparison), width)]
     parts.append(_runs(summary, comparison, width, complete))
     parts += [] if complete else [wrap(text, width) for text in hidden_rows_note(summary)]
     parts += _where(summary, comparison, width)

@@ -59,35 +59,6 @@ def heading(summary: Summary) -> str:
     return printable(f"{', '.join(parts)}{told}")
 
 
-def distinct_headings(found: Sequence[Summary]) -> list[str]:
-    """Return headings, those that would be the same with what tells the sections apart."""
-    alike: dict[str, list[Summary]] = {}
-    for summary in found:
-        alike.setdefault(heading(summary), []).append(summary)
-    titles = [heading(summary) for summary in found]
-    return [f"{of}{_difference(each, alike[of])}" for of, each in zip(titles, found, strict=True)]
-
-
-def _difference(summary: Summary, alike: Sequence[Summary]) -> str:
-    """Return the file, else the digest, of a model, and its inputs, where sections differ in them.
-
-    Empty for a section alone.
-    """
-    if len(alike) < 2:
-        return ""
-    own = [each.cohort.runs[0].row for each in alike]
-    mine = summary.cohort.runs[0].row
-    parts = []
-    if len({row["model_digest"] for row in own}) > 1:
-        sources = {row["model_digest"]: row["model_source"] for row in own}
-        named = len({str(source) for source in sources.values()}) == len(sources)
-        digest = str(mine["model_digest"])[:8]
-        parts.append(str(mine["model_source"]) if named else f"{mine['model_source']} {digest}")
-    if len({row["inputs_digest"] for row in own}) > 1:
-        parts.append(f"inputs {str(mine['inputs_digest'])[:8]}")
-    return printable("".join(f", {part}" for part in parts))
-
-
 def _other_format(summary: Summary) -> str:
     """Return the format of outputs where float32, which leaves a model as it is, is another."""
     if summary.cohort.group["precision"] != "float32":

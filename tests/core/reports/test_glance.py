@@ -153,17 +153,16 @@ def test_sections_of_one_name_are_told_apart_by_their_files(bench: StoreBuilder)
         model = {"name": "net", "digest": f"{number}" * 64, "source": f"v{number}/net.onnx"}
         bench.run({"y": [1.0]}, model=model)
     titles = [line for line in section(bench) if line.startswith("net, float32")]
-    assert titles == [
-        "net, float32, 1 input, 1 run, v1/net.onnx",
-        "net, float32, 1 input, 1 run, v2/net.onnx",
-    ]
+    assert ["v1/net.onnx" in title for title in titles] == [True, False]
+    assert ["v2/net.onnx" in title for title in titles] == [False, True]
 
 
 def test_of_one_file_that_was_overwritten_the_digest_is_told(bench: StoreBuilder) -> None:
     for number in (1, 2):
         model = {"name": "net", "digest": f"{number}" * 64, "source": "net.onnx"}
         bench.run({"y": [1.0]}, model=model)
-    assert "net, float32, 1 input, 1 run, net.onnx 22222222" in section(bench)
+    titles = [line for line in section(bench) if line.startswith("net, float32")]
+    assert ["22222222" in title for title in titles] == [False, True]
 
 
 def written(bench: StoreBuilder, arrays: list[Any]) -> Comparison:
