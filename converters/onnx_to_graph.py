@@ -16,6 +16,7 @@ from xbackend.worker.subgraphs import every_node, values_with_nodes
 from xbackend.worker.tensor import Tensor
 
 from .onnx.graph import graph_of
+from .onnx.narrow import widened
 from .onnx.normalise import tensor_of
 from .onnx.source import drop_initializer_inputs, read_onnx
 from .onnx.taps import expose
@@ -33,7 +34,7 @@ SPEC = ConverterSpec(
     modules=("onnx",),
     extra="ort",
     distributions=("onnx",),
-    revision=4,
+    revision=5,
 )
 
 ALIGNMENT = 64
@@ -46,7 +47,7 @@ LARGE = 1 << 30
 def convert(request: ConversionRequest) -> ConversionResult:
     """Write `graph.json`, `weights.bin`, `model.onnx` and `taps.onnx`."""
     model = read_onnx(request.source)
-    graph = graph_of(model)
+    graph, held = widened(graph_of(model))
     write_graph(graph, request.output)
     source = {t.name: tensor_of(t).array for t in model.graph.initializer}
     _write_onnx(model, request.output)
@@ -61,6 +62,7 @@ def convert(request: ConversionRequest) -> ConversionResult:
             "producer": model.producer_name,
             "operators": operators_of(graph),
             "spelled": spelled_by(graph),
+            "widened": held,
         },
     )
 

@@ -40,6 +40,8 @@ def quantize(values: Array, scale: Array, zero_point: Array, dtype: str) -> Arra
 
 def dequantize(values: Array, scale: Array, zero_point: Array) -> Array:
     """Return (values - zero_point) * scale in float32: ONNX's DequantizeLinear."""
+    if values.dtype.kind == "f":
+        return np.asarray((values - zero_point).astype(np.float32) * scale, np.float32)
     difference = values.astype(np.int64) - zero_point.astype(np.int64)
     return np.asarray(difference.astype(np.float32) * scale, np.float32)
 

@@ -26,5 +26,15 @@ _MICROSOFT = """
     QLinearLeakyRelu QLinearMul QLinearSigmoid QLinearSoftmax QLinearWhere QuantizeLinear
 """
 
-KNOWN = frozenset([*_ONNX.split(), *(f"com.microsoft.{name}" for name in _MICROSOFT.split())])
+_LEARNING = """
+    LinearClassifier LinearRegressor Scaler TreeEnsembleClassifier TreeEnsembleRegressor
+"""
+
+KNOWN = frozenset(
+    [
+        *_ONNX.split(),
+        *(f"com.microsoft.{name}" for name in _MICROSOFT.split()),
+        *(f"ai.onnx.ml.{name}" for name in _LEARNING.split()),
+    ]
+)
 """Full names; the tests compare them with the table."""

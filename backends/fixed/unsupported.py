@@ -12,7 +12,7 @@ from xbackend.worker.subgraphs import every_constant, every_node
 from xbackend.worker.tensor import Tensor
 
 from .formats import DTYPES
-from .operators import FLOAT_PRODUCTS, OPERATORS
+from .operators import FLOAT_PRODUCTS, OPERATORS, trees
 
 if TYPE_CHECKING:
     from typing import Dict, List
@@ -74,6 +74,8 @@ def _sentence(graph: Graph, products: List[str]) -> str:
 def _detail(node: Node) -> str:
     """Return why a node of a known operator cannot be computed; empty if it can."""
     attributes = node.attributes
+    if node.domain == trees.DOMAIN:
+        return trees.refusal(node)
     if attributes.get("channels_last", 0):
         return "channels come last"
     if node.operator == "BatchNormalization" and any(node.outputs[1:]):

@@ -20,6 +20,7 @@ from . import (
     reduction,
     resize,
     select,
+    trees,
 )
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ COMPUTING = {
         einsum,
         linear,
         quantized,
+        trees,
     )
     for key, operator in family.OPERATORS.items()
 }

@@ -39,9 +39,9 @@ def quantize_linear(node: Node, x: Value, scale: Value, zero: Optional[Value] = 
 
 def dequantize_linear(node: Node, x: Value, scale: Value, zero: Optional[Value] = None) -> Value:
     """Return (x - zero) * scale."""
-    steps = tf.cast(first(x), tf.int32)
+    steps = first(x) if x.tensor.dtype.is_floating else tf.cast(first(x), tf.int32)
     if zero is not None:
-        steps -= tf.cast(_spread(zero, node, x), tf.int32)
+        steps -= tf.cast(_spread(zero, node, x), steps.dtype)
     dtype = scale.tensor.dtype
     y = tf.cast(steps, dtype) * _spread(scale, node, x)
     return Value(tf.cast(y, node.attributes.get("output_dtype") or dtype))

@@ -48,9 +48,9 @@ def _dequantise(
     node: Node, value: Tensor, scale: Tensor, zero_point: Optional[Tensor] = None
 ) -> Tensor:
     """Take the zero point off in int32, then multiply in the scale's format."""
-    levels = value.to(torch.int32)
+    levels = value if value.is_floating_point() else value.to(torch.int32)
     if zero_point is not None:
-        levels = levels - _spread(node, zero_point, value).to(torch.int32)
+        levels = levels - _spread(node, zero_point, value).to(levels.dtype)
     result = levels.to(scale.dtype) * _spread(node, scale, value)
     named = node.attributes.get("output_dtype")
     return result.to(DTYPES[named]) if named else result
