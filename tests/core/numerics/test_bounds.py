@@ -281,6 +281,23 @@ def test_the_terms_of_a_product_are_known_by_its_weights_alone() -> None:
         assert judge(layer, rule.bound(layer)).terms == 3
 
 
+def test_bits_of_integers_have_one_value() -> None:
+    a, b = np.array([12, 10], np.uint8), np.array([10, 6], np.uint8)
+    given = {"BitwiseAnd": [8, 2], "BitwiseOr": [14, 14], "BitwiseXor": [6, 12]}
+    for operator, values in given.items():
+        for found, verdict in ((values, EXACT), ([values[0] + 1, values[1]], BEYOND)):
+            recorded = np.array(found, np.uint8)
+            assert judged(operator, [a, b], recorded, "uint8").verdict == verdict
+    assert judged("BitwiseNot", [a], np.array([243, 245], np.uint8), "uint8").verdict == EXACT
+
+
+def test_neighbours_are_weighed_by_coordinates_that_round() -> None:
+    x, grid = np.arange(4.0).reshape(1, 1, 2, 2), np.zeros((1, 1, 1, 2))
+    exact = np.array([[[[1.5]]]])
+    for given, verdict in ((exact * (1 + 2**-23), ROUNDING), (exact * 1.001, BEYOND)):
+        assert judged("GridSample", [x, grid], given, exact=exact).verdict == verdict
+
+
 def test_an_operator_of_somebody_else_has_none() -> None:
     assert rule_for("Conv", "com.example") is None
     assert rule_for("Attention", "com.microsoft") is None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ NAMES = """
     MaxPool GlobalMaxPool ReduceMax ReduceMin Clip Equal Greater Less GreaterOrEqual
     LessOrEqual Not And Or Xor Sign Floor Ceil Round IsNaN IsInf Compress Trilu Constant
     ConstantOfShape Shape Size Range OneHot NonZero EyeLike ReverseSequence BitShift
-    CenterCropPad
+    CenterCropPad Scatter
 """
 RESHAPING = "Identity Reshape Flatten Squeeze Unsqueeze"
 PROBABILITY_MASK = 1
@@ -132,7 +133,31 @@ def resize(layer: Layer) -> Bound:
     return Bound(peak, steps, 2 * usual_size(sum(extents)), taps)
 
 
+def bitwise(layer: Layer) -> Bound:
+    """Combine the bits of integers."""
+    operands = [layer.input(place) for place in range(len(layer.shapes))]
+    return _whole(np.asarray(BITWISE[layer.operator](*operands)))
+
+
+def grid_sample(layer: Layer) -> Bound:
+    """Weigh neighbours by coordinates of a grid, which are scaled and rounded."""
+    if str(layer.attributes.get("mode", "linear")) == "nearest":
+        raise LookupError("where its coordinates round decides which element it takes")
+    x, reach = layer.input(0), 1 + float(np.abs(layer.input(1)).max(initial=0.0))
+    cubic = "cubic" in str(layer.attributes.get("mode", "linear"))
+    taps = (4 if cubic else 2) ** (x.ndim - 2)
+    extents = sum(x.shape[2:])
+    peak = np.full(1, np.abs(x).max(initial=0.0))
+    return Bound(peak, 4.0 * reach * extents + 4 * taps, 2 * usual_size(extents), taps)
+
+
+BITWISE: Mapping[str, Callable[..., Any]] = {
+    "BitwiseAnd": np.bitwise_and, "BitwiseOr": np.bitwise_or,
+    "BitwiseXor": np.bitwise_xor, "BitwiseNot": np.invert,
+}  # fmt: skip
 RULES: Mapping[str, Rule] = {
+    **{name: Rule(bitwise, NOTHING, reads=True) for name in BITWISE},
+    "GridSample": Rule(grid_sample, DOUBLE, reads=True),
     **{name: Rule(moved, COPY) for name in NAMES.split()},
     **{name: Rule(reshaped, NOTHING, reads=True) for name in RESHAPING.split()},
     "Transpose": Rule(reshaped, NOTHING, reads=True),
