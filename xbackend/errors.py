@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 TYPE_CHECKING = False  # as `typing` has it, which takes longer to import than all of this
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -50,11 +52,33 @@ def nearest_words(
     )
     return [listed[each] for each in near[:MOST_ALIKE]]
 
+CONTROL = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
+"""What moves a cursor, ends a line, or turns the direction of text, as a set of a pattern."""
+MOVING = re.compile(f"[{CONTROL}]")
+LONGEST, LAST = 3000, 600
+"""Characters of a sentence that are shown, and how many of them are its end."""
+
+
+def readable(text: str) -> str:
+    r"""Return a text with an escape for what would move a cursor or turn its direction.
+
+    >>> readable("a\x1b[2J")
+    'a\\x1b[2J'
+    """
+    return MOVING.sub(lambda found: repr(found[0])[1:-1], text)
+
 
 class XbackendError(Exception):
     """A failure that is told in one sentence, without a traceback. Exit status 3."""
 
     exit_status = 3
+
+    def __str__(self) -> str:
+        """Return one line that no terminal obeys, whatever stands in it of a file's own names."""
+        text = readable(super().__str__())
+        if len(text) <= LONGEST:
+            return text
+        return f"{text[: LONGEST - LAST]} […] {text[-LAST:]}"
 
 
 class UsageError(XbackendError):

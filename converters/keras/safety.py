@@ -8,17 +8,18 @@ TensorFlow is imported, and only layers, initializers and functions pass that ar
 
 from __future__ import annotations
 
-import io
 import json
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from xbackend.errors import ModelError
-from xbackend.preparation.archive import archive_fault, size_fault
+from xbackend.preparation.archive import archive_fault
 
-from ..libraries.sentence import first_line
+from ..libraries.sentence import clause, first_line
+from .hdf5_safety import inspect_apart
 from .known import CLASSES, FUNCTIONS
 
 CODE_CLASSES = frozenset({"Lambda", "__lambda__", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"})
@@ -53,9 +54,6 @@ ANY_FUNCTION = frozenset().union(*FUNCTIONS.values())
 CONFIG_BYTES = 64 << 20
 """How long a configuration may be: a network of 10,000 layers takes a tenth of it."""
 
-HARMLESS_FILTERS = frozenset({2, 3})
-"""HDF5's numbers of filters that leave the size: shuffling and a checksum."""
-
 WEIGHTS = "model.weights.h5"
 
 
@@ -70,36 +68,41 @@ def check_keras_file(path: Path) -> None:
             config = _parsed(archive.read("config.json"), path)
             refuse_code(config, path)
             if WEIGHTS in archive.namelist():
-                _refuse_references(io.BytesIO(archive.read(WEIGHTS)), path)
+                _check_weights(archive.read(WEIGHTS), path)
+    except ModelError:
+        raise
     except OSError as error:
         raise ModelError(f"Cannot read the model {path}: {error.strerror or error}.") from error
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError) as error:
+    except Exception as error:  # of a damaged archive zipfile and zlib raise whatever comes
         raise ModelError(
-            f"{path} is not a whole .keras file ({path.stat().st_size} bytes): {error}. "
+            f"{path} is not a whole .keras file ({path.stat().st_size} bytes): {clause(error)}. "
             "Save it again with model.save."
         ) from error
 
 
 def check_h5_file(path: Path) -> None:
     """Raise ModelError unless an `.h5` file is whole and holds nothing but Keras's own layers."""
-    import h5py
+    if not path.exists():
+        raise ModelError(f"Cannot read the model {path}: there is no such file.")
+    check_h5_config(inspect_apart(path, path), path)
 
-    try:
-        with h5py.File(path, "r") as file:
-            config = file.attrs.get("model_config")
-            if config is None:
-                raise ModelError(
-                    f"{path} holds no Keras model: weights alone have no layers. Save the whole "
-                    "model with model.save."
-                )
-            text = config if isinstance(config, bytes) else str(config).encode()
-            refuse_code(_parsed(text, path), path)
-        with path.open("rb") as stream:
-            _refuse_references(stream, path)
-    except FileNotFoundError as error:
-        raise ModelError(f"Cannot read the model {path}: there is no such file.") from error
-    except OSError as error:
-        raise ModelError(f"{path} is not a whole HDF5 file: {first_line(error)}") from error
+
+def check_h5_config(config: str | None, path: Path) -> None:
+    """Raise ModelError unless the configuration in an `.h5` file holds nothing but layers."""
+    if config is None:
+        raise ModelError(
+            f"{path} holds no Keras model: weights alone have no layers. Save the whole model "
+            "with model.save."
+        )
+    refuse_code(_parsed(config.encode("utf-8", "replace"), path), path)
+
+
+def _check_weights(data: bytes, path: Path) -> None:
+    """Raise ModelError where the weights of a `.keras` file are no whole HDF5 file, see there."""
+    with tempfile.NamedTemporaryFile(suffix=".h5") as file:
+        file.write(data)
+        file.flush()
+        inspect_apart(Path(file.name), path)
 
 
 def refuse_code(config: dict[str, Any], path: Path) -> None:
@@ -242,54 +245,3 @@ def _parsed(text: bytes, path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ModelError(f"{path} has a configuration that is not a JSON object.")
     return config
-
-
-def _refuse_references(stream: BinaryIO, path: Path) -> None:
-    """Raise ModelError if an HDF5 file takes data from another file, or unpacks to too much."""
-    import h5py
-
-    size = stream.seek(0, 2)
-    with h5py.File(stream, "r") as file:
-        unpacked = sum(_dataset_bytes(item, path) for item in _datasets(file, path))
-    fault = size_fault(unpacked, size)
-    if fault:
-        raise ModelError(f"{path} {fault}. Save it again with model.save.")
-
-
-def _datasets(file: Any, path: Path) -> Iterator[Any]:
-    """Yield each dataset of an HDF5 file once, whatever leads to it."""
-    import h5py
-
-    seen: set[int] = set()
-    waiting = [file]
-    while waiting:
-        group = waiting.pop()
-        for name in group:
-            link = group.get(name, getlink=True)
-            if isinstance(link, h5py.ExternalLink):
-                raise ModelError(f"{path} takes '{name}' from another file, '{link.filename}'.")
-            if not isinstance(link, h5py.HardLink):
-                continue
-            item = group[name]
-            place = h5py.h5o.get_info(item.id).addr
-            if place in seen:
-                continue
-            seen.add(place)
-            if isinstance(item, h5py.Group):
-                waiting.append(item)
-            elif isinstance(item, h5py.Dataset):
-                yield item
-
-
-def _dataset_bytes(item: Any, path: Path) -> int:
-    """Return what a dataset takes. Raises ModelError for one that lies elsewhere or is packed."""
-    if item.external or item.is_virtual:
-        raise ModelError(f"{path} takes the weight '{item.name}' from another file.")
-    made = item.id.get_create_plist()
-    filters = {int(made.get_filter(place)[0]) for place in range(made.get_nfilters())}
-    if filters - HARMLESS_FILTERS:
-        raise ModelError(
-            f"{path} holds the weight '{item.name}' compressed, which Keras never does. Save it "
-            "again with model.save."
-        )
-    return int(item.nbytes)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.message import Message
 
 from xbackend.errors import ModelError
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 OLDEST_OPSET = 7
 """What ONNX Runtime guarantees; older operators broadcast by attributes."""
 
+LARGEST_OPSET = 9999
+"""What no version reaches for long; ONNX has come to 26 in ten years."""
+
 FOREIGN_DOMAINS = frozenset({"com.microsoft", "com.microsoft.nchwc", "ai.onnx.ml"})
 """Operator sets beside ONNX's own that some backend has."""
 
@@ -27,6 +32,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     operator that ONNX does not have, or with weights outside of its own folder.
     """
     model = _parse(path)
+    _refuse_odd_text(model, path)
     _refuse_foreign_weights(model, path)
     _free_negative_extents(model)
     _load_weights(model, path)
@@ -61,6 +67,22 @@ def _parse(path: Path) -> onnx.ModelProto:
     if not model.graph.output:
         raise ModelError(f"{path} has no outputs, so there is nothing to compare. Name some in it.")
     return model
+
+
+def _refuse_odd_text(model: onnx.ModelProto, path: Path) -> None:
+    """Raise ModelError for a name that is no UTF-8, which protobuf gives as bytes."""
+    waiting: list[Any] = [model]
+    while waiting:
+        for field, value in waiting.pop().ListFields():
+            if field.type not in (field.TYPE_MESSAGE, field.TYPE_STRING):
+                continue
+            several = [value] if isinstance(value, str | bytes | Message) else value
+            if field.type == field.TYPE_MESSAGE:
+                waiting += several
+            elif any(isinstance(text, bytes) for text in several):
+                raise ModelError(
+                    f"{path} is damaged: a '{field.name}' in it is no text. Export the model again."
+                )
 
 
 def _refuse_foreign_weights(model: onnx.ModelProto, path: Path) -> None:
@@ -115,12 +137,17 @@ def _inline(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         return model
     try:
         return inline_local_functions(model)
-    except RuntimeError as error:
+    except Exception as error:  # the library has errors of several kinds for this
         raise ModelError(f"Cannot inline the functions of {path}: {first_line(error)}") from error
 
 
 def _refuse_old_opset(model: onnx.ModelProto, path: Path) -> None:
     opset = own_opset(model)
+    if opset > LARGEST_OPSET:
+        raise ModelError(
+            f"{path} is damaged: it asks for opset {opset}, which there is not. Export the model "
+            "again."
+        )
     if opset < OLDEST_OPSET:
         raise ModelError(
             f"{path} uses opset {opset}; the oldest that backends share is {OLDEST_OPSET}. "
@@ -156,7 +183,7 @@ def _check(model: onnx.ModelProto, path: Path) -> None:
         return
     try:
         onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
+    except Exception as error:  # its own, and others for what it does not expect
         raise ModelError(f"{path} is not a sound ONNX model: {first_line(error)}") from error
 
 

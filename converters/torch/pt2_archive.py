@@ -19,6 +19,8 @@ from typing import Any
 from xbackend.errors import ModelError
 from xbackend.preparation.archive import archive_fault
 
+from ..libraries.sentence import clause
+
 ROOT = "model"
 """The folder within the archive that is written, and the program's name in it."""
 
@@ -78,13 +80,16 @@ def sanitize(source: Path, target: Path) -> None:
                 for name, info in members.items():
                     _copy(archive, info, copy, name, source)
                 copy.writestr(f"{ROOT}/{EXAMPLES}", b"")
-    except (zipfile.BadZipFile, RuntimeError, EOFError) as error:
-        refuse_pickle(source)
-        raise ModelError(
-            f"{source} is not a whole .pt2 archive: {error}. Save it with torch.export.save."
-        ) from error
+    except ModelError:
+        raise
     except OSError as error:
         raise ModelError(f"Cannot read {source}: {error.strerror or error}.") from error
+    except Exception as error:  # of a damaged archive zipfile raises whatever comes
+        refuse_pickle(source)
+        raise ModelError(
+            f"{source} is not a whole .pt2 archive: {clause(error)}. Save it with "
+            "torch.export.save."
+        ) from error
 
 
 def _copy(

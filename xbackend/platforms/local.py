@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
 
 from xbackend.errors import UsageError
 from xbackend.platforms.platform import Platform, find_command
@@ -39,10 +38,10 @@ def python(platform: Platform, value: str) -> Platform:
         raise UsageError(f"'{platform.spec}' cannot be: an emulated ARM has a Python of its own.")
     if platform.transport and value:
         return replace(platform, python=value)
-    path = Path(value).expanduser().absolute()
-    if not value or not path.is_file() or not os.access(path, os.X_OK):
+    path = os.path.abspath(os.path.expanduser(value))
+    if not value or not os.path.isfile(path) or not os.access(path, os.X_OK):
         raise UsageError(
             f"The platform 'python:{value}' names no program that can be run. Give the path of a "
             "Python interpreter, such as python:/opt/old/bin/python."
         )
-    return replace(platform, python=str(path))
+    return replace(platform, python=path)

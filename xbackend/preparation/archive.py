@@ -41,6 +41,16 @@ def archive_fault(path: Path, nested: Sequence[str] = ()) -> str:
     Content that is an archive itself is only let through under the names in `nested`. Raises
     OSError, zipfile.BadZipFile.
     """
+    try:
+        return _archive_fault(path, nested)
+    except (OSError, zipfile.BadZipFile):
+        raise
+    except Exception as error:  # names that are no UTF-8, encryption, zlib's and LZMA's own errors
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise zipfile.BadZipFile(lines[0].rstrip(".")) from error
+
+
+def _archive_fault(path: Path, nested: Sequence[str]) -> str:
     with path.open("rb") as stream:
         listed = list_bytes(stream)
         if listed > LIST_BYTES:
@@ -71,6 +81,8 @@ def _list_fault(members: Sequence[zipfile.ZipInfo], size: int) -> str:
         return f"holds a file that would be put elsewhere: {odd[:80]!r}"
     if len(set(names)) < len(names):
         return "holds two files of one name"
+    if any(member.compress_size > size for member in members):  # which `zipfile` would allocate
+        return f"holds a file that says it is longer than the whole, which has {size} bytes"
     fault = size_fault(sum(member.file_size for member in members), size)
     method = next((m.compress_type for m in members if m.compress_type not in METHODS), None)
     if not fault and method is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ def read_labels(
 def _builtin(text: str) -> BuiltinModel | None:
     from xbackend.models import catalogue
 
-    if Path(text).exists() or text not in catalogue.names():
+    if os.path.exists(text) or text not in catalogue.names():
         return None
     return catalogue.builtin(text)
 

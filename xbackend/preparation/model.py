@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,7 +58,7 @@ def find_model(text: str) -> Model:
     from xbackend.models import catalogue
 
     path = Path(text)
-    if path.exists():
+    if os.path.exists(path):  # false also of a name that is too long for a file's
         return _from_path(path, text)
     if catalogue.is_builtin(text):
         return _from_builtin(catalogue.builtin(text), text)

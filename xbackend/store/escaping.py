@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import re
 
-CONTROL = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
-"""What moves a cursor, ends a line, or turns the direction of text, as a set of a pattern."""
-MOVING = re.compile(f"[{CONTROL}]")
+from xbackend.errors import CONTROL as CONTROL
+from xbackend.errors import MOVING as MOVING
+from xbackend.errors import readable as readable
+
 FORMULA = ("=", "+", "-", "@")
 """With what a cell begins that a spreadsheet computes."""
 NUMBERS = re.compile(r"[-+]?(?:[0-9.]+(?:[eE][-+]?[0-9]+)?|inf|nan)(?:\|[-+0-9.eEinfa]*)*|-")
-
-
-def readable(text: str) -> str:
-    r"""Return a text with an escape for what would move a cursor or turn its direction.
-
-    >>> readable("a\x1b[2J")
-    'a\\x1b[2J'
-    """
-    return MOVING.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def quoted(text: str) -> str:

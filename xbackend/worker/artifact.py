@@ -78,7 +78,10 @@ class Artifact:
 
 
 def read_artifact(folder: Path) -> Artifact:
-    """Read `artifact.json` of a folder. Raises OSError or ValueError where it is not sound."""
+    """Read `artifact.json` of a folder.
+
+    Raises OSError, or ValueError, KeyError, TypeError or AttributeError where it is not sound.
+    """
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     return Artifact(
         folder=folder,

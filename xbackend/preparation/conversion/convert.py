@@ -307,7 +307,7 @@ def _read_converted(folder: Path) -> ConvertedModel:
         if Path(main).name != main or artifact.digest != folder.name:
             raise ValueError
         return ConvertedModel(folder, folder.name, folder / main)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise StoreError(
             f"{folder / MANIFEST} is damaged. Remove the folder {folder}, and it is made again."
         ) from error
