@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from xbackend.errors import UsageError
 from xbackend.execution.execute import ExecutionContext
 from xbackend.execution.progress import ProgressCallback, ProgressEvent, ProgressLines
+from xbackend.platforms.platform import usable_cores
 from xbackend.store.store import Store, open_store
 
 Words: TypeAlias = str | Sequence[str] | None
@@ -171,7 +172,7 @@ def execution_context(
     trust_platforms: bool = False,
 ) -> ExecutionContext:
     """Return what runs are carried out with. Raises UsageError for what cannot be."""
-    cores = len(os.sched_getaffinity(0))
+    cores = len(usable_cores())
     count = positive_integer("jobs=", cores if jobs is None else jobs)
     seconds = positive_seconds("timeout=", timeout)
     return ExecutionContext(store, count, seconds, display_of(progress), trust_platforms)

@@ -22,6 +22,7 @@ from xbackend.api.runs import source_of
 from xbackend.attribution.correlation import FlagTable, flag_tables
 from xbackend.attribution.switching import AblationReport, OnResult, ablate_backends
 from xbackend.comparison.threads import ThreadTable, thread_tables
+from xbackend.errors import StoreError
 from xbackend.execution.request import RunRequest
 from xbackend.store.query import Query, select
 
@@ -42,10 +43,11 @@ def cores(
         tap: The tensor that is classed; default: the outputs.
 
     Returns:
-        A table for each model and precision.
+        A table for each model and precision; its `left_out` names records that are damaged.
 
     Raises:
         UsageError: Where the store has no such runs.
+        StoreError: Where every record is damaged.
 
     Example:
         >>> import xbackend as xb
@@ -54,8 +56,9 @@ def cores(
         >>> table.threads, len(table.classes)
         ((1, 2), 1)
     """
-    runs = select(store_of(store), Query(model, where_texts(where)))
-    return Listing(thread_tables(runs, tap), "cores", "tables")
+    damaged: list[StoreError] = []
+    runs = select(store_of(store), Query(model, where_texts(where)), damaged)
+    return Listing(thread_tables(runs, tap), "cores", "tables", damaged)
 
 
 def flags(
@@ -71,10 +74,11 @@ def flags(
         where: Only runs with these values, as for `compare`.
 
     Returns:
-        A table for each model and backend.
+        A table for each model and backend; its `left_out` names records that are damaged.
 
     Raises:
         UsageError: Where the store has no such runs.
+        StoreError: Where every record is damaged.
 
     Example:
         >>> import xbackend as xb
@@ -83,8 +87,9 @@ def flags(
         >>> len(table.classes), len(table.clusters)
         (1, 0)
     """
-    runs = select(store_of(store), Query(model, where_texts(where)))
-    return Listing(flag_tables(runs), "flags", "tables")
+    damaged: list[StoreError] = []
+    runs = select(store_of(store), Query(model, where_texts(where)), damaged)
+    return Listing(flag_tables(runs), "flags", "tables", damaged)
 
 
 def ablate(

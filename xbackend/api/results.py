@@ -31,10 +31,14 @@ T = TypeVar("T", bound=Row)
 class Listing(Sequence[T], Generic[T]):
     """Several values of one kind: a sequence that shows itself as the command's table."""
 
-    def __init__(self, items: Sequence[T], renderer: str, key: str) -> None:
+    def __init__(
+        self, items: Sequence[T], renderer: str, key: str, left_out: Sequence[object] = ()
+    ) -> None:
         self.items = tuple(items)
         self.renderer = renderer
         self.key = key
+        self.left_out = tuple(map(str, left_out))
+        """A sentence for each record of the store that is not sound, and so was not looked at."""
 
     @overload
     def __getitem__(self, place: int) -> T: ...

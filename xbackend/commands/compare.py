@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from xbackend.commands.output import comparison_writer
+from xbackend.commands.output import comparison_writer, tell_left_out
 from xbackend.commands.parser import (
     Subparsers,
     add_command,
@@ -49,8 +48,6 @@ COMPARE_EXAMPLES = """examples:
 exit status: 0 done, 1 a threshold was missed or --certify found a fault, 2 wrong usage,
              3 records are damaged (left out)
 """
-MAX_LEFT_OUT = 10
-"""How many records that are not sound are named one by one."""
 FORMATS_HELP = (
     "table, json, markdown, csv, html, machines, layers, activations, activations-csv, cumulative, "
     "dendrogram, answer, explain or export"
@@ -162,8 +159,9 @@ def compare(options: Namespace) -> int:
     write(found.result)
     missed = found.missed_thresholds(**thresholds)
     missed += found.broken_gates(gates)
-    for sentence in (*missed, *_left_out(found.left_out)):
+    for sentence in missed:
         print(f"xbackend: {sentence}", file=sys.stderr)
+    tell_left_out(found.left_out)
     unread, every = found.result.unread()
     if unread:
         print(
@@ -204,10 +202,3 @@ def _certified(found: Comparison, how: dict[str, Any], *, needed: bool) -> Compa
             raise
         print(f"xbackend: {error}", file=sys.stderr)
         return found
-
-
-def _left_out(sentences: Sequence[str]) -> list[str]:
-    """Return a sentence for each record that was not compared, as it is not sound."""
-    shown, more = list(sentences[:MAX_LEFT_OUT]), len(sentences) - MAX_LEFT_OUT
-    told = f"{more} more records are not sound either: 'xbackend store check' names them."
-    return [*shown, told] if more > 0 else shown

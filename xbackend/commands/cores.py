@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 
-from xbackend.commands.output import plot_writer
+from xbackend.commands.output import plot_writer, tell_left_out
 from xbackend.commands.parser import Subparsers, add_command, add_store
 
 CORES_EXAMPLES = """examples:
@@ -39,4 +39,4 @@ def cores(options: Namespace) -> int:
     )
     plot(tables.items)
     print(json.dumps(tables.to_dict()) if options.json else tables)
-    return 0
+    return tell_left_out(tables.left_out)

@@ -6,6 +6,7 @@ import json
 import sys
 from argparse import Namespace
 
+from xbackend.commands.output import tell_left_out
 from xbackend.commands.parser import (
     Subparsers,
     add_command,
@@ -62,7 +63,7 @@ def flags(options: Namespace) -> int:
     _refuse_without_ablation(options)
     tables = find_flags(store=options.store, model=options.model, where=options.where)
     print(json.dumps(tables.to_dict()) if options.json else tables)
-    return 0
+    return tell_left_out(tables.left_out)
 
 
 def ablate(options: Namespace) -> int:

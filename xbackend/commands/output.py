@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from xbackend.errors import UsageError
+from xbackend.errors import UsageError, XbackendError
 
 TYPE_CHECKING = False  # as `typing` has it, which takes longer to import than all of this
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
+
+MAX_LEFT_OUT = 10
+"""How many records that are not sound are named one by one."""
 
 
 def write_result(output: str | None, text: str) -> None:
@@ -53,3 +56,15 @@ def plot_writer(name: str, output: str | None) -> Callable[[Any], None]:
         raise UsageError(f"'--output {output}' must end in {known}.")
     draw, path = registry.plot(name), Path(output)
     return lambda found: draw(found, path)
+
+
+def tell_left_out(sentences: Sequence[str]) -> int:
+    """Say which records were left out, as they are not sound, and return the exit status."""
+    shown, more = list(sentences[:MAX_LEFT_OUT]), len(sentences) - MAX_LEFT_OUT
+    if more > 0:
+        shown.append(
+            f"{more} more records are not sound either: 'xbackend store check' names them."
+        )
+    for sentence in shown:
+        print(f"xbackend: {sentence}", file=sys.stderr)
+    return XbackendError.exit_status if shown else 0

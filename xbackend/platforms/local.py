@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 
 from xbackend.errors import UsageError
-from xbackend.platforms.platform import Platform, find_command
+from xbackend.platforms.platform import Platform, find_command, usable_cores
 
 
 def native(platform: Platform, value: str) -> Platform:
@@ -20,7 +20,7 @@ def cores(platform: Platform, value: str) -> Platform:
     """Restrict a worker to the first cores of those that this process may use."""
     if platform.transport:
         raise UsageError(f"'cores:{value}' cannot be joined with '{platform.transport}'.")
-    allowed = sorted(os.sched_getaffinity(0))
+    allowed = usable_cores()
     if not (value.isascii() and value.isdecimal()) or not 1 <= int(value) <= len(allowed):
         raise UsageError(
             f"The platform 'cores:{value}' is not possible here: give a number from 1 to "

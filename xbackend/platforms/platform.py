@@ -12,6 +12,13 @@ from pathlib import Path
 from xbackend.errors import UsageError
 
 
+def usable_cores() -> list[int]:
+    """Return the numbers of the cores that this process may use; all where nobody tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
 @dataclass(frozen=True)
 class Platform:
     """How to start a worker."""
@@ -30,7 +37,7 @@ class Platform:
     """The one folder that has the worker's packages; empty where they are not known beforehand."""
     transport: str = ""
     """`ssh:HOST` or `docker:IMAGE` where the worker runs elsewhere, see `execution.transport`."""
-    cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    cores: int = field(default_factory=lambda: len(usable_cores()))
     """How many cores the worker may use."""
 
     def may_provide(self, modules: Sequence[str]) -> bool:

@@ -12,6 +12,7 @@ from xbackend.errors import StoreError
 from xbackend.store.files import digest_of, is_digest, read_plain
 from xbackend.store.store import Store
 from xbackend.worker.artifact import MANIFEST
+from xbackend.worker.objects import sync_file
 
 MAX_MANIFEST = 1 << 28
 """Bytes of `artifact.json`."""
@@ -83,6 +84,13 @@ def artifact_folder(store: Store, digest: object) -> Path:
     if fault:
         raise StoreError(f"{fault}: run the model again.")
     return folder
+
+
+def sync_artifact(folder: Path) -> None:
+    """Have all files of a folder written to the disk, and their names. Raises OSError."""
+    for place, _, names in os.walk(folder):
+        for name in (*names, "."):
+            sync_file(os.path.join(place, name))
 
 
 def discard(folder: Path) -> None:

@@ -17,14 +17,14 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xbackend.errors import MissingObjectError, StoreError, UsageError
 from xbackend.store import files
-from xbackend.worker.objects import object_path, write_atomic
+from xbackend.worker.objects import object_path, sync_file, write_atomic
 
 if TYPE_CHECKING:
     from xbackend.worker.tensor import Tensor
@@ -51,9 +51,13 @@ class Store:
         Raises UsageError where the path leads to a file, or through one.
         """
         try:
+            new = not all((self.folder / name).is_dir() for name in FOLDERS)
             for name in FOLDERS:
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
                 files.check_within(self.folder / name, self.folder)
+            if new:
+                sync_file(str(self.folder))
+                sync_file(str(self.folder.parent))
         except NotADirectoryError as error:
             raise UsageError(
                 f"There cannot be a store at {self.folder}, as that is a file or lies beneath one. "
@@ -63,15 +67,36 @@ class Store:
             raise StoreError(_cannot("write to", self.folder, error)) from error
 
     def write_run(self, record: Record) -> None:
-        """Keep a run's record, whole or not at all."""
+        """Keep a run's record, whole or not at all, once its tensors are on the disk.
+
+        When this returns, a power cut takes neither.
+        """
+        from xbackend.store.schema.record import tensors
+
+        told: set[str] = {row.get("digest", "") for row in tensors(record.get("results", []))}
+        self._sync_objects([digest for digest in told if files.is_digest(digest)])
         text = json.dumps(record, separators=(",", ":"))
         self.write_file(self.folder / "runs" / f"{record['id']}.json", text.encode())
+
+    def _sync_objects(self, digests: Iterable[str]) -> None:
+        """Have objects written to the disk, and their names; those that are not there are not."""
+        paths = [object_path(str(self.folder), each) for each in sorted(digests)]
+        folders = {os.path.dirname(path) for path in paths}
+        if paths:
+            folders.add(str(self.folder / "objects"))
+        for path in (*paths, *sorted(folders)):
+            try:
+                sync_file(path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise StoreError(_cannot("write", Path(path), error)) from error
 
     def write_file(self, path: Path, data: bytes) -> None:
         """Write a file of the store, whole or not at all. Raises StoreError."""
         try:
             files.check_within(path.parent, self.folder)
-            write_atomic(str(path), data)
+            write_atomic(str(path), data, sync=True)
         except OSError as error:
             raise StoreError(_cannot("write", path, error)) from error
 

@@ -272,3 +272,15 @@ def test_a_damaged_manifest_of_an_artifact_is_one_sentence(
     assert "artifact.json is damaged" in done.sentence
     shutil.rmtree(kept / "artifacts")
     assert xbackend("run", sound, "--backends", "bad").status == 0
+
+
+@pytest.mark.parametrize("command", ["flags", "cores"])
+def test_a_damaged_record_is_named_and_the_others_are_shown(
+    xbackend, kept: Path, command: str
+) -> None:
+    whole = xbackend(command)
+    (kept / "runs" / "odd.json").write_text("{")
+    done = xbackend(command)
+    assert done.status == 3, done
+    assert "odd.json" in done.sentence
+    assert done.out == whole.out

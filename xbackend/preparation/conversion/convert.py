@@ -16,10 +16,11 @@ from xbackend.plugins import registry
 from xbackend.plugins.installed import importable, version
 from xbackend.preparation.conversion.export_notes import code_and_state_digest
 from xbackend.preparation.model import CALLABLE, Model
-from xbackend.store.artifact_files import discard, file_fault, file_rows
+from xbackend.store.artifact_files import discard, file_fault, file_rows, sync_artifact
 from xbackend.store.files import is_digest, open_plain
 from xbackend.store.store import MAX_SMALL, Store
 from xbackend.worker.artifact import MANIFEST, read_artifact
+from xbackend.worker.objects import sync_file
 
 if TYPE_CHECKING:
     from xbackend.plugins.converter import ConverterSpec
@@ -317,13 +318,16 @@ def _publish(scratch: Path, folder: Path) -> None:
     """Rename a finished folder into place; another process may have been faster."""
     try:
         scratch.chmod(0o755)
+        sync_artifact(scratch)
         scratch.rename(folder)
+        sync_file(str(folder.parent))
     except OSError:
         if not os.path.lexists(folder):
             raise
         if file_fault(folder):
             discard(folder)
             scratch.rename(folder)
+            sync_file(str(folder.parent))
 
 
 def find_conversion_path(sources: set[str], target: str) -> list[ConversionStep]:
