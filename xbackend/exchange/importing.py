@@ -22,7 +22,7 @@ from xbackend.plugins.importer import (
     ImportIssue,
     ImportItems,
 )
-from xbackend.store.escaping import readable
+from xbackend.store.escaping import quoted
 from xbackend.store.schema.kinds import Mismatch
 from xbackend.store.schema.record import check_record
 from xbackend.store.store import Store
@@ -112,7 +112,7 @@ def record_fault(record: Record) -> str:
     try:
         check_record(record)
     except Mismatch as error:
-        return f"A run of {readable(record['model']['name'])} cannot be kept: {error}."
+        return f"A run of {quoted(record['model']['name'])} cannot be kept: {error}."
     return ""
 
 

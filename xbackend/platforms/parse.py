@@ -23,6 +23,9 @@ KINDS: dict[str, str] = {
 }
 """The forms of a platform and what each is, for `xbackend platforms`."""
 
+LONGEST = 4096
+"""Characters of a platform: what Linux lets a path have."""
+
 
 def _qemu(platform: Platform, value: str) -> Platform:
     from xbackend.platforms.emulated import qemu
@@ -137,9 +140,11 @@ def _refuse_unreadable(text: str) -> None:
     except UnicodeEncodeError:
         sound = False
     else:
-        sound = MOVING.search(text) is None
+        sound = MOVING.search(text) is None and len(text) <= LONGEST
     if not sound:
-        raise UsageError(f"The platform {quoted(text)} holds characters that no platform has.")
+        raise UsageError(
+            f"The platform {quoted(text)} holds characters that no platform has, or too many."
+        )
 
 
 def processor_of(text: str) -> str:

@@ -181,6 +181,7 @@ def history(tmp_path_factory: pytest.TempPathFactory, fakes: Path) -> tuple[Path
     words = ["run", "m.onnx", "--backends", "good,bad", "--repeats", "2", "--store", "store"]
     command = [sys.executable, "-c", RECORDER, str(folder / "store"), str(folder / "log"), *words]
     environment = {**os.environ, "PYTHONPATH": str(fakes), "XDG_CACHE_HOME": str(folder / "cache")}
+    environment["XBACKEND_SYNC"] = "on"
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr.decode()
     return folder / "store", json.loads((folder / "log").read_text())
