@@ -52,6 +52,7 @@ def nearest_words(
     )
     return [listed[each] for each in near[:MOST_ALIKE]]
 
+
 CONTROL = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
 """What moves a cursor, ends a line, or turns the direction of text, as a set of a pattern."""
 MOVING = re.compile(f"[{CONTROL}]")

@@ -155,7 +155,8 @@ def _import(door: Door) -> None:
         "xbackend.preparation.numpy_file", "xbackend.preparation.inputs",
         "xbackend.converters.keras.safety", "xbackend.converters.tflite.file",
         "xbackend.converters.torch.pt2_archive", "xbackend.converters.onnx_to_graph",
-        "xbackend.converters.keras.savedmodel_safety", "xbackend.converters.importers.unannticipated",
+        "xbackend.converters.keras.savedmodel_safety",
+        "xbackend.converters.importers.unannticipated",
         "xbackend.platforms.parse", "xbackend.comparison.compare",
     ):  # fmt: skip
         importlib.import_module(name)

@@ -6,7 +6,6 @@ single write fail.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import math
@@ -205,21 +204,3 @@ def test_a_clock_that_is_set_back_or_far_ahead_loses_no_run(
     for path in (place / "store" / "runs").glob("*.json"):
         os.utime(path, (4e9, 4e9))  # in the year 2096
     assert len(json.loads(xbackend("compare", "--format", "json").out)["runs"]) == after
-
-
-def obey_permissions() -> None:
-    """Give up root's right to write where permissions forbid it (prctl PR_CAPBSET_DROP)."""
-    ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="Only root can give a store to another user.")
-def test_a_store_of_another_user_is_compared_and_not_written_to(place: Path, xbackend: Any) -> None:
-    for path in [place / "store", *(place / "store").rglob("*")]:
-        os.chown(path, 12345, 12345)
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    before = {p: p.read_bytes() for p in (place / "store").rglob("*") if p.is_file()}
-    assert xbackend("compare", preexec_fn=obey_permissions).status == 0
-    done = xbackend(*OPERATIONS["run"], "--set", "bad.depth=77", preexec_fn=obey_permissions)
-    assert done.status == 3
-    assert "--store" in done.sentence
-    assert {p: p.read_bytes() for p in (place / "store").rglob("*") if p.is_file()} == before
