@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -26,6 +27,7 @@ def pytest_configure() -> None:
     What is ignored is inherited: hangups under nohup, Ctrl-C of what a script left in the
     background. A handler is not, so a hangup still does not end pytest where it was ignored.
     """
+    os.environ.setdefault("XBACKEND_SYNC", "off")  # no power is cut while tests run
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
