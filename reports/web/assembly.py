@@ -27,6 +27,8 @@ from ..wording.formatting import heading, name_row, name_run, pluralize, printab
 from . import grades
 from .bundle import LICENCES, vega
 from .charts import charts
+from .details import computed_data, details_data
+from .further import cores, flags, growth, trees
 from .layers import cohorts_data
 from .matrix import Cell, Matrix, matrix_of
 from .paste import bug_report, python_of
@@ -40,10 +42,11 @@ PARTS = (
     ("answer", "Answer", "answer.html.j2"),
     ("layers", "Layers", "layers.html.j2"),
     ("matrix", "Who agrees", "matrix.html.j2"),
+    ("further", "Distances", "further.html.j2"),
     ("runs", "What was run", "runs.html.j2"),
 )
 """Id, name and template of each part, from top to bottom."""
-SCRIPTS = ("report.js", "layers.js", "start.js")
+SCRIPTS = ("report.js", "layers.js", "detail.js", "further.js", "start.js")
 """The page's own script, which is one."""
 HEADS = ("platform", "vendor", "architecture", "cores", "device")
 FILTERS = ("vendor", "architecture", "model", "backend", "version", "precision", "threads")
@@ -63,6 +66,9 @@ def render(comparison: Comparison) -> str:
     matrix = matrix_of(comparison, summaries)
     rows = {name: name_row(row) for each in summaries for row in each.rows for name in row.ids}
     names = [rows.get(run.id) or name_run(run) for run in comparison.runs]
+    report = document(comparison)
+    cohorts = cohorts_data(report, names)
+    details, left_out = details_data(report, cohorts)
     blocks = [
         _block(
             "page-data",
@@ -72,7 +78,13 @@ def render(comparison: Comparison) -> str:
                 "runs": names,
             },
         ),
-        _block("cohort-data", cohorts_data(document(comparison), names)),
+        _block("cohort-data", cohorts),
+        _block("detail-data", {"found": details, "measured": bool(comparison.pairs)}),
+        _block("computed-data", computed_data(report, cohorts)),
+        _block(
+            "further-data",
+            {"trees": trees(comparison, summaries), "growth": growth(comparison, summaries)},
+        ),
         _block("chart-data", charts()),
         _block("matrix-data", {**matrix.to_dict(), "groups": _groups(matrix)[1]}),
     ]
@@ -97,6 +109,9 @@ def render(comparison: Comparison) -> str:
         ran=provenance(comparison),
         tables=_safe(render_fragment(comparison)),
         licences=LICENCES,
+        flags=flags(comparison),
+        cores=cores(comparison),
+        left_out=left_out,
     )
     return page
 

@@ -187,12 +187,8 @@ def own_chart() -> Any:
     """Return each layer's own error in roundings, with what rounding allows as a band."""
     import altair as alt
 
-    y = alt.Y("error:Q", title="own error, in roundings", scale=_log())
-    band = (
-        alt.Chart(_named("bounds"))
-        .mark_area(opacity=0.25, color=BAND, interpolate="step", clip=True)
-        .encode(x=_layer_axis("layer"), y=alt.Y("least:Q", title=None, scale=_log()), y2="limit:Q")
-    )
+    y = alt.Y("error:Q", title="own error, in roundings", scale=_log(), axis=_powers(".3~g"))
+    band = _band("bounds")
     dots = (
         alt.Chart(_named("own"))
         .mark_point(size=26, clip=True)
@@ -214,12 +210,8 @@ def truth_chart() -> Any:
     import altair as alt
 
     y = alt.Y("error:Q", title="relative error against float64", scale=_log(),
-              axis=alt.Axis(format=".0e", tickCount=6))  # fmt: skip
-    band = (
-        alt.Chart(_named("relative_bounds"))
-        .mark_area(opacity=0.25, color=BAND, interpolate="step", clip=True)
-        .encode(x=_layer_axis("layer"), y=alt.Y("least:Q", title=None, scale=_log()), y2="limit:Q")
-    )
+              axis=_powers(".0e"))  # fmt: skip
+    band = _band("relative_bounds")
     lines = (
         alt.Chart(_named("truth"))
         .mark_line(point=alt.OverlayMarkDef(size=18), strokeWidth=1.4, clip=True)
@@ -232,10 +224,30 @@ def truth_chart() -> Any:
     return _parameters(alt.layer(band, lines).properties(width=WIDTH, height=220))
 
 
+def _band(name: str) -> Any:
+    """Return what rounding allows at each layer that has a bound."""
+    import altair as alt
+
+    return (
+        alt.Chart(_named(name))
+        .mark_rect(opacity=0.25, color=BAND, clip=True)
+        .encode(
+            x=alt.X("left:Q").title(None), x2="right:Q",
+            y=alt.Y("least:Q", title=None, scale=_log()), y2="limit:Q",
+        )
+    )  # fmt: skip
+
+
 def _log() -> alt.Scale:
     import altair as alt
 
     return alt.Scale(type="log", nice=True)
+
+
+def _powers(form: str) -> alt.Axis:
+    import altair as alt
+
+    return alt.Axis(format=form, tickCount=5, grid=False)
 
 
 def histogram_chart() -> Any:
@@ -262,8 +274,8 @@ def places_chart() -> Any:
         alt.Chart(_named("places"))
         .mark_rect()
         .encode(
-            x=alt.X("position:O", title="position", axis=_sparse()),
-            y=alt.Y("channel:O", title="channel", axis=_sparse()),
+            x=alt.X("position:O", title="position", axis=_sparse(), sort=None),
+            y=alt.Y("channel:O", title="channel", axis=_sparse(), sort=None),
             color=alt.Color("share:Q", title="deviating",
                             scale=alt.Scale(domain=[0, 1], scheme="viridis"),
                             legend=alt.Legend(format=".0%")),

@@ -61,6 +61,7 @@ def _cohort(section: Record, entries: Sequence[Record], place: Mapping[str, int]
     bits = [layout.mantissa_bits for layout in formats if layout is not None]
     return {
         "runs": [place[name] for name in runs],
+        "homes": homes,
         "leaders": [runs.index(ids[0]) for ids in section["eqcs"]],
         "bits": bits[-1] if bits else None,
         "inputs": [printable(name) for name in names],

@@ -31,7 +31,7 @@ def seal(comparison: Comparison) -> Record:
         "runs": {run.id: digest_of(run) for run in comparison.runs},
         "where": list(comparison.filters),
         "group_by": sorted(keys.difference(USUAL_KEYS)),
-        "pairs": bool(comparison.pairs),
+        "pairs": len(comparison.pairs),
         "computed": [name for name, of in computed.items() if of],
     }
 

@@ -120,6 +120,42 @@ def test_a_click_on_a_layer_of_the_river_shows_its_classes(
     assert counts[len(expected) :] == ([len(entry["missing"])] if entry["missing"] else [])
 
 
+def test_a_layer_shows_its_pairs_of_classes_as_the_json_report_has_them(
+    real: Path, real_store: Path, look: Look
+) -> None:
+    page = look(real)
+    choose(page, "#tap", "9 dense1")
+    rows = page.execute_script(
+        "const tables = [...document.querySelectorAll('#layer-more table')];"
+        "const found = tables.find(e => e.caption.textContent.startsWith('Classes, pair'));"
+        "return [...found.tBodies[0].rows].map(row => [...row.cells].map(c => c.textContent))"
+    )
+    report = json.loads(registry.report("json")(xb.compare(store=real_store).with_pairs().result))
+    pairs = [
+        each
+        for each in report["pairs"]
+        if (each["tap"], each["input"]) == ("dense1", "usual") and each["comparable"]
+    ]
+    assert [row[:4] for row in rows] == [
+        [
+            *map(str, each["classes"]),
+            f"{each['deviating']} of {each['elements']}",
+            str(each["ulp_quantiles"]["1"]),
+        ]
+        for each in pairs
+    ]
+    assert texts(page, "#places-chart svg text").count("channel") == 1
+    assert "distance in ULP" in texts(page, "#histogram-chart svg text")
+
+
+def test_the_tree_of_the_paper_names_backend_and_platform(paper: Path, look: Look) -> None:
+    page = look(paper)
+    leaves = [text for text in texts(page, "#tree-chart svg text") if ": " in text]
+    assert leaves
+    assert all(text.partition(": ")[2].startswith("tf 2.") for text in leaves)
+    assert texts(page, "#growth-legend li")
+
+
 def test_layers_are_walked_through_by_keyboard(real: Path, look: Look) -> None:
     from selenium.webdriver.common.keys import Keys
 

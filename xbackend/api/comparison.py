@@ -141,13 +141,14 @@ class Comparison:
                 result = certify(dataclasses.replace(self, result=result)).result
         return [str(failure) for failure in gate_failures(result, gates)]
 
-    def with_pairs(self) -> Comparison:
+    def with_pairs(self, most_elements: int | None = None) -> Comparison:
         """Return the same with all metrics of each pair of classes: `result.pairs`.
 
         Mean and RMS error, relative error by norm, cosine, SNR, quantiles and histogram of ULP
-        distances, the worst elements.
+        distances, the worst elements, where elements deviate. Of large stores only so many
+        elements are read as are named, those of outputs and of layers that bear classes first.
         """
-        return dataclasses.replace(self, result=with_pairs(self.result))
+        return dataclasses.replace(self, result=with_pairs(self.result, most_elements))
 
     def render(self, format: str = "table") -> str:
         """Return a report: table, json, markdown, csv, html or another that is installed."""

@@ -14,6 +14,7 @@ from xbackend.api.arguments import PathLike, StoreLike, store_of
 from xbackend.api.comparison import Comparison, compare, compared
 from xbackend.api.report_files import check_text, is_plot, write_text
 from xbackend.api.runs import Runs
+from xbackend.comparison import comparison as kernel
 from xbackend.comparison.compare import compare_runs
 from xbackend.errors import InputError, StoreError, UsageError
 from xbackend.facts.pairs import with_pairs
@@ -24,6 +25,8 @@ from xbackend.store.store import Store
 
 Record = dict[str, Any]
 PAGE = "report.html"
+MOST_ELEMENTS = 100_000_000
+"""So many elements are read for pairs of classes, which takes half a minute."""
 LARGEST = 1 << 28
 """Bytes of a page that is read."""
 TOOK = re.compile(r"<!--took-->(?: \(about \d+ (?:second|minute|hour)s?\))?<!--/took-->")
@@ -60,8 +63,13 @@ def report(
     """
     path, render = check_page(output), registry.report("html")
     found = compare(store=store) if comparison is None else compared(comparison)
-    write_text(path, render(found.result))
+    write_text(path, render(found.result if found.result.pairs else measured(found.result)))
     return path
+
+
+def measured(result: kernel.Comparison) -> kernel.Comparison:
+    """Return a comparison with what a page tells of pairs of classes, as far as time allows."""
+    return with_pairs(result, MOST_ELEMENTS)
 
 
 def check_page(output: PathLike) -> Path:
@@ -168,7 +176,7 @@ def _is_seal(made: Any) -> bool:
         return False
     lists = (made.get(key) for key in ("where", "group_by", "computed"))
     texts = all(isinstance(of, list) and all(isinstance(x, str) for x in of) for of in lists)
-    return texts and isinstance(made.get("pairs"), bool)
+    return texts and isinstance(made.get("pairs"), int)
 
 
 def _run_faults(sealed: Record, held: dict[str, Run], digest: Any) -> list[str]:
@@ -204,7 +212,10 @@ def _again(store: Store, runs: list[Run], made: Record) -> str:
     """Return the page that runs give now."""
     found = compare_runs(store, runs, made["group_by"])
     found = dataclasses.replace(found, filters=tuple(made["where"]))
-    return registry.report("html")(with_pairs(found) if made["pairs"] else found)
+    if made["pairs"]:
+        some = measured(found)
+        found = some if len(some.pairs) == made["pairs"] else with_pairs(found)
+    return registry.report("html")(found)
 
 
 def _page_faults(text: str, again: str, blocks: Record, now: Record) -> list[str]:

@@ -123,6 +123,7 @@ def compare(options: Namespace) -> int:
     """Compare the runs of a store; exit status 1 if a threshold is missed."""
     from xbackend.api import comparison as api
     from xbackend.api.comparison import check_gates
+    from xbackend.api.report import MOST_ELEMENTS
 
     if options.metrics not in METRICS:
         raise UsageError(f"'--metrics {options.metrics}' must be {' or '.join(METRICS)}.")
@@ -156,6 +157,8 @@ def compare(options: Namespace) -> int:
             )
     if options.metrics == "all":
         found = found.with_pairs()
+    elif options.format == "html":
+        found = found.with_pairs(MOST_ELEMENTS)
     write(found.result)
     missed = found.missed_thresholds(**thresholds)
     missed += found.broken_gates(gates)

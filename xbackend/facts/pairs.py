@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator
 from itertools import combinations
+from math import prod
 from typing import Any
 
 from xbackend.comparison.comparison import Comparison, SampleComparison, TapComparison
@@ -16,17 +17,50 @@ FEW = 4
 """With more classes than these, each is held against the first only."""
 
 
-def with_pairs(comparison: Comparison) -> Comparison:
+def with_pairs(comparison: Comparison, most_elements: int | None = None) -> Comparison:
     """Return a comparison with all metrics of every tensor that falls into several classes.
 
-    All pairs of up to four classes are measured, of more each with the first.
-    Raises StoreError for a damaged store.
+    All pairs of up to four classes are measured, of more each with the first. Where that is more
+    than `most_elements` to read, outputs and layers that bear classes come first, then the layers
+    of the first samples, in graph order. Raises StoreError for a damaged store.
     """
     measurer = Measurer.of(comparison.store, comparison.runs)
+    chosen = None if most_elements is None else _affordable(comparison, most_elements)
     found = tuple(
-        pair for sample in comparison.samples for pair in class_pairs(sample, sample.taps, measurer)
+        pair
+        for at, sample in enumerate(comparison.samples)
+        for taps in [
+            [
+                tap
+                for place, tap in enumerate(sample.taps)
+                if chosen is None or (at, place) in chosen
+            ]
+        ]
+        for pair in class_pairs(sample, taps, measurer)
     )
     return dataclasses.replace(comparison, pairs=found)
+
+
+def _affordable(comparison: Comparison, most_elements: int) -> set[tuple[int, int]]:
+    """Return the tensors, by sample and place, whose pairs do not have too many elements."""
+    tensors = [
+        (not (tap.is_output or tap.origin.born), at, place, _cost(tap))
+        for at, sample in enumerate(comparison.samples)
+        for place, tap in enumerate(sample.taps)
+        if tap.eqc_count > 1
+    ]
+    chosen, spent = set(), 0
+    for _, at, place, cost in sorted(tensors):
+        if spent + cost <= most_elements:
+            spent += cost
+            chosen.add((at, place))
+    return chosen
+
+
+def _cost(tap: TapComparison) -> int:
+    """Return the elements of all pairs of classes that are measured."""
+    count = tap.eqc_count
+    return prod(tap.shape) * (count * (count - 1) // 2 if count <= FEW else count - 1)
 
 
 def class_pairs(

@@ -17,6 +17,7 @@ import numpy as np
 
 from xbackend.numerics.block_metrics import order_places
 from xbackend.numerics.blocks import Bits, TensorBlocks, element_count, view_as_numbers
+from xbackend.numerics.deviation_map import DeviationCounts, DeviationMap
 from xbackend.numerics.floats import FORMATS
 
 Array = np.ndarray[Any, Any]
@@ -73,6 +74,8 @@ class PairMetrics:
     """The elements that are farthest apart absolutely, those without a finite distance first."""
     worst_ulp: tuple[WorstElement, ...]
     """The same by ULP."""
+    places: DeviationMap | None = None
+    """Where elements deviate; None of a tensor without any."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -83,13 +86,13 @@ def measure_pair(first: TensorBlocks, second: TensorBlocks) -> PairMetrics | Non
     """Return what is known of a pair; None where dtypes or shapes differ."""
     if (first.dtype, tuple(first.shape)) != (second.dtype, tuple(second.shape)):
         return None
-    sums = PairSums(first.dtype)
+    sums = PairSums(first.dtype, tuple(first.shape))
     count = element_count(first)
     with np.errstate(all="ignore"):
         for start in range(0, count, BLOCK):
             stop = min(start + BLOCK, count)
             sums.add(first.bits(start, stop).copy(), second.bits(start, stop), start)
-    return sums.metrics(tuple(first.shape))
+    return sums.metrics()
 
 
 @dataclass
@@ -106,6 +109,7 @@ class PairSums:
     """What was seen so far, block after block."""
 
     dtype: str
+    shape: tuple[int, ...]
     elements: int = 0
     deviating: int = 0
     not_finite: int = 0
@@ -123,6 +127,10 @@ class PairSums:
     by_gap: list[_Candidate] = field(default_factory=list)
     by_ulp: list[_Candidate] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """Begin with no place at which anything deviates."""
+        self.places = DeviationCounts(self.shape)
+
     def add(self, one: Bits, other: Bits, start: int) -> None:
         """Take in the same span of both tensors."""
         left, right = (_wide(self.dtype, bits) for bits in (one, other))
@@ -130,6 +138,7 @@ class PairSums:
         finite = np.isfinite(left) & np.isfinite(right)
         self.elements += one.size
         self.deviating += int(np.count_nonzero(~same))
+        self.places.add(~same, start)
         self.not_finite += int(np.count_nonzero(~finite))
         self._add_sums(left[finite], right[finite])
         ulp = ulp_distances(self.dtype, one, other)
@@ -160,12 +169,14 @@ class PairSums:
         found, counts = np.unique(bucket_of(ulp), return_counts=True)
         self.buckets[found] += counts
 
-    def metrics(self, shape: tuple[int, ...]) -> PairMetrics:
+    def metrics(self) -> PairMetrics:
         """Return what the sums come to."""
         count, worst = self.finite, (self.by_gap, self.by_ulp)
         known = bool(count)
         norms = math.sqrt(self.first) * math.sqrt(self.second)
-        by_abs, by_ulp = (tuple(_element(self.dtype, each, shape) for each in of) for of in worst)
+        by_abs, by_ulp = (
+            tuple(_element(self.dtype, each, self.shape) for each in of) for of in worst
+        )
         return PairMetrics(
             elements=self.elements,
             deviating=self.deviating,
@@ -180,6 +191,7 @@ class PairSums:
             ulp_histogram=self._histogram(),
             worst_abs=by_abs,
             worst_ulp=by_ulp,
+            places=self.places.map(),
         )
 
     def _quantile(self, share: float) -> int | None:

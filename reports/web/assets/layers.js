@@ -21,6 +21,8 @@ function number(value) {
   return `${Number(digits)}e${of[0]}${of.slice(1).padStart(2, "0")}`;
 }
 
+const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
 function percent(share) {
   if (share === null || share === undefined) return "–";
   if (share === 0 || share === 1) return `${share * 100} %`;
@@ -162,18 +164,14 @@ async function drawErrors() {
   return views;
 }
 
-function errorData() {
-  return { own: null, truth: null };
-}
-
 function describeLayers() {
   const numbers = chosenSample().numbers.filter(Boolean);
   const parted = numbers.filter((each) => each[CLASSES] > 1).length;
   const born = numbers.filter((each) => each[BORN] > 0).length;
   const more = chosenCohort().left_out ? `; ${chosenCohort().left_out} layers that do not differ are left out` : "";
   $("#layers-status").textContent =
-    `Input ${chosenCohort().inputs[state.sample]}: ${parted} of ${numbers.length} tensors differ, ` +
-    `${born} layers part runs by their own arithmetic; layers ${Math.ceil(state.first) + 1} to ` +
+    `Input ${chosenCohort().inputs[state.sample]}: ${parted} of ${plural(numbers.length, "tensor")} ` +
+    `differ; the own arithmetic of ${plural(born, "layer")} parts runs; layers ${Math.ceil(state.first) + 1} to ` +
     `${Math.floor(state.last) + 1} of ${chosenCohort().taps.length} are shown${more}.`;
 }
 
@@ -321,6 +319,7 @@ document.addEventListener("cohort", async (event) => {
   zoom(-0.5, taps.length - 0.5);
   await drawLayers();
   fillTable();
+  await drawFurther();
   const first = chosenSample().numbers.findIndex((each) => each && each[CLASSES] > 1);
   showTap(Math.max(first, 0));
   document.body.dataset.drawn = String(state.cohort);

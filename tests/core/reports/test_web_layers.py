@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xbackend.comparison.summary import summaries
+from xbackend.facts.pairs import with_pairs
 from xbackend.plugins import registry
 from xbackend.reports.json import document
+from xbackend.reports.web.details import PAIR_NUMBERS, computed_data, details_data
+from xbackend.reports.web.further import growth, trees
 from xbackend.reports.web.kernels import kernels
 from xbackend.reports.web.layers import NUMBERS, cohorts_data
 from xbackend.reports.web.river import colours_of, hold_places, river, run_order
@@ -102,3 +107,98 @@ def test_charts_are_drawn_without_a_browser() -> None:
     assert drawn.startswith("<svg")
     assert "distance in ULP" in drawn
     assert picture(charts()["histogram"], {"histogram": rows}, "png").startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def apart(bench: StoreBuilder) -> StoreBuilder:
+    """Three classes of an output and of a layer before it."""
+    for backend, last in (("ort", 0.5), ("torch", 0.75), ("tf", 0.5625)):
+        bench.run({"y": [0.25, last]}, {"relu": [1.0, last, 3.0]}, backend=backend)
+    return bench
+
+
+def test_details_of_a_tensor_are_those_of_the_json_report(apart: StoreBuilder) -> None:
+    measured = with_pairs(apart.compare())
+    report = json.loads(registry.report("json")(measured))
+    cohorts = cohorts_data(report, ["a", "b", "c"])
+    (found,), left_out = details_data(report, cohorts)
+    assert left_out == 0
+    places = {tap["name"]: str(at) for at, tap in enumerate(cohorts[0]["taps"])}
+    for tap in ("relu", "y"):
+        told = found["0"][places[tap]]
+        pairs = [pair for pair in report["pairs"] if pair["tap"] == tap]
+        assert [tuple(pair["classes"]) for pair in pairs] == [(1, 2), (1, 3), (2, 3)]
+        assert told["pairs"] == [
+            [*pair["classes"], *(pair[key] for key in PAIR_NUMBERS), pair["ulp_quantiles"]["1"]]
+            for pair in pairs
+        ]
+        far = next(pair for pair in pairs if pair["classes"] == told["far"]["classes"])
+        assert far["relative"] == max(pair["relative"] for pair in pairs)
+        assert told["far"]["histogram"] == far["ulp_histogram"]
+        assert told["far"]["places"]["counts"] == far["places"]["counts"]
+        assert told["far"]["worst"][0][1:3] == far["worst_abs"][0]["text"]
+    assert found["0"][places["y"]]["far"]["places"]["counts"] == [0, 1]
+
+
+def test_what_cannot_be_compared_is_told_without_numbers(bench: StoreBuilder) -> None:
+    for count in (2, 3):
+        bench.run({"y": np.ones((1, count), np.float32)})
+    measured = with_pairs(bench.compare())
+    ((found,), _) = details_data(document(measured), cohorts_data(document(measured), ["a", "b"]))
+    assert found["0"] == {"0": {"pairs": [[1, 2]], "far": None}}
+
+
+def test_of_large_stores_outputs_are_measured_first(apart: StoreBuilder) -> None:
+    """Three pairs of two elements are six; three more of three elements would be fifteen."""
+    compared = apart.compare()
+    assert {pair.tap for pair in with_pairs(compared).pairs} == {"relu", "y"}
+    assert {pair.tap for pair in with_pairs(compared, 15).pairs} == {"relu", "y"}
+    assert {pair.tap for pair in with_pairs(compared, 14).pairs} == {"y"}
+    assert with_pairs(compared, 5).pairs == ()
+
+
+def test_errors_of_layers_are_those_of_the_json_report(apart: StoreBuilder) -> None:
+    compared = apart.compare()
+    report = document(compared)
+    ids = [run["id"] for run in report["runs"]]
+    section = {key: report["sections"][0][key] for key in ("group", "model", "inputs_digest")}
+    layer = {
+        "tap": "relu", "layer": 1, "operator": "Relu", "verdict": "beyond rounding", "reason": "",
+        "error": "inf", "limit": 28.0, "usual": 7.0, "arithmetic": "float32",
+    }  # fmt: skip
+    own = {"remaining_precision": 3, "max_ulp": 9, "max_abs": 0.5}
+    isolated = {"tap": "y", "verdict": "own", "reason": "", "own": own, "inherited": None,
+                "total": own}  # fmt: skip
+    report["certificates"] = [{"run": ids[1], "layers": [layer]}]
+    report["isolations"] = [{"run": ids[2], "reference": ids[0], "layers": [isolated]}]
+    judged = {"ids": ids[:2], "taps": {"y": {"relative": 1e-7}}}
+    report["accuracy"] = [{**section, "runs": [judged]}]
+    cohorts = cohorts_data(report, ["a", "b", "c"])
+    (found,) = computed_data(report, cohorts)
+    assert found == {
+        "certificates": [
+            {"run": 1, "layers": {"0": ["beyond rounding", "inf", 28.0, 7.0, "float32", ""]}}
+        ],
+        "isolations": [
+            {"run": 2, "reference": 0, "layers": {"1": ["own", "", [3, 9, 0.5], None, [3, 9, 0.5]]}}
+        ],
+        "accuracy": [{"runs": [0, 1], "relative": [None, 1e-7]}],
+    }
+
+
+def test_leaves_of_a_tree_are_named_by_backend_and_platform(apart: StoreBuilder) -> None:
+    """0.5, 0.5625 and 0.75 share 0 bits with 0.75 and 2 bits with one another."""
+    compared = apart.compare()
+    (tree,) = trees(compared, summaries(compared))
+    assert [name for _, _, name, _ in tree["leaves"]] == [
+        "1: ort 1.0, native", "3: tf 1.0, native", "2: torch 1.0, native",
+    ]  # fmt: skip
+    assert tree["words"] == ["classes 1, 2, 3 share 0 bits", "classes 1, 3 share 2 bits"]
+    assert tree["branches"][0] == [0, 0.5, 0, 2]
+
+
+def test_the_growth_of_classes_ends_at_their_number(apart: StoreBuilder) -> None:
+    compared = apart.compare()
+    (curve,) = growth(compared, summaries(compared))
+    assert curve["classes"] == [1, 2, 3]
+    assert curve["machine"] == [1, 2, 3]
