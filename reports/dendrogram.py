@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from xbackend.comparison.comparison import Comparison, TapComparison
 from xbackend.comparison.dendrogram import Node, output_tree
 from xbackend.comparison.machines import sort_key
 from xbackend.platforms.emulation_doubt import doubtful_run_ids
+from xbackend.store.records import Run
 
 from .wording.formatting import DAGGER, emulation_note, pluralize, printable, shorten
 
 LONGEST = 90
-"""Characters of a class's platforms that are shown."""
+"""Characters of a class's backends and platforms that are shown."""
 LEGEND = (
     "Bits are the leading mantissa bits that all outputs below share at their worst element.\n"
     "The tree is exact: shared bits are an ultrametric."
@@ -83,12 +84,26 @@ def _subject(output: TapComparison) -> str:
 
 
 def _leaf(output: TapComparison, place: int, doubtful: frozenset[str]) -> str:
-    """Return a class's number and platforms, in the order of machines."""
+    """Return a class's number, and its backends with their platforms, in the order of machines."""
     mark = DAGGER if doubtful.issuperset(output.eqcs[place]) else ""
     runs = [run for run in output.cohort.runs if run.id in set(output.eqcs[place])]
     runs.sort(key=lambda run: sort_key(run.row["hardware"]))
-    names = dict.fromkeys(str(run.row["platform"]) for run in runs)
-    return f"{place + 1}{mark}: {shorten(printable(', '.join(names)), LONGEST)}"
+    several = _several_versions(output.cohort.runs)
+    found: dict[str, dict[str, None]] = {}
+    for run in runs:
+        backend = str(run.row["backend"])
+        name = f"{backend} {run.row['backend_version']}" if backend in several else backend
+        found.setdefault(name, {})[str(run.row["platform"])] = None
+    names = "; ".join(f"{name} {', '.join(places)}" for name, places in found.items())
+    return f"{place + 1}{mark}: {shorten(printable(names), LONGEST)}"
+
+
+def _several_versions(runs: Iterable[Run]) -> set[str]:
+    """Return the backends of which runs have different versions."""
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        found.setdefault(str(run.row["backend"]), set()).add(str(run.row["backend_version"]))
+    return {backend for backend, versions in found.items() if len(versions) > 1}
 
 
 def _lines(tree: Tree, node: Node, before: str = "", branch: str = "") -> Iterator[str]:

@@ -14,12 +14,14 @@ from xbackend.errors import UsageError
 from ..cumulative import name_curve, name_machines
 from ..dendrogram import Tree, trees
 from ..wording.formatting import shorten
-from .figure_file import open_figure
+from .figure_file import DASHES, PALETTE, open_figure
 
 LINE = 0.22
 """Inches for a line of text."""
 LONGEST = 70
 """Characters of a name or title that are shown."""
+LONGEST_MACHINE = 40
+"""Characters of a machine's name that stand below the axis."""
 TREES = 60
 """Most trees in one figure: a file of a size that can still be shown."""
 
@@ -40,12 +42,19 @@ def draw_cumulative(comparison: Comparison, path: Path) -> None:
             known = [(at, n) for at, n in enumerate(curve.counts, 1) if n is not None]
             label = shorten(name_curve(curve), LONGEST)
             wide = 1 + 1.5 * (len(curves) - place - 1)
-            axes.step(*zip(*known, strict=True), where="post", linewidth=wide, label=label)
-        axes.set_xticks(range(1, len(names) + 1), names, rotation=90, fontsize=7)
+            axes.step(
+                *zip(*known, strict=True), where="post", linewidth=wide, label=label,
+                color=PALETTE[place % len(PALETTE)],
+                linestyle=DASHES[place // len(PALETTE) % len(DASHES)],
+            )  # fmt: skip
+        shown = [shorten(name, LONGEST_MACHINE) for name in names]
+        axes.set_xticks(range(1, len(names) + 1), shown, rotation=90, fontsize=7)
+        axes.set_title("How the number of classes grows with machines", loc="left", fontsize=10)
+        axes.set_xlabel("machines, by vendor, age of the architecture and cores")
         axes.set_ylabel("classes so far")
         axes.yaxis.get_major_locator().set_params(integer=True)
         axes.set_ylim(bottom=0)
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 
 def draw_dendrogram(comparison: Comparison, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +10,23 @@ from typing import Any
 
 from xbackend.errors import UsageError
 
+PALETTE = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#8C6BB1", "#7F7F7F",
+)  # fmt: skip
+"""Colours that are told apart by who cannot see all of them (Okabe and Ito), and two more."""
+DASHES = ("-", "--", ":", "-.")
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 SMALL = 9
 """Size of the letters, in points."""
+
+
+def power_of_ten(value: float, _: object) -> str:
+    """Return the label of a power of ten: formulas are switched off, see `open_figure`.
+
+    >>> power_of_ten(100000.0, None)
+    '10⁵'
+    """
+    return "10" + str(round(math.log10(value))).translate(RAISED)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from xbackend.errors import UsageError
 from ..activations import by_section, title_of
 from ..layers import trust_marks
 from ..wording.formatting import DAGGER, heading, printable, shorten
-from .figure_file import open_figure
+from .figure_file import PALETTE, open_figure
 
 WIDEST = 24.0
 """Inches: more layers than fit are drawn closer."""
@@ -25,7 +25,7 @@ LEGIBLE = 140
 """With more layers than these, every second name and so on is left out."""
 LONGEST = 28
 SHADES = {"activation": "#ffe8c2", "pooling": "#cfe6f7"}
-CLASSES, BITS, BORN, JOINED = "#1f4e79", "#8a4b00", "#2e7d32", "#b3261e"
+CLASSES, BITS, BORN, JOINED = PALETTE[0], PALETTE[3], PALETTE[2], PALETTE[5]
 HEIGHT = 4.6
 """Inches for a cohort."""
 MOST = 12
@@ -34,8 +34,8 @@ MOST = 12
 
 def draw_layers(comparison: Comparison, path: Path) -> None:
     """Draw classes and remaining bits along the layers of each cohort: see `open_figure`."""
-    found = [summary for summary in summaries(comparison) if summary.taps]
-    _check(len(found), "No run gave outputs, so there is nothing to draw.")
+    found = [each for each in summaries(comparison) if each.taps and each.run_count > 1]
+    _check(len(found), "No two runs gave outputs of one model, so there is nothing to draw.")
     width = _width(max(len(summary.taps) for summary in found))
     with open_figure(path, width, HEIGHT * len(found)) as figure:
         figure.set_layout_engine("constrained")
@@ -66,28 +66,36 @@ def _draw_section(above: Any, below: Any, summary: Summary) -> None:
         _shade(axes, taps)
         axes.set_xlim(-0.6, len(taps) - 0.4)
     counts = [tap.eqc_count for tap in taps]
-    above.step(places, counts, where="mid", color=CLASSES, label="classes")
+    whole = [place for place, tap in enumerate(taps) if not tap.missing]
+    fewer = [place for place, tap in enumerate(taps) if tap.missing]
+    above.step(whole, [counts[n] for n in whole], where="mid", color=CLASSES, label="classes")
+    if fewer:
+        above.plot(
+            fewer, [counts[n] for n in fewer], "_", color=CLASSES, markersize=7,
+            label="of the runs that recorded it",
+        )  # fmt: skip
     _mark(above, taps, counts, "^", BORN, "born", lambda tap: tap.origin.born)
     _mark(above, taps, counts, "v", JOINED, "collapse", lambda tap: tap.origin.collapsed)
     above.set_ylabel("classes")
     above.yaxis.get_major_locator().set_params(integer=True)
     above.set_ylim(0.5, max(counts) * 1.12 + 0.5)
     above.set_xticks(places, [])
-    above.set_title(shorten(heading(summary), 110), loc="left", fontsize=10)
+    title = f"{shorten(heading(summary), 90)}:\nclasses and shared bits over the layers"
+    above.set_title(title, loc="left", fontsize=10)
     above.legend(
-        handles=[*above.get_legend_handles_labels()[0], *_patches(taps)], fontsize=7, loc="best",
-        ncols=3,
+        handles=[*above.get_legend_handles_labels()[0], *_patches(taps)], fontsize=7,
+        loc="center left", bbox_to_anchor=(1, 0.5), frameon=False,
     )  # fmt: skip
     _draw_bits(below, taps, summary.mantissa_bits)
     _name(below, [f"{tap.tap}{trust_marks(tap)}" for tap in taps])
-    below.set_xlabel(_legend(taps))
+    below.set_xlabel("\n".join(filter(None, ["layer, in the order of the graph", _legend(taps)])))
 
 
 def _draw_bits(axes: Any, taps: Sequence[TapSummary], whole: int | None) -> None:
     bits = [tap.metrics.remaining_precision for tap in taps]
     values = [float("nan") if each is None else each for each in bits]
     axes.plot(range(len(taps)), values, color=BITS, marker=".", linewidth=1)
-    axes.set_ylabel("bits that all share")
+    axes.set_ylabel(f"mantissa bits that\nall share (of {23 if whole is None else whole})")
     axes.set_ylim(-0.5, (23 if whole is None else whole) + 0.5)
     axes.yaxis.get_major_locator().set_params(integer=True)
 
@@ -157,24 +165,25 @@ def draw_activations(comparison: Comparison, path: Path) -> None:
         grids = figure.subplots(2 * len(found), 1, squeeze=False)
         for place, (changes, passages) in enumerate(zip(found, sections, strict=True)):
             above, below = grids[2 * place, 0], grids[2 * place + 1, 0]
-            above.set_title(shorten(title_of(passages), 60), loc="left", fontsize=10)
+            title = f"{shorten(title_of(passages), 90)}:\nbefore and after each activation"
+            above.set_title(title, loc="left", fontsize=10)
             _draw_sides(above, changes, lambda m: _percent(m.deviating_fraction))
             _draw_sides(below, changes, lambda m: m.remaining_precision)
-            above.set_ylabel("% deviating")
+            above.set_ylabel("deviating elements, %")
             above.set_ylim(-3, 103)
             above.set_xticks(range(len(changes)), [])
             above.legend(
                 handles=_side_handles(changes), fontsize=7, ncols=4, frameon=False,
                 loc="lower right", bbox_to_anchor=(1, 1),
             )  # fmt: skip
-            below.set_ylabel("bits that all share")
+            below.set_ylabel("mantissa bits\nthat all share")
             below.set_ylim(bottom=-0.5)
             below.yaxis.get_major_locator().set_params(integer=True)
             _name(
                 below,
                 [f"{each.tap.tap} ({each.tap.operator}){trust_marks(each)}" for each in changes],
             )
-            below.set_xlabel(_legend(changes))
+            below.set_xlabel("\n".join(filter(None, ["layer", _legend(changes)])))
 
 
 def _percent(share: float | None) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from xbackend.studies.figure import Cell, Grid, LinePlot, Panel, Series
 
 from ..wording.formatting import printable, shorten
-from .figure_file import open_figure
+from .figure_file import DASHES, PALETTE, open_figure, power_of_ten
 
 LINES = (6.5, 3.6)
 """Width and height of a panel of lines, in inches."""
@@ -22,10 +21,6 @@ SPREAD = 0.4
 """How far apart lines are moved at most that would lie upon each other."""
 APART = 0.05
 """How far apart two such lines are moved."""
-RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-DASHES = ("-", "--", ":", "-.")
-HUES = 10
-"""Colours before they begin again."""
 
 
 def draw_study(panels: Sequence[Panel], path: Path) -> None:
@@ -61,7 +56,7 @@ def _draw_lines(axes: Any, panel: LinePlot) -> None:
         _draw_series(axes, series, (place - (len(panel.series) - 1) / 2) * step)
     if panel.log_x:
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(_power)
+        axes.xaxis.set_major_formatter(power_of_ten)
     axes.set_ylabel(panel.y_label)
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set_ylim(min(0, axes.get_ylim()[0]), axes.get_ylim()[1] + 0.1 * max(highest, 1))
@@ -69,18 +64,7 @@ def _draw_lines(axes: Any, panel: LinePlot) -> None:
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 
-def _power(value: float, _: object) -> str:
-    """Return the label of a power of ten: formulas are switched off, see `open_figure`.
-
-    >>> _power(100000.0, None)
-    '10⁵'
-    """
-    return "10" + str(round(math.log10(value))).translate(RAISED)
-
-
 def _draw_series(axes: Any, series: Series, lift: float) -> None:
-    from matplotlib import colormaps
-
     across = [x for x, _ in series.points]
     up = [y + lift for _, y in series.points]
     axes.plot(
@@ -90,7 +74,7 @@ def _draw_series(axes: Any, series: Series, lift: float) -> None:
         markersize=3,
         linewidth=1.2,
         linestyle=DASHES[series.dash % len(DASHES)],
-        color=colormaps["tab10"](series.hue % HUES),
+        color=PALETTE[series.hue % len(PALETTE)],
         label=shorten(printable(series.name), LONGEST),
     )
 
@@ -111,10 +95,10 @@ def _draw_grid(axes: Any, panel: Grid) -> None:
 
 
 def _draw_mark(axes: Any, x: int, y: int, mark: Cell) -> None:
-    from matplotlib import colormaps
+    from matplotlib.colors import to_rgb
     from matplotlib.patches import Rectangle
 
-    face: Any = "#f0f0f0" if mark.hue is None else colormaps["tab10"](mark.hue % HUES)[:3]
+    face: Any = "#f0f0f0" if mark.hue is None else to_rgb(PALETTE[mark.hue % len(PALETTE)])
     axes.add_patch(Rectangle((x, y), 1, 1, facecolor=face, edgecolor="white", linewidth=1.5))
     dark = mark.hue is not None and 0.299 * face[0] + 0.587 * face[1] + 0.114 * face[2] < 0.55
     ink = "white" if dark else "#303030"

@@ -26,7 +26,7 @@ def document(tmp_path_factory):
     target = ["--output", str(folder / "table.json"), "--store", str(folder / "store")]
     trees = ["--dendrogram", str(folder / "trees.txt")]
     assert main(["mitigate", *arguments, *platforms, *target, *trees]) == 0
-    assert "class 2: qemu:SandyBridge" in (folder / "trees.txt").read_text(encoding="utf-8")
+    assert "class 2: ort qemu:SandyBridge" in (folder / "trees.txt").read_text(encoding="utf-8")
     return {**json.loads((folder / "table.json").read_text()), "store": folder / "store"}
 
 

@@ -33,6 +33,7 @@ COMPARE_EXAMPLES = """examples:
   xbackend compare --format dendrogram --model net --output figure6.png
   xbackend compare --format layers                    where classes are born and collapse
   xbackend compare --format layers --output figure5.svg
+  xbackend compare --reference float64 --certify --format errors --output errors.svg
   xbackend compare --format activations               deviations before and after each
   xbackend compare --fail-under 16                    exit 1 if fewer mantissa bits agree
   xbackend compare --gate 'output: bits>=16, flips=0' --gate 'conv*: ulp<=64'
@@ -50,10 +51,11 @@ exit status: 0 done, 1 a threshold was missed or --certify found a fault, 2 wron
 """
 FORMATS_HELP = (
     "table, json, markdown, csv, html, machines, layers, activations, activations-csv, cumulative, "
-    "dendrogram, answer, explain or export"
+    "dendrogram, errors, answer, explain or export"
 )
 OUTPUT_HELP = (
-    "write there; with .svg, .png or .pdf draw layers, activations, cumulative or dendrogram"
+    "write there; with .svg, .png or .pdf draw layers, activations, cumulative, dendrogram or "
+    "errors"
 )
 
 ALL_HELP = "a row for each run and each layer that differs, also where these are many"

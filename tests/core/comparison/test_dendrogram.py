@@ -24,11 +24,11 @@ TEXT = """\
 net, float32, input 0: 4 classes
 3 bits
 ├─ 20 bits
-│  ├─ class 1: a, b
-│  └─ class 2: c
+│  ├─ class 1: ort a, b
+│  └─ class 2: ort c
 └─ 22 bits
-   ├─ class 3: d
-   └─ class 4: e
+   ├─ class 3: ort d
+   └─ class 4: ort e
 
 Bits are the leading mantissa bits that all outputs below share at their worst element.
 The tree is exact: shared bits are an ultrametric.

@@ -133,6 +133,32 @@ def test_every_report_for_people_says_who_is_nearest_and_where_accuracy_is_lost(
     assert "20 (21.9)" in text
 
 
+def test_errors_are_shown_layer_by_layer(judged: Comparison) -> None:
+    """A step of 1.5 is 2^-23, the norm of (1, 1.5) is 1.8028: 6.61e-08 a step."""
+    rows = [line.split() for line in registry.report("errors")(judged).splitlines()]
+    assert ["0", "conv", "2.65e-07", "6.61e-08", "–"] in rows
+    assert ["2", "y", "2.65e-07", "4.23e-06", "–"] in rows
+    assert ["1", "torch", "1.0,", "native"] in rows
+
+
+def test_errors_are_drawn_on_a_logarithmic_scale(judged: Comparison, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    registry.plot("errors")(judged, tmp_path / "errors.svg")
+    shown = (tmp_path / "errors.svg").read_text(encoding="utf-8")
+    for text in ("relative error (norm)", "torch 1.0, native", "ort 1.0, native", "10⁻⁶", "conv"):
+        assert f"<!-- {text} -->" in shown
+
+
+def test_without_a_reference_there_are_no_errors_to_show(
+    bench: StoreBuilder, tmp_path: Path
+) -> None:
+    bench.run({"y": [1.0]})
+    assert "No run was held against float64" in registry.report("errors")(bench.compare())
+    pytest.importorskip("matplotlib")
+    with pytest.raises(UsageError, match="nothing to draw. Add --reference float64"):
+        registry.plot("errors")(bench.compare(), tmp_path / "errors.svg")
+
+
 def test_integers_are_not_judged_and_said_so(
     bench: StoreBuilder, context: ExecutionContext, said: io.StringIO
 ) -> None:

@@ -195,8 +195,8 @@ def test_the_growth_of_classes_says_how_many_emulation_made(softmax: StoreBuilde
 
 def test_the_tree_of_classes_marks_the_leaf(softmax: StoreBuilder) -> None:
     text = dendrogram.render(softmax.compare())
-    assert "class 1: native" in text
-    assert "class 2†: qemu:Haswell" in text
+    assert "class 1: tf native" in text
+    assert "class 2†: tf qemu:Haswell" in text
     assert LEGEND in text.splitlines()
 
 

@@ -52,8 +52,8 @@ def test_the_tree_has_its_classes_and_their_platforms(filled: StoreBuilder, tmp_
     path = tmp_path / "figure.svg"
     assert draw(filled, "dendrogram", path) == 0
     shown = texts(path)
-    assert "1: b$\\frac{$, a$x_1$" in shown
-    assert "2: c" in shown
+    assert "1: ort b$\\frac{$, a$x_1$" in shown
+    assert "2: ort c" in shown
     assert "net, float32, input 0: 2 classes" in shown
     assert "mantissa bits shared" in shown
 
@@ -82,7 +82,7 @@ def test_a_plot_can_be_a_png_or_a_pdf(
 def test_a_text_file_gets_the_text(filled: StoreBuilder, tmp_path: Path) -> None:
     path = tmp_path / "figure.txt"
     assert draw(filled, "dendrogram", path) == 0
-    assert "class 2: c" in path.read_text()
+    assert "class 2: ort c" in path.read_text()
 
 
 def test_a_report_that_cannot_be_drawn_names_those_that_can(
@@ -92,7 +92,7 @@ def test_a_report_that_cannot_be_drawn_names_those_that_can(
     assert draw(filled, "markdown", path) == 2
     said = capsys.readouterr().err
     assert "The report 'markdown' cannot be drawn into" in said
-    assert said.endswith("Reports that can: activations, cumulative, dendrogram, layers.\n")
+    assert said.endswith("Reports that can: activations, cumulative, dendrogram, errors, layers.\n")
     assert not path.exists()
 
 
@@ -125,3 +125,32 @@ def test_nothing_to_draw_is_one_sentence(
     bench.run({"y": [1.0]})
     assert draw(bench, "dendrogram", tmp_path / "figure.svg") == 2
     assert "there is no tree" in capsys.readouterr().err
+
+
+def test_a_class_count_of_fewer_runs_stands_apart_from_the_line(
+    bench: StoreBuilder, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    bench.run({"y": [1.0]}, {"conv": [1.0], "relu": [1.0]})
+    bench.run({"y": [2.0]}, {"relu": [2.0]}, backend="torch")
+    path = tmp_path / "layers.svg"
+    assert draw(bench, "layers", path) == 0
+    assert "of the runs that recorded it" in texts(path)
+
+
+def test_lone_runs_have_no_panel(
+    bench: StoreBuilder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    bench.run({"y": [1.0]}, {"conv": [1.0]})
+    assert draw(bench, "layers", tmp_path / "layers.svg") == 2
+    assert "No two runs gave outputs of one model" in capsys.readouterr().err
+
+
+def test_leaves_tell_versions_apart_where_they_differ(bench: StoreBuilder, tmp_path: Path) -> None:
+    for version, value in (("1.0", 1.0), ("2.0", 1.5)):
+        bench.run({"y": [value]}, backend_version=version)
+    path = tmp_path / "tree.txt"
+    assert draw(bench, "dendrogram", path) == 0
+    assert "class 1: ort 1.0 native" in path.read_text(encoding="utf-8")
+    assert "class 2: ort 2.0 native" in path.read_text(encoding="utf-8")
