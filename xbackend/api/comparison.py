@@ -144,9 +144,8 @@ class Comparison:
     def with_pairs(self, most_elements: int | None = None) -> Comparison:
         """Return the same with all metrics of each pair of classes: `result.pairs`.
 
-        Mean and RMS error, relative error by norm, cosine, SNR, quantiles and histogram of ULP
-        distances, the worst elements, where elements deviate. Of large stores only so many
-        elements are read as are named, those of outputs and of layers that bear classes first.
+        Errors, norms, cosine, SNR, ULP distances, the worst elements, where elements deviate. At
+        most so many elements are read, of outputs and of layers that bear classes first.
         """
         return dataclasses.replace(self, result=with_pairs(self.result, most_elements))
 
