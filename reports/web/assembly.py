@@ -64,30 +64,7 @@ def render(comparison: Comparison) -> str:
     found = explain(comparison)
     summaries = [each.summary for each in found.cohorts]
     matrix = matrix_of(comparison, summaries)
-    rows = {name: name_row(row) for each in summaries for row in each.rows for name in row.ids}
-    names = [rows.get(run.id) or name_run(run) for run in comparison.runs]
-    report = document(comparison)
-    cohorts = cohorts_data(report, names)
-    details, left_out = details_data(report, cohorts)
-    blocks = [
-        _block(
-            "page-data",
-            {
-                "start": _start(found),
-                "seal": seal(comparison),
-                "runs": names,
-            },
-        ),
-        _block("cohort-data", cohorts),
-        _block("detail-data", {"found": details, "measured": bool(comparison.pairs)}),
-        _block("computed-data", computed_data(report, cohorts)),
-        _block(
-            "further-data",
-            {"trees": trees(comparison, summaries), "growth": growth(comparison, summaries)},
-        ),
-        _block("chart-data", charts()),
-        _block("matrix-data", {**matrix.to_dict(), "groups": _groups(matrix)[1]}),
-    ]
+    blocks, left_out = _blocks(comparison, found, matrix)
     scripts = [vega(), "".join(map(_asset, SCRIPTS))]
     style = _asset("report.css")
     page: str = _template().render(
@@ -114,6 +91,35 @@ def render(comparison: Comparison) -> str:
         left_out=left_out,
     )
     return page
+
+
+def _blocks(comparison: Comparison, found: Explanation, matrix: Matrix) -> tuple[list[Record], int]:
+    """Return the data that scripts read, and of how many tensors details are left out."""
+    summaries = [each.summary for each in found.cohorts]
+    rows = {name: name_row(row) for each in summaries for row in each.rows for name in row.ids}
+    names = [rows.get(run.id) or name_run(run) for run in comparison.runs]
+    report = document(comparison)
+    cohorts = cohorts_data(report, names)
+    details, left_out = details_data(report, cohorts)
+    return [
+        _block(
+            "page-data",
+            {
+                "start": _start(found),
+                "seal": seal(comparison),
+                "runs": names,
+            },
+        ),
+        _block("cohort-data", cohorts),
+        _block("detail-data", {"found": details, "measured": bool(comparison.pairs)}),
+        _block("computed-data", computed_data(report, cohorts)),
+        _block(
+            "further-data",
+            {"trees": trees(comparison, summaries), "growth": growth(comparison, summaries)},
+        ),
+        _block("chart-data", charts()),
+        _block("matrix-data", {**matrix.to_dict(), "groups": _groups(matrix)[1]}),
+    ], left_out
 
 
 def _asset(name: str) -> str:

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from xbackend.comparison.comparison import Comparison
+from xbackend.store.query import value_of
 from xbackend.store.records import Run
 from xbackend.worker.version import VERSION
 
@@ -30,10 +31,15 @@ def seal(comparison: Comparison) -> Record:
         "xbackend": VERSION,
         "runs": {run.id: digest_of(run) for run in comparison.runs},
         "where": list(comparison.filters),
-        "group_by": sorted(keys.difference(USUAL_KEYS)),
+        "group_by": sorted(key for key in keys.difference(USUAL_KEYS) if _is_told(key, comparison)),
         "pairs": len(comparison.pairs),
         "computed": [name for name, of in computed.items() if of],
     }
+
+
+def _is_told(key: str, comparison: Comparison) -> bool:
+    """Tell whether runs have a key, so that somebody may have asked to group them by it."""
+    return any(value_of(run, key) is not None for run in comparison.runs)
 
 
 def digest_of(run: Run) -> str:

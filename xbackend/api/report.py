@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from xbackend.api.comparison import Comparison, compare, compared
 from xbackend.api.report_files import check_text, is_plot, write_text
 from xbackend.api.runs import Runs
 from xbackend.comparison import comparison as kernel
-from xbackend.comparison.compare import compare_runs
 from xbackend.errors import InputError, StoreError, UsageError
 from xbackend.facts.pairs import with_pairs
 from xbackend.plugins import registry
@@ -146,14 +144,18 @@ def verify(page: PathLike, *, store: StoreLike = None) -> VerifiedReport:
         raise UsageError(f"{page} is no page that 'xbackend report' wrote.")
     there = store_of(store)
     damaged: list[StoreError] = []
-    held = {run.id: run for run in select(there, Query(), damaged)}
+    held = {run.id: run for run in select(there, Query(helpers=True), damaged)}
     digest = registry.renderer("run-digest")
     faults = _run_faults(made["runs"], held, digest)
     notes = [*map(str, damaged), *_notes(made, held)]
     if not faults:
-        again = _again(there, [held[name] for name in made["runs"]], made)
-        now = _Blocks.of(again)
-        faults = _page_faults(text, again, blocks, now)
+        runs = [held[name] for name in made["runs"]]
+        for across in (None, True, False):  # what a page does not tell
+            again = _again(there, runs, made, across)
+            now = _Blocks.of(again)
+            faults = _page_faults(text, again, blocks, now)
+            if not faults:
+                break
         notes += _version_notes(made, now)
     return VerifiedReport(str(page), str(there.folder), len(made["runs"]), tuple(faults),
                           tuple(notes))  # fmt: skip
@@ -208,10 +210,11 @@ def _notes(made: Record, held: dict[str, Run]) -> list[str]:
     return notes
 
 
-def _again(store: Store, runs: list[Run], made: Record) -> str:
+def _again(store: Store, runs: list[Run], made: Record, across: bool | None) -> str:
     """Return the page that runs give now."""
-    found = compare_runs(store, runs, made["group_by"])
-    found = dataclasses.replace(found, filters=tuple(made["where"]))
+    found = compare(
+        runs, store=store, where=made["where"], group_by=made["group_by"], across=across
+    ).result
     if made["pairs"]:
         some = measured(found)
         found = some if len(some.pairs) == made["pairs"] else with_pairs(found)

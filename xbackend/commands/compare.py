@@ -125,7 +125,6 @@ def compare(options: Namespace) -> int:
     """Compare the runs of a store; exit status 1 if a threshold is missed."""
     from xbackend.api import comparison as api
     from xbackend.api.comparison import check_gates
-    from xbackend.api.report import MOST_ELEMENTS
 
     if options.metrics not in METRICS:
         raise UsageError(f"'--metrics {options.metrics}' must be {' or '.join(METRICS)}.")
@@ -157,11 +156,7 @@ def compare(options: Namespace) -> int:
                 trust_platforms=options.trust_platforms,
                 **how,
             )
-    if options.metrics == "all":
-        found = found.with_pairs()
-    elif options.format == "html":
-        found = found.with_pairs(MOST_ELEMENTS)
-    write(found.result)
+    write(_measured(found, options).result)
     missed = found.missed_thresholds(**thresholds)
     missed += found.broken_gates(gates)
     for sentence in missed:
@@ -175,6 +170,15 @@ def compare(options: Namespace) -> int:
             file=sys.stderr,
         )
     return 3 if found.left_out else int(bool(missed) or found.has_fault)
+
+
+def _measured(found: Comparison, options: Namespace) -> Comparison:
+    """Measure pairs of classes: all of them if asked for, for a page what takes half a minute."""
+    from xbackend.api.report import MOST_ELEMENTS
+
+    if options.metrics == "all":
+        return found.with_pairs()
+    return found.with_pairs(MOST_ELEMENTS) if options.format == "html" else found
 
 
 def _shown(options: Namespace) -> dict[str, bool]:
