@@ -41,6 +41,7 @@ def document(comparison: Comparison) -> dict[str, Any]:
         "isolations": [each.to_dict() for each in comparison.isolations],
         "pairs": [{**about[pair.cohort], **pair.to_dict()} for pair in comparison.pairs],
         "certificates": [each.to_dict() for each in comparison.certificates],
+        "mitigations": list(comparison.mitigations),
     }
     return {
         **comparison.to_dict(),

@@ -28,6 +28,7 @@ from . import grades
 from .bundle import LICENCES, vega
 from .charts import charts
 from .details import computed_data, details_data
+from .frontier import frontier
 from .further import cores, flags, growth, trees
 from .layers import cohorts_data
 from .matrix import Cell, Matrix, matrix_of
@@ -65,6 +66,8 @@ def render(comparison: Comparison) -> str:
     summaries = [each.summary for each in found.cohorts]
     matrix = matrix_of(comparison, summaries)
     blocks, left_out = _blocks(comparison, found, matrix)
+    mitigated = frontier(comparison.mitigations)
+    blocks.append(_block("tried-data", mitigated))
     scripts = [vega(), "".join(map(_asset, SCRIPTS))]
     style = _asset("report.css")
     page: str = _template().render(
@@ -89,6 +92,7 @@ def render(comparison: Comparison) -> str:
         flags=flags(comparison),
         cores=cores(comparison),
         left_out=left_out,
+        frontier=mitigated,
     )
     return page
 

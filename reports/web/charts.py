@@ -33,6 +33,7 @@ def charts() -> Mapping[str, Spec]:
         "places": places_chart(),
         "cumulative": cumulative_chart(),
         "dendrogram": dendrogram_chart(),
+        "frontier": frontier_chart(),
     }
     return {name: _spec(chart) for name, chart in made.items()}
 
@@ -333,6 +334,34 @@ def dendrogram_chart() -> Any:
         alt.Chart(_named("leaves")).mark_point(filled=True, size=50).encode(x=x, y=y, color=_hue())
     )
     return alt.layer(lines, leaves, dots).properties(width=WIDTH, height=160)
+
+
+def frontier_chart() -> Any:
+    """Return what mitigations leave over time and error; the figure in a point is the classes."""
+    import altair as alt
+
+    x = alt.X("time:Q", title="time of an inference, as a ratio to the model as it is",
+              scale=alt.Scale(type="log", padding=20), axis=_powers(".3~g"))  # fmt: skip
+    y = alt.Y("error:Q", title="relative error against float64",
+              scale=alt.Scale(type="log", padding=20), axis=_powers(".0e"))  # fmt: skip
+    told = [
+        alt.Tooltip("backend:N"), alt.Tooltip("mitigation:N"), alt.Tooltip("classes:Q"),
+        alt.Tooltip("error:Q", format=".3g"), alt.Tooltip("time:Q", format=".3g"),
+    ]  # fmt: skip
+    dots = (
+        alt.Chart(_named("frontier"))
+        .mark_point(size=320, filled=True, opacity=0.85)
+        .encode(x=x, y=y, color=_hue(), tooltip=told,
+                shape=alt.Shape("best:N", legend=alt.Legend(title=None, orient="top"),
+                                scale=alt.Scale(domain=["on the frontier", "beaten"],
+                                                range=["circle", "square"])))
+    )  # fmt: skip
+    numbers = (
+        alt.Chart(_named("frontier"))
+        .mark_text(fill="#000000", fontWeight="bold", fontSize=11)
+        .encode(x=x, y=y, text="classes:Q", tooltip=told)
+    )
+    return alt.layer(dots, numbers).properties(width=WIDTH, height=280)
 
 
 def picture(spec: Spec, data: Mapping[str, Sequence[Mapping[str, Any]]], kind: str) -> bytes:

@@ -26,6 +26,7 @@ def seal(comparison: Comparison) -> Record:
         "certificates": comparison.certificates,
         "isolations": comparison.isolations,
         "accuracy": comparison.reference_comparisons,
+        "mitigations": comparison.mitigations,
     }
     return {
         "xbackend": VERSION,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from xbackend.api.runs import Runs
 from xbackend.comparison import comparison as kernel
 from xbackend.errors import InputError, StoreError, UsageError
 from xbackend.facts.pairs import with_pairs
+from xbackend.mitigation.evaluate import MitigationReport
 from xbackend.plugins import registry
 from xbackend.store.query import Query, select
 from xbackend.store.records import Run
@@ -23,6 +25,8 @@ from xbackend.store.store import Store
 
 Record = dict[str, Any]
 PAGE = "report.html"
+COMPUTED = ("page-data", "computed-data", "tried-data")
+"""Blocks of data that a store alone does not give."""
 MOST_ELEMENTS = 100_000_000
 """So many elements are read for pairs of classes, which takes half a minute."""
 LARGEST = 1 << 28
@@ -37,6 +41,7 @@ def report(
     comparison: Comparison | Runs | None = None,
     output: PathLike = PAGE,
     *,
+    mitigations: MitigationReport | PathLike | None = None,
     store: StoreLike = None,
 ) -> Path:
     """Write one self-contained HTML page: the answer, charts, tables, and how to repeat it.
@@ -45,6 +50,8 @@ def report(
         comparison: What `compare`, `isolate`, `certify` or `run` returned; default: all runs of
             the store.
         output: The file to write.
+        mitigations: What `mitigate` returned, or the file of `xbackend mitigate --json`: the page
+            shows what each leaves and costs.
         store: A folder, where no comparison is given; default: $XBACKEND_STORE or .xbackend.
 
     Returns:
@@ -60,9 +67,50 @@ def report(
         ('threads.html', ())
     """
     path, render = check_page(output), registry.report("html")
+    tried = () if mitigations is None else (read_mitigations(mitigations),)
     found = compare(store=store) if comparison is None else compared(comparison)
-    write_text(path, render(found.result if found.result.pairs else measured(found.result)))
+    result = found.result if found.result.pairs else measured(found.result)
+    write_text(path, render(dataclasses.replace(result, mitigations=tried)))
     return path
+
+
+def read_mitigations(given: MitigationReport | PathLike) -> Record:
+    """Return what mitigations did. Raises InputError for a file that does not tell of any."""
+    if isinstance(given, MitigationReport):
+        found: Record = json.loads(json.dumps(given.to_dict()))
+        return found
+    path = Path(given)
+    told: Record | None = None
+    try:
+        told = json.loads(_read(path))
+    except ValueError:
+        pass
+    if told is None or not _is_told(told):
+        raise InputError(f"{path} is not what 'xbackend mitigate --json' prints.")
+    return told
+
+
+def _is_told(told: Any) -> bool:
+    """Tell whether a document is of mitigations, as far as a page reads it."""
+    if not isinstance(told, dict) or not isinstance(told.get("rows"), list) or not told["rows"]:
+        return False
+    named = isinstance(told.get("model"), str) and isinstance(told.get("advice"), str)
+    platforms = isinstance(told.get("platforms"), list)
+    return named and platforms and all(map(_is_tried, told["rows"]))
+
+
+def _is_tried(row: Any) -> bool:
+    """Tell whether a row of mitigations has what a page shows of it."""
+    if not isinstance(row, dict):
+        return False
+    texts = all(isinstance(row.get(key), str) for key in ("backend", "mitigation"))
+    kept = all(row.get(key) is None or isinstance(row[key], dict)
+               for key in ("before", "after", "correctness"))  # fmt: skip
+    counted = all(isinstance((row.get(key) or {"classes": 0}).get("classes"), int)
+                  for key in ("before", "after"))  # fmt: skip
+    numbers = all(row.get(key) is None or isinstance(row[key], (int, float))
+                  for key in ("time", "fidelity"))  # fmt: skip
+    return texts and kept and counted and numbers and isinstance(row.get("notes"), list)
 
 
 def measured(result: kernel.Comparison) -> kernel.Comparison:
@@ -164,10 +212,10 @@ def verify(page: PathLike, *, store: StoreLike = None) -> VerifiedReport:
 def _read(page: Path) -> str:
     try:
         if page.stat().st_size > LARGEST:
-            raise InputError(f"{page} has more than {LARGEST >> 20} MiB: it is no report.")
+            raise InputError(f"{page} has more than {LARGEST >> 20} MiB: it is too large.")
         return page.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"{page} is no text: it is no report.") from error
+        raise InputError(f"{page} is no text.") from error
     except OSError as error:
         raise InputError(f"Cannot read {page}: {error.strerror or error}.") from error
 
@@ -225,7 +273,7 @@ def _page_faults(text: str, again: str, blocks: Record, now: Record) -> list[str
     """Return what is other in the page than in one that is made now."""
     made = blocks["page-data"]["seal"]
     if made["computed"] or _version_notes(made, now):
-        shared = [name for name in now if name not in ("page-data", "computed-data")]
+        shared = [name for name in now if name not in COMPUTED]
         other = [name for name in shared if blocks.get(name) != now[name]]
         return [f"The data '{name}' are not what the store gives." for name in other]
     if TOOK.sub("", text).strip() == TOOK.sub("", again).strip():

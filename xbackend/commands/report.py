@@ -20,11 +20,13 @@ REPORT_EXAMPLES = """examples:
   xbackend report --model net --where backend=ort --output ort.html
   xbackend report --certify --reference float64       rounding or fault, and errors of each layer
   xbackend report --isolate                           with own and inherited error
+  xbackend report --mitigations tried.json            after xbackend mitigate --json > tried.json
   xbackend verify report.html                         whether it is of this store
 
 The page needs no network and no server, and can be sent as it is. Nothing is run but with
 --certify, --isolate and --reference. It needs: pip install 'xbackend[report]'
 """
+MITIGATIONS_HELP = "what 'xbackend mitigate --json' printed: show what each leaves and costs"
 CERTIFY_HELP = "compute in float64 whether rounding explains each layer of each run"
 ISOLATE_HELP = "compute whether each layer of a run of each class inherits its error or has its own"
 REFERENCE_HELP = "judge runs and layers by the model in double precision: float64, float64:tf"
@@ -41,6 +43,7 @@ def add(commands: Subparsers) -> None:
     add("--output", metavar="FILE", default="report.html", help="default: report.html")
     add("--open", action="store_true", help="show it in a browser")
     add("--reference", metavar="float64", help=REFERENCE_HELP)
+    add("--mitigations", metavar="FILE", help=MITIGATIONS_HELP)
     add("--isolate", action="store_true", help=ISOLATE_HELP)
     add("--certify", action="store_true", help=CERTIFY_HELP)
     add_execution_options(parser)
@@ -53,6 +56,8 @@ def report(options: Namespace) -> int:
     from xbackend.api import report as pages
 
     pages.check_page(options.output)
+    if options.mitigations is not None:
+        pages.read_mitigations(options.mitigations)
     execution = execution_arguments(options)
     with terminal_progress() as display:
         found = api.compare(
@@ -74,7 +79,7 @@ def report(options: Namespace) -> int:
                 trust_platforms=options.trust_platforms,
                 **how,
             )
-    path = pages.report(found, options.output)
+    path = pages.report(found, options.output, mitigations=options.mitigations)
     print(path)
     for sentence in found.left_out:
         print(f"xbackend: {sentence}", file=sys.stderr)

@@ -191,6 +191,8 @@ class Comparison:
     """The sections whose runs computed different files."""
     filters: tuple[str, ...] = ()
     """What its runs were chosen by, as `--where` takes it: `backend=ort`."""
+    mitigations: tuple[Record, ...] = ()
+    """What `xbackend mitigate --json` told, if that was given."""
 
     @property
     def sections(self) -> dict[str, tuple[SampleComparison, ...]]:

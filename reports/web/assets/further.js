@@ -1,16 +1,17 @@
 
 // Trees of classes, and how classes grow with machines.
 const further = read("further-data");
+const tried = read("tried-data");
 
 async function drawFurther() {
   const trees = further.trees.filter((tree) => tree.cohort === state.cohort);
   const curves = further.growth.filter((curve) => curve.cohort === state.cohort);
   $("#tree-part").hidden = !trees.length;
   $("#growth-part").hidden = !curves.length;
-  $("#further").hidden = !trees.length && !curves.length && !$("#further table");
   options($("#tree"), trees.map((tree) => `${tree.output}, input ${chosenCohort().inputs[tree.input]}`));
   if (trees.length) await drawTree(trees[0]);
   if (curves.length) await drawGrowth(curves);
+  await drawFrontiers();
 }
 
 async function drawTree(tree) {
@@ -37,6 +38,20 @@ async function drawGrowth(curves) {
     item.className = `swatch hue${look(at).hue} dash${look(at).dash}`;
     return item;
   }));
+}
+
+async function drawFrontiers() {
+  for (const [at, found] of tried.entries()) {
+    const known = found.rows.filter((row) => row.error > 0 && row.time > 0);
+    const id = `frontier-${at}`;
+    $("#" + id).hidden = !known.length;
+    if (!known.length) continue;
+    const backends = [...new Set(known.map((row) => row.backend))];
+    const data = known.map((row) => ({ ...row, best: row.best ? "on the frontier" : "beaten",
+      ...look(backends.indexOf(row.backend)) }));
+    const spec = { ...structuredClone(specs.frontier), width: chartWidth(id) };
+    await draw(id, spec, { frontier: data });
+  }
 }
 
 function startFurther() {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import xbackend as xb
 from xbackend.comparison.summary import summaries
+from xbackend.errors import InputError
 from xbackend.facts.pairs import with_pairs
 from xbackend.plugins import registry
 from xbackend.reports.json import document
 from xbackend.reports.web.details import PAIR_NUMBERS, computed_data, details_data
+from xbackend.reports.web.frontier import frontier
 from xbackend.reports.web.further import growth, trees
 from xbackend.reports.web.kernels import kernels
 from xbackend.reports.web.layers import NUMBERS, cohorts_data
@@ -202,3 +206,64 @@ def test_the_growth_of_classes_ends_at_their_number(apart: StoreBuilder) -> None
     (curve,) = growth(compared, summaries(compared))
     assert curve["classes"] == [1, 2, 3]
     assert curve["machine"] == [1, 2, 3]
+
+
+def _tried(backend: str, name: str, classes: int, error: float, time: float | None) -> Any:
+    """Return a row as `xbackend mitigate --json` prints it."""
+    kept = {"runs": 2, "classes": classes, "bits": 8, "flips": 0, "without": []}
+    return {
+        "backend": backend, "mitigation": name, "before": {**kept, "classes": 2} if name else None,
+        "after": kept, "time": time, "correctness": {"relative": error}, "fidelity": 20.0,
+        "notes": [],
+    }  # fmt: skip
+
+
+def _report(*rows: Any) -> Any:
+    return {"model": "net", "platforms": ["native"], "rows": list(rows), "advice": "Take it."}
+
+
+def test_the_frontier_leaves_out_what_another_row_beats() -> None:
+    rows = [
+        _tried("tflite", "", 2, 1e-6, None),
+        _tried("tflite", "builtin-kernels", 1, 1e-7, 2.0),
+        _tried("tflite", "slow", 1, 1e-7, 3.0),
+        _tried("tflite", "rough", 2, 1e-3, 1.0),
+        _tried("ort", "rough", 2, 1e-3, 1.0),
+    ]
+    (found,) = frontier([_report(*rows)])
+    told = {(row["backend"], row["mitigation"]): row for row in found["rows"]}
+    assert [name for name, row in told.items() if row["best"]] == [
+        ("tflite", "as it is"), ("tflite", "builtin-kernels"), ("ort", "rough"),
+    ]  # fmt: skip
+    kernels = told["tflite", "builtin-kernels"]
+    assert (kernels["before"], kernels["classes"], kernels["time_text"]) == (2, 1, "2")
+    assert "BUILTIN_WITHOUT_DEFAULT_DELEGATES" in kernels["paste"]
+    assert told["tflite", "as it is"]["time"] == 1.0
+
+
+@pytest.mark.skipif(bool(registry.missing_for("html")), reason="The extra is not installed.")
+def test_a_page_shows_what_was_tried_and_does_not_take_it_for_the_stores(
+    apart: StoreBuilder, tmp_path: Path
+) -> None:
+    told = tmp_path / "tried.json"
+    told.write_text(json.dumps(_report(_tried("ort", "calm", 1, 1e-7, 1.5))))
+    page = xb.report(xb.compare(store=apart.store), tmp_path / "page.html", mitigations=told)
+    text = page.read_text(encoding="utf-8")
+    assert "Take it." in text
+    assert "2 → 1" in text
+    found = xb.verify(page, store=apart.store)
+    assert found.faults == ()
+    assert found.notes[0].endswith("have to run again for it: mitigations.")
+
+
+@pytest.mark.skipif(bool(registry.missing_for("html")), reason="The extra is not installed.")
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"rows": []}', '{"rows": [{"backend": 1}]}', '{"rows": 3}']
+)
+def test_what_does_not_tell_of_mitigations_is_refused(
+    apart: StoreBuilder, tmp_path: Path, text: str
+) -> None:
+    told = tmp_path / "tried.json"
+    told.write_text(text)
+    with pytest.raises(InputError, match=r"is not what 'xbackend mitigate --json' prints"):
+        xb.report(xb.compare(store=apart.store), tmp_path / "page.html", mitigations=told)
