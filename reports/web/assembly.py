@@ -28,7 +28,7 @@ from . import grades
 from .bundle import LICENCES, vega
 from .charts import charts
 from .details import computed_data, details_data
-from .frontier import frontier
+from .frontier import frontier, removal_statements
 from .further import cores, flags, growth, trees
 from .layers import cohorts_data
 from .matrix import Cell, Matrix, matrix_of
@@ -81,7 +81,7 @@ def render(comparison: Comparison) -> str:
         stopped=sentences.counts_sentence(found.counts),
         nothing=sentences.NOTHING_COMPARED[Outcome.NO_RUN],
         cohorts=[
-            _cohort(each, at, _next(each, store_option(comparison.store)))
+            _cohort(each, at, _next(each, store_option(comparison.store)), comparison.mitigations)
             for at, each in enumerate(found.cohorts)
         ],
         grades=[grades.shown(grade) for grade in Grade],
@@ -196,8 +196,13 @@ def _next(found: CohortExplanation, store: str) -> list[NextCommand]:
     return [replace(each, command=each.command.removesuffix(store)) for each in found.next]
 
 
-def _cohort(found: CohortExplanation, place: int, following: Sequence[NextCommand]) -> Record:
-    statements = graded_statements(found)
+def _cohort(
+    found: CohortExplanation,
+    place: int,
+    following: Sequence[NextCommand],
+    tried: Sequence[Record],
+) -> Record:
+    statements = [*graded_statements(found), *removal_statements(found, tried)]
     further = [each for each in statements if each.of_switch][SWITCHES:]
     return {
         "letter": section_letter(place),

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from xbackend.facts.explanation import CohortExplanation, Grade
+from xbackend.facts.outcome import Outcome
 from xbackend.plugins import registry
 from xbackend.plugins.mitigation import MitigationContext
 
+from ..explain import Statement
 from ..wording.formatting import format_number, pluralize, printable
 
 Record = dict[str, Any]
 AS_IT_IS = "as it is"
+UNTRIED = "What removes the difference, and what that costs, was not tried."
 
 
 def frontier(tried: Sequence[Record]) -> list[Record]:
@@ -21,6 +25,17 @@ def frontier(tried: Sequence[Record]) -> list[Record]:
     short a time, and is better in one of them.
     """
     return [_of_file(each) for each in tried]
+
+
+def removal_statements(found: CohortExplanation, tried: Sequence[Record]) -> list[Statement]:
+    """Return what removes a cohort's difference and what that costs, or that nobody tried."""
+    if found.facts.outcome is not Outcome.DIFFERENT_BITS:
+        return []
+    model = found.summary.cohort.model
+    advice = [printable(each["advice"]) for each in tried if each["model"] == model]
+    if not advice:
+        return [Statement(UNTRIED, Grade.NOT_JUDGED)]
+    return [Statement(text, Grade.SWITCHED) for text in advice]
 
 
 def _of_file(found: Record) -> Record:

@@ -249,8 +249,13 @@ def test_a_page_shows_what_was_tried_and_does_not_take_it_for_the_stores(
     told.write_text(json.dumps(_report(_tried("ort", "calm", 1, 1e-7, 1.5))))
     page = xb.report(xb.compare(store=apart.store), tmp_path / "page.html", mitigations=told)
     text = page.read_text(encoding="utf-8")
-    assert "Take it." in text
+    answer, _, rest = text.partition('id="layers"')
+    assert "<span>Take it.</span>" in answer
+    assert "Take it." in rest
+    assert "was not tried" not in text
     assert "2 → 1" in text
+    bare = xb.report(xb.compare(store=apart.store), tmp_path / "bare.html")
+    assert "What removes the difference, and what that costs, was not tried." in bare.read_text()
     found = xb.verify(page, store=apart.store)
     assert found.faults == ()
     assert found.notes[0].endswith("have to run again for it: mitigations.")
