@@ -63,6 +63,7 @@ _FUSED = (
         ).split()
     ),
 )
+_ML = "LinearClassifier LinearRegressor Scaler TreeEnsembleClassifier TreeEnsembleRegressor"
 FUSED_BY_ORT = "ONNX Runtime's optimiser makes it of several operators, which are judged apart"
 WITHOUT_BOUND: Mapping[tuple[str, str], str] = {
     **{("", name): "its own graph's values are not recorded" for name in ("If", "Loop", "Scan")},
@@ -71,6 +72,7 @@ WITHOUT_BOUND: Mapping[tuple[str, str], str] = {
     **{("", name): "it draws numbers at random" for name in _RANDOM.split()},
     ("", "NonMaxSuppression"): "ties of overlaps decide what it names",
     ("", "Det"): "how far its pivots grow is not bounded",
+    **{("ai.onnx.ml", name): "trees and linear models are not bounded" for name in _ML.split()},
     ("", "GlobalLpPool"): "no error is carried through its powers",
     **dict.fromkeys(_FUSED, FUSED_BY_ORT),
     ("com.microsoft", "Attention"): "what its mask means depends on its shape and attributes",
