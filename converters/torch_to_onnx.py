@@ -26,7 +26,8 @@ from xbackend.preparation.conversion import weights
 from xbackend.worker.torch_state import state_digest
 
 from .libraries.sentence import clause
-from .torch.names import mark_module_calls, mark_program_nodes, watched_calls
+from .torch.functions import mark_function_calls, watched_function_calls
+from .torch.names import inner_modules, mark_module_calls, mark_program_nodes, watched_calls
 from .torch.pt2_archive import sanitize
 from .torch.state import code_digest, draws_random_numbers
 
@@ -37,7 +38,7 @@ SPEC = ConverterSpec(
     modules=("torch", "onnxscript", "onnx"),
     extra="torch",
     distributions=("torch", "onnxscript", "onnx"),
-    revision=2,
+    revision=3,
 )
 
 MODULE_OPSET = 17
@@ -180,6 +181,7 @@ def _convert_module(
     names = list(inspect.signature(module.forward).parameters)
     examples = made.examples or _given(request, names)
     calls, count = watched_calls(module, examples)
+    functions = watched_function_calls(module, examples)
 
     def export(path: Path) -> None:
         torch.onnx.export(
@@ -193,6 +195,7 @@ def _convert_module(
             input_names=names[: len(examples)],
             output_names=_output_names(count),
         )
+        mark_function_calls(path, functions, {name for name, _ in inner_modules(module)})
         mark_module_calls(path, calls)
 
     notes = {

@@ -59,7 +59,7 @@ def mark_program_nodes(path: Path, program: Any, decomposed: Any) -> None:
             nodes.setdefault(operation, []).append(node)
     known = shapes_of_values(model)
     for operation, parts in nodes.items():
-        _mark(parts, operation, shapes[operation], known)
+        mark_nodes(parts, operation, shapes[operation], known)
     onnx.save(model, path)
 
 
@@ -105,7 +105,7 @@ def watched_calls(module: Any, examples: tuple[Any, ...]) -> tuple[list[Call], i
 
         return record
 
-    hooks = [each.register_forward_hook(watch(path)) for path, each in _inner_modules(module)]
+    hooks = [each.register_forward_hook(watch(path)) for path, each in inner_modules(module)]
     try:
         with torch.no_grad():
             count = len(tree_leaves(module(*examples)))
@@ -115,7 +115,7 @@ def watched_calls(module: Any, examples: tuple[Any, ...]) -> tuple[list[Call], i
     return calls, count
 
 
-def _inner_modules(module: Any) -> Iterator[tuple[str, Any]]:
+def inner_modules(module: Any) -> Iterator[tuple[str, Any]]:
     """Yield the modules within a module with their paths; compiled ones cannot be hooked."""
     import torch
 
@@ -137,7 +137,7 @@ def mark_module_calls(path: Path, calls: Iterable[Call]) -> None:
     for call in sorted(calls, key=lambda each: -each.module.count(".")):
         scopes = parts.get(call.module, [])
         if len(scopes) == 1 + max(each.number for each in calls if each.module == call.module):
-            _mark(scopes[call.number], call.name, call.shape, known)
+            mark_nodes(scopes[call.number], call.name, call.shape, known)
     onnx.save(model, path)
 
 
@@ -175,7 +175,7 @@ def module_of(scopes: list[str], modules: set[str]) -> str | None:
     return None
 
 
-def _mark(
+def mark_nodes(
     nodes: list[onnx.NodeProto], name: str, shape: Shape | None, known: Mapping[str, Shape]
 ) -> None:
     """Write a name into the metadata of the last node if its first output has the shape.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Callable, Collection, Dict, Iterator, List, Mapping, Tuple
 
 import torch
 import torch.fx
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from xbackend.worker.contract import Session, Unsupported
+from xbackend.worker.torch_functions import call_name, watched_functions
 
 from .. import global_settings, libraries
 from ..exchange import from_torch, to_torch
@@ -195,13 +198,22 @@ class _ModuleRunner(_Runner):
             walk = _WatchedInterpreter(self.module, keep)
             return [value for value in tree_leaves(walk.run(*inputs)) if _is(value)]
         counts: Dict[str, int] = {}
-        hooks = [
-            inner.register_forward_hook(_hook(path, counts, keep))
+        within = [
+            (path, inner)
             for path, inner in self.module.named_modules()
             if path and not isinstance(inner, torch.jit.ScriptModule)
         ]
+        hooks = [inner.register_forward_hook(_hook(path, counts, keep)) for path, inner in within]
+
+        def told(path: str, function: str, number: int, given: Any, result: Any) -> None:
+            keep(call_name(path, function, number), result)
+
+        # An attention that is watched takes another way than PyTorch's fast path through it.
+        fast = any(isinstance(inner, torch.nn.MultiheadAttention) for _, inner in within)
+        watched = watched_functions(TorchFunctionMode, within, told, (torch.Tensor,))
         try:
-            return self.run(inputs)
+            with nullcontext() if fast else watched:
+                return self.run(inputs)
         finally:
             for hook in hooks:
                 hook.remove()
