@@ -12,7 +12,7 @@ from xbackend.plugins.converter import ConversionRequest, ConversionResult, Conv
 from xbackend.preparation.conversion import weights
 from xbackend.worker.artifact import Layer
 from xbackend.worker.graph import Graph, Node
-from xbackend.worker.subgraphs import every_node, values_with_nodes
+from xbackend.worker.subgraphs import every_node, is_within, values_with_nodes
 from xbackend.worker.tensor import Tensor
 
 from .onnx.graph import graph_of
@@ -81,7 +81,7 @@ def layers_of(graph: Graph) -> tuple[Layer, ...]:
 
 def _reads(node: Node, name: str, graph: Graph) -> tuple[str, ...] | None:
     """Return what a node reads; None where bodies are in the way."""
-    if node.bodies or "]/" in name:
+    if node.bodies or is_within(name):
         return None
     return tuple(n for n in node.reads if n not in graph.constants)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Collection, Dict, Iterator, List, Mapping
 import torch
 
 from xbackend.worker.contract import Session, Unsupported
-from xbackend.worker.subgraphs import is_wanted
+from xbackend.worker.subgraphs import is_wanted, is_within
 
 from . import global_settings, libraries
 from .compiler import Compiler
@@ -98,7 +98,7 @@ class TorchSession(Session):
                 name, made = pair
                 if is_wanted(name, asked):
                     yield pair
-                if "]/" not in name:
+                if not is_within(name):
                     values[name] = made
             release(step, values, ())
 

@@ -15,9 +15,14 @@ from xbackend.numerics.pair_metrics import PairMetrics
 from xbackend.plugins import registry
 from xbackend.store.cohort import Cohort
 from xbackend.store.records import Record, Run
+from xbackend.worker.subgraphs import is_within
 
 OWN, INHERITED, BOTH, NONE, UNKNOWN = "own", "inherited", "own + inherited", "none", "not isolable"
 """Verdicts on a layer."""
+
+
+BODIES = ("If", "Loop", "Scan")
+"""Operators that hold graphs of their own."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,11 @@ class LayerVerdict:
     """Whether its operator is one that an emulator computes unlike a real processor."""
 
     @property
+    def has_graph_in_the_way(self) -> bool:
+        """Whether it is a value of a body, or its node has one: these are never cut out."""
+        return is_within(self.tap) or self.operator in BODIES
+
+    @property
     def has_own(self) -> bool:
         """Whether its own arithmetic differs."""
         return self.verdict in (OWN, BOTH)
@@ -106,7 +116,12 @@ class Isolation:
 
     @property
     def no_fusion_options(self) -> str:
-        """Return the settings that keep both frameworks from fusing nodes, as options."""
+        """Return the settings that keep both frameworks from fusing nodes, as options.
+
+        Empty where fusing is not what keeps layers from being isolated.
+        """
+        if self.unknown and all(each.has_graph_in_the_way for each in self.unknown):
+            return ""
         wanted = {}
         for run in (self.reference, self.run):
             spec = registry.backend(str(run.row["backend"]))

@@ -30,8 +30,10 @@ from xbackend.execution.execute import ExecutionContext
 from xbackend.numerics.metrics import Metrics
 from xbackend.store.records import Record, Run
 from xbackend.worker.objects import write_tensor
+from xbackend.worker.subgraphs import is_within
 from xbackend.worker.tensor import Tensor
 
+WITHIN = "it is computed in the graph of another node, which is not cut out"
 OTHER_BITS = "alone, with its own inputs, it gives other bits than the {who} recorded"
 Tensors = Mapping[str, Mapping[str, Record]]
 """What was recorded, by sample and name."""
@@ -190,11 +192,13 @@ def _layer(
     """Judge one tensor; None where not both recorded it, or it hangs on extents alone."""
     tap = str(layer["tap"])
     recorded = all(tap in theirs[name] and tap in ours[name] for name in theirs)
-    side = sides[0]
-    if not recorded or not (tap in side.refused or tap in side.alone[0]):
+    side, within = sides[0], is_within(tap)
+    alone = side.alone[0] if side.alone else {}
+    if not recorded or not (within or tap in side.refused or tap in alone):
         return None
     whose = zip(sides, ("run", "reference"), strict=False)
     reasons = [of.refused[tap].format(who=who) for of, who in whose if tap in of.refused]
+    reasons = reasons or [WITHIN] * within
     on_theirs = dict(zip(theirs, side.alone, strict=False))
     own = None if reasons else _worst(tap, theirs, on_theirs, measurer)
     inherited = None if reasons else _worst(tap, on_theirs, ours, measurer)

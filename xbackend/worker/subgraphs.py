@@ -55,9 +55,18 @@ def layer_of(name: str) -> str:
     return _INDEX.sub("[]", name)
 
 
+def is_within(name: str) -> bool:
+    """Tell whether a value is one of a body.
+
+    >>> is_within("loop_1[3]/conv"), is_within("conv")
+    (True, False)
+    """
+    return "]/" in name
+
+
 def is_wanted(name: str, wanted: Collection[str]) -> bool:
     """Tell whether a value is among those that are wanted, by its own name or that of its layer."""
-    return name in wanted or ("]/" in name and layer_of(name) in wanted)
+    return name in wanted or (is_within(name) and layer_of(name) in wanted)
 
 
 def expanded(

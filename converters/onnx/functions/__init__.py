@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import quantized, recurrent, sampling, selection, transformer
+from . import quantized, recurrent, regions, sampling, selection, transformer
 from .body import Body, NotSpelled
 from .schema import SCHEMA_FUNCTIONS, schema_function
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 FUNCTIONS: dict[str, Callable[[Body], None]] = {
     **quantized.FUNCTIONS,
     **recurrent.FUNCTIONS,
+    **regions.FUNCTIONS,
     **sampling.FUNCTIONS,
     **selection.FUNCTIONS,
     **transformer.FUNCTIONS,
