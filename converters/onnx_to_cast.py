@@ -13,6 +13,7 @@ from xbackend.plugins.converter import ConversionRequest, ConversionResult, Conv
 from xbackend.preparation.conversion import weights
 from xbackend.worker.tensor import Tensor, cast
 
+from .onnx.exact_floats import exact_nodes
 from .onnx.normalise import tensor_of
 from .onnx.source import own_opset, read_onnx
 
@@ -31,6 +32,7 @@ SPEC = ConverterSpec(
     extra="ort",
     distributions=("onnx",),
     texts=("keep",),
+    revision=2,
 )
 
 FLOAT = 1
@@ -64,6 +66,9 @@ class CastState:
     """Values whose nodes stay in float32, as `keep` names them."""
     casts: list[str] = field(default_factory=list)
     """Values that a Cast had to be put behind."""
+
+    exact: list[str] = field(default_factory=list)
+    """Values that stay in float32, as integers or a Range come of them."""
 
     @property
     def number(self) -> int:
@@ -100,6 +105,7 @@ def convert(request: ConversionRequest) -> ConversionResult:
             "kept_float32": list(recast.kept),
             "kept_layers": sorted(keep),
             "inserted_casts": recast.casts,
+            "exact": recast.exact,
             **_losses(source, target),
         },
     )
@@ -176,7 +182,11 @@ def _nodes(recast: CastState) -> None:
     graph = recast.model.graph
     opset = own_opset(recast.model)
     nodes: list[onnx.NodeProto] = []
-    for node in list(graph.node):
+    exact = exact_nodes(graph.node, [value.name for value in graph.input], recast.is_float)
+    for place, node in enumerate(list(graph.node)):
+        if place in exact:
+            _keep_float32(recast, nodes, node)
+            continue
         schema = _schema(node, opset)
         wide = not recast.float32.isdisjoint(node.output)
         for index, name in enumerate(node.input):
@@ -198,6 +208,15 @@ def _nodes(recast: CastState) -> None:
         }
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def _keep_float32(recast: CastState, nodes: list[onnx.NodeProto], node: onnx.NodeProto) -> None:
+    """Let a node compute as it did, in float32."""
+    for index, name in enumerate(node.input):
+        if recast.is_float(name):
+            node.input[index] = _wanted(recast, nodes, name, float32=True)
+    recast.exact += [name for name in node.output if recast.is_float(name)]
+    nodes.append(node)
 
 
 def _schema(node: onnx.NodeProto, opset: int) -> Any:

@@ -42,6 +42,7 @@ from .tflite.interface import (
     to_flat,
 )
 from .tflite.interpreter import FlatInterpreter
+from .tflite.witness import NoWitness, recorded_values
 
 SPEC = ConverterSpec(
     name="tflite_to_flat",
@@ -49,17 +50,14 @@ SPEC = ConverterSpec(
     convert="xbackend.converters.tflite_to_flat:convert",
     modules=("numpy", "onnx"),
     extra="tflite",
-    distributions=("ai-edge-litert", "tflite-runtime", "onnx"),
-    revision=5,
+    distributions=("ai-edge-litert", "tflite-runtime", "onnx", "onnxruntime-gpu", "onnxruntime"),
+    revision=6,
     takes_inputs=True,
     takes_hub=True,
 )
 
 ROUNDING = "QUANTIZE"
 """What makes integers of the numbers that another tensor holds: no value of the float graph."""
-
-EVALUATED_LATE, LATE_OPSET = frozenset({"DequantizeLinear", "QuantizeLinear"}), 21
-"""What ONNX's evaluator has no older versions of, and the opset that its graph is taken to."""
 
 FROM_SOURCE = "keras_to_tflite"
 """The converter that writes a file without the ONNX graph."""
@@ -178,6 +176,8 @@ class AlignmentTrial:
     """How far each output is apart; NaN where the ONNX graph could not be run."""
     flat: list[dict[int, Array]]
     values: list[RecordedTensor]
+    witness: str
+    """What computed the ONNX graph's values."""
     problem: str = ""
     """Why the ONNX graph could not be run."""
 
@@ -231,7 +231,7 @@ def _try(
         flat.run([arrays[detail["index"]][place] for detail in flat.inputs])
         for place in range(len(trials))
     ]
-    values, problem = _values(graph, hub, trials)
+    values, witness, problem = _witnessed(graph, hub, trials)
     wanted = {value.name for value in graph.outputs}
     outputs, distances = output_ports(
         graph.outputs,
@@ -240,42 +240,17 @@ def _try(
         {value.name: value.arrays for value in values if value.name in wanted},
         quantized,
     )
-    return AlignmentTrial(ports, outputs, distances, runs, values, problem)
+    return AlignmentTrial(ports, outputs, distances, runs, values, witness, problem)
 
 
-def _values(
+def _witnessed(
     graph: Graph, hub: Path, trials: Sequence[Mapping[str, Array]]
-) -> tuple[list[RecordedTensor], str]:
-    """Return every value of the ONNX graph on each input, or why it cannot be computed."""
+) -> tuple[list[RecordedTensor], str, str]:
+    """Return the graph's values and who computed them, or why nobody could."""
     try:
-        evaluator = _evaluator(hub / "taps.onnx")
-        runs = [evaluator.run(None, dict(feed)) for feed in trials]
-    except Exception as error:  # an evaluator of all of ONNX raises whatever its kernels do
-        return [], " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    found = dict(zip(evaluator.output_names, zip(*runs, strict=True), strict=True))
-    return [
-        RecordedTensor(name, node.operator, place, tuple(_number(array) for array in found[name]))
-        for place, node in enumerate(graph.nodes)
-        for name in node.outputs
-        if all(isinstance(array, np.ndarray) for array in found.get(name, (None,)))
-    ], ""
-
-
-def _evaluator(path: Path) -> Any:
-    """Return ONNX's own evaluator, which has some operators of new opsets only."""
-    import onnx
-    from onnx import version_converter
-    from onnx.reference import ReferenceEvaluator
-
-    model = onnx.load(str(path))
-    old = any(node.op_type in EVALUATED_LATE for node in model.graph.node)
-    return ReferenceEvaluator(
-        version_converter.convert_version(model, LATE_OPSET) if old else model
-    )
-
-
-def _number(array: Array) -> Array:
-    return array if array.dtype.kind == "f" else array.astype(np.float64)
+        return *recorded_values(graph, hub, trials), ""
+    except NoWitness as error:
+        return [], "", str(error)
 
 
 def _notes(trial: AlignmentTrial, tensors: int, quantized: bool) -> dict[str, Any]:
@@ -294,6 +269,7 @@ def _notes(trial: AlignmentTrial, tensors: int, quantized: bool) -> dict[str, An
         "tolerance": {"value": limit, "of": measure},
         "tensors": tensors,
         "outputs": outputs,
+        "witness": trial.witness,
     }
     if not quantized and max(trial.distances, default=0.0) > NOT_THE_SAME:
         notes["problem"] = "the model's ONNX graph is another function than this file"

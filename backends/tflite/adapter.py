@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Dict
 from xbackend.worker.contract import Backend, Unsupported
 
 from . import SPEC
-from .runtime import PACKAGES, load, resolve, version
-from .session import FlatSession, Kernels, read_map
+from .runtime import PACKAGES, load, newer_runtime, resolve, version
+from .session import FlatSession, Kernels, MissingOperation, read_map
 
 if TYPE_CHECKING:
     from xbackend.worker.artifact import Artifact
@@ -45,7 +45,16 @@ class Adapter(Backend):
                 "TensorFlow Lite's reference kernels use one thread, not "
                 f"{kernels.threads}: run them with --threads 1."
             )
-        runtime = load(str(chosen["runtime"]))
+        path = str(artifact.folder / str(artifact.manifest.get("model", "model.tflite")))
+        tensor_map = read_map(artifact.folder)
+        word = str(chosen["runtime"])
+        runtime = load(word)
         self._runtime = runtime.word
-        path = artifact.folder / str(artifact.manifest.get("model", "model.tflite"))
-        return FlatSession(runtime, kernels, str(path), read_map(artifact.folder))
+        try:
+            return FlatSession(runtime, kernels, path, tensor_map)
+        except MissingOperation:
+            newer = newer_runtime(runtime.word) if word == "auto" else ""
+            if not newer:
+                raise
+        self._runtime = newer
+        return FlatSession(load(newer), kernels, path, tensor_map)

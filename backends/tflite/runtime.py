@@ -67,6 +67,13 @@ def resolve(word: str) -> str:
     return installed[0]
 
 
+def newer_runtime(word: str) -> str:
+    """Return the installed runtime that came after one and knows more operations, or nothing."""
+    names = list(PACKAGES)
+    after = names[names.index(word) + 1 :]
+    return next((name for name in after if _is_installed(name)), "")
+
+
 def load(word: str) -> Runtime:
     """Import the runtime that a setting means. Raises Unsupported where it cannot be loaded."""
     name = resolve(word)

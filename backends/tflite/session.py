@@ -29,6 +29,10 @@ MISSING = (
 """What a runtime says of an operation, or a version of one, that it does not have."""
 
 
+class MissingOperation(Unsupported):
+    """A runtime does not have an operation, or a version of one, that a file uses."""
+
+
 @dataclass(frozen=True)
 class Row:
     """Which tensor of the flat graph is which ONNX value."""
@@ -186,7 +190,7 @@ def _load(runtime: Runtime, kernels: Kernels, model: Union[str, bytes]) -> Any:
 
 
 def _explained(error: Exception, runtime: Runtime) -> Exception:
-    """Return `Unsupported` with the cure where an operation is missing, else the error itself."""
+    """Return `MissingOperation` with the cure where one is missing, else the error itself."""
     said = " ".join(str(error).split())
     found = next((match for sign in MISSING if (match := sign.search(said))), None)
     if found is None:
@@ -195,7 +199,7 @@ def _explained(error: Exception, runtime: Runtime) -> Exception:
     cure = "Convert the model with built-in operations only."
     if runtime.word == "tflite-runtime":
         cure = "Use the newer runtime with --set tflite.runtime=litert."
-    return Unsupported(
+    return MissingOperation(
         f"{runtime.word} {runtime.version} does not have the operation {operation}, which this "
         f"model uses. {cure}"
     )

@@ -70,7 +70,8 @@ def _inner_value(value: onnx.ValueInfoProto) -> ValueInfo:
         return ValueInfo(value.name, dtype, None)
     dims = tensor.shape.dim
     shape = tuple(d.dim_value if d.HasField("dim_value") else None for d in dims)
-    axes = tuple(d.dim_param for d in dims)
+    named = (d.dim_param for d in dims)
+    axes = tuple(name if any(map(str.isalnum, name)) else "" for name in named)
     return ValueInfo(value.name, dtype, shape, axes if any(axes) else ())
 
 

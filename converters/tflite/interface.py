@@ -107,17 +107,23 @@ def _distance(
 def feeds(ports: Sequence[Port], path: Path | None, noise: bool) -> list[dict[str, Array]]:
     """Return the inputs to compare on, by name and in ONNX layout.
 
-    Given samples come first. With `noise`, or without samples, the last is uniform noise over the
-    samples' range, which tells values apart that one sample does not. Raises InputError.
+    Given samples come first, but for those with NaN or infinity, which tell nothing. With `noise`,
+    or without samples, the last is uniform noise over the samples' range, which tells values apart
+    that one sample does not. Raises InputError.
     """
     given = {port.value.name: _samples(port, ports, path) for port in ports}
     count = min((len(rows) for rows in given.values()), default=0)
     used = min(count, SAMPLES - 1 if noise else SAMPLES)
-    trials = [{name: rows[index] for name, rows in given.items()} for index in range(used)]
+    samples = [{name: rows[index] for name, rows in given.items()} for index in range(used)]
+    trials = [sample for sample in samples if all(map(_is_finite, sample.values()))]
     if noise or not trials:
         noises = [_noise(port, given[port.value.name], seed) for seed, port in enumerate(ports)]
         trials.append(dict(zip(given, noises, strict=True)))
     return trials
+
+
+def _is_finite(array: Array) -> bool:
+    return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
 
 
 def to_flat(port: Port, array: Array) -> Array:

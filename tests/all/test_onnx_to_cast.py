@@ -206,3 +206,54 @@ def test_a_model_of_another_precision_is_refused_and_of_the_same_kept(tmp_path: 
         recast(model, tmp_path, "float16")
     same, _ = recast(model, tmp_path, "float64")
     assert set(formats(same).values()) == {TensorProto.DOUBLE}
+
+
+def index_model() -> onnx.ModelProto:
+    """Build one that resizes `x` by way of floats, and adds a Range of 3000 floats to it."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Cast", ["shape"], ["extents"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["extents", "scale"], ["scaled"]),
+        helper.make_node("Floor", ["scaled"], ["whole"]),
+        helper.make_node("Cast", ["whole"], ["wanted"], to=TensorProto.INT64),
+        helper.make_node("Expand", ["x", "wanted"], ["wide"]),
+        helper.make_node("Range", ["zero", "limit", "one"], ["places"]),
+        helper.make_node("Cast", ["places"], ["picks"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["wide", "picks"], ["y"], axis=1),
+    ]
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1])
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["a", "b"])
+    numbers = {"scale": [1.0, 3001.0], "zero": 0.0, "limit": 3000.0, "one": 1.0}
+    weights = [numpy_helper.from_array(np.float32(v), k) for k, v in numbers.items()]
+    graph = helper.make_graph(nodes, "places", [value], [out], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_indices_shapes_and_a_range_that_floats_compute_stay_exact(
+    tmp_path: Path, precision: str
+) -> None:
+    """There is no 3001 and no 2049 in float16: a shape or an index would be another one."""
+    model, result = recast(index_model(), tmp_path, precision)
+    for name in ("wanted", "picks"):
+        model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.INT64, [None]))
+    if precision == "float16":
+        x = np.array([[0.5]], np.float16)
+        y, wanted, picks = ReferenceEvaluator(model).run(None, {"x": x})
+        assert wanted.tolist() == [1, 3001]
+        assert picks.tolist() == list(range(3000))
+        assert y.dtype == np.float16
+    assert result.notes["exact"] == ["extents", "scaled", "whole", "places"]
+    assert formats(model)["places"] == TensorProto.FLOAT
+    assert formats(model)["y"] == NUMBERS[precision]
+
+
+def test_integers_that_are_counted_from_data_do_not_hold_the_data_back(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Mul", ["x", "two"], ["doubled"]),
+        helper.make_node("Cast", ["doubled"], ["whole"], to=TensorProto.INT32),
+        helper.make_node("Cast", ["whole"], ["y"], to=TensorProto.FLOAT),
+    ]
+    model, result = recast(model_of(nodes, {"two": np.float32(2)}), tmp_path, "float16")
+    assert result.notes["exact"] == []
+    assert formats(model)["doubled"] == TensorProto.FLOAT16

@@ -187,6 +187,20 @@ def test_an_operation_that_the_older_runtime_lacks_names_the_newer(
     )
 
 
+def test_a_file_that_the_older_runtime_cannot_run_goes_to_the_newer_by_itself(
+    prepare: Any, flatten: Any
+) -> None:
+    pytest.importorskip("tflite_runtime")
+    pytest.importorskip("ai_edge_litert")
+    artifact = flatten("dynamic-range")
+    x = np.linspace(-1, 1, 32, dtype=np.float32)[None]
+    weight = np.random.default_rng(5).normal(size=(32, 64))
+    with prepare(artifact) as session:
+        (output,) = session.run({artifact.inputs[0].name: from_numpy(x)}).values()
+        assert session.facts()["settings"]["runtime"] == "litert"
+    assert np.abs(output.array - x @ weight).max() < 0.02 * np.abs(x @ weight).max()
+
+
 def test_the_newer_runtime_runs_what_the_older_lacks(prepare: Any, flatten: Any) -> None:
     pytest.importorskip("ai_edge_litert")
     artifact = flatten("dynamic-range")

@@ -41,6 +41,7 @@ from xbackend.platforms.trust import remember_function, remember_named
 from xbackend.plugins import registry
 from xbackend.preparation.conversion.convert import ArtifactBuilder, MissingPackages
 from xbackend.preparation.conversion.export_notes import export_notes, export_sentences
+from xbackend.preparation.conversion.flat_notes import flat_doubts, flat_sentences
 from xbackend.preparation.conversion.options import (
     options_label,
     parse_options,
@@ -183,6 +184,8 @@ class Planner:
         else:
             self._check_taps(artifact)
             self._note_export(artifact)
+            for text in flat_sentences(self.model.name, flat_doubts(artifact.manifest["steps"])):
+                self.builder.log(text)
             self.steps += artifact.manifest["steps"]
             self._check_saturation(spec, artifact)
             self._launch(config, artifact, worker)
@@ -270,6 +273,7 @@ class Planner:
             record["artifact"] = {"digest": artifact.digest, "format": artifact.format}
             record["conversion"] = options_label(artifact.manifest["steps"])
             record["export"] = {**(self.export or {}), **source_notes(config.settings, artifact)}
+            record["export"].update(flat_doubts(artifact.manifest["steps"]))
             record["quantizer"] = quantizer_of(artifact.manifest["steps"])
             saturating = config.spec.saturation_warning
             record["saturation"] = (

@@ -11,7 +11,7 @@ from typing import Any
 
 from xbackend.errors import ConversionError, InputError, ModelError, UsageError
 from xbackend.execution.request import RunRequest
-from xbackend.preparation.conversion.convert import ArtifactBuilder, MissingPackages
+from xbackend.preparation.conversion.convert import ArtifactBuilder
 from xbackend.preparation.inputs import (
     builtin_inputs,
     find_stored_inputs,
@@ -146,12 +146,13 @@ def _same_inputs(digest: str, model: Model, builder: ArtifactBuilder) -> InputSe
 
 def model_inputs(builder: ArtifactBuilder) -> tuple[ValueInfo, ...]:
     """Return the model's inputs, from its ONNX graph or, where there is none, its flat graph."""
+    hub = builder.hub()
+    if hub is not None:
+        return read_artifact(hub.folder).inputs
     try:
-        return read_artifact(builder.build("graph").folder).inputs
-    except (MissingPackages, ConversionError) as no_graph:
-        try:
-            return read_artifact(builder.build("flat").folder).inputs
-        except ModelError:
-            raise
-        except ConversionError:
-            raise no_graph from None
+        return read_artifact(builder.build("flat").folder).inputs
+    except ModelError:
+        raise
+    except ConversionError:
+        builder.build("graph")  # whose error tells what is missing
+        raise

@@ -35,6 +35,24 @@ def test_an_axis_without_a_name_is_changed_by_the_whole_shape():
     )
 
 
+@pytest.mark.parametrize(
+    ("value", "axis", "extent"),
+    [
+        (ValueInfo("waveforms", "float32", (None, None), ("batch_size", "N")), 1, 16_000),
+        (ValueInfo("input", "float32", (None, None), ("batch", "samples")), 1, 16_000),
+        (ValueInfo("input", "float32", (None, None), ("batch", "sequence")), 1, 512),
+        (ValueInfo("input", "float32", (None, None)), 1, 512),
+        (ValueInfo("ids", "int64", (None, None)), 1, 16),
+        (ValueInfo("x", "float32", (None, None, 80)), 1, 16),
+        (ValueInfo("x", "float32", (None, None, None, 3)), 1, 224),
+        (ValueInfo("x", "float32", (None, None, None, None), ("N", "C", "H", "W")), 1, 3),
+    ],
+)
+def test_what_is_taken_follows_names_and_places(value, axis, extent):
+    filled, _ = fill_axes([value])
+    assert filled[0].shape[axis] == extent
+
+
 def test_equal_names_have_equal_extents_however_one_of_them_is_chosen():
     by_dim = narrow_axes(BERT, sample_choice(dims=["seq=5"]))
     assert shapes(by_dim) == [(None, 5), (None, 5)]

@@ -194,3 +194,30 @@ def test_two_at_once_make_the_same_artifact(world):
         thread.join()
     assert made[0].folder == made[1].folder
     assert made[0].model.read_text() == "model>b"
+
+
+def test_a_flat_file_that_cannot_become_an_onnx_graph_runs_without_one(world, tmp_path):
+    specs, builder, count = world
+    specs += [
+        _spec("to_onnx", ("tflite", "onnx")),
+        _spec("to_graph", ("onnx", "graph")),
+        _spec("to_flat", ("tflite", "flat"), takes_hub=True, convert="flat_converter:convert"),
+    ]
+    (tmp_path / "code" / "flat_converter.py").write_text(MODULE.replace('"broken"', '"never"'))
+    said = []
+    made = builder("broken", log=said.append)
+    source = made.model.files["a"]
+    model = dataclasses.replace(
+        made.model, files={"tflite": source}, digests={"tflite": made.model.digest}
+    )
+    made = dataclasses.replace(made, model=model)
+    artifact = made.build("flat")
+    manifest = json.loads((artifact.folder / "artifact.json").read_text())
+    assert manifest["steps"][-1]["notes"]["hub"] is None
+    assert (
+        "m runs without an ONNX graph, under its own names: The model is broken: mend it." in said
+    )
+    for _ in range(2):
+        with pytest.raises(ModelError, match="The model is broken"):
+            made.build("graph")
+    assert _ran(count).count("tflite->onnx") == 1

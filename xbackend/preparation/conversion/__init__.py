@@ -1,4 +1,4 @@
 """Conversions: finds the arrows, runs each in a process of its own, keeps what they give.
 
-Others use `convert`, `export_notes`, `launch`, `options`, `weights`.
+Others use `convert`, `export_notes`, `flat_notes`, `launch`, `options`, `weights`.
 """

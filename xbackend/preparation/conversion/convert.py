@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xbackend.errors import ConversionError, StoreError
+from xbackend.errors import ConversionError, ModelError, StoreError
 from xbackend.plugins import registry
 from xbackend.plugins.installed import importable, version
 from xbackend.preparation.conversion.export_notes import code_and_state_digest
@@ -24,6 +24,12 @@ from xbackend.worker.objects import sync_file
 
 if TYPE_CHECKING:
     from xbackend.plugins.converter import ConverterSpec
+
+HUB_FILE = "onnx"
+"""The format of a file that holds the ONNX graph."""
+
+WITHOUT_HUB = frozenset({"tflite", "keras", "h5", "savedmodel"})
+"""Formats of files that lead to TensorFlow Lite by a way of their own."""
 
 HUB = "graph"
 """The prepared format whose values name the taps of every backend."""
@@ -67,6 +73,8 @@ class ArtifactBuilder:
     log: Callable[[str], None] = lambda message: None
     """Told what is being converted."""
     built: dict[str, ConvertedModel] = field(default_factory=dict)
+    no_hub: list[str] = field(default_factory=list)
+    """Why there is no ONNX graph of a model that runs without one, once that is known."""
 
     def build(self, target: str) -> ConvertedModel:
         """Return the model in a format, converted if it is not in the store yet.
@@ -74,6 +82,8 @@ class ArtifactBuilder:
         Raises MissingPackages where a package is missing, ModelError or ConversionError where
         the model cannot be converted.
         """
+        if target == HUB and self.no_hub:
+            raise ModelError(self.no_hub[0])
         made = self.kept(target)
         if made is None:
             made = self.built[target] = self._convert_by_path(target, self._cache_entry(target))
@@ -138,10 +148,21 @@ class ArtifactBuilder:
         return self.store.folder / "artifacts" / "made" / digest
 
     def hub(self) -> ConvertedModel | None:
-        """Return the model's ONNX graph, None where no installed converter leads to it."""
+        """Return the model's ONNX graph, None where no installed converter leads to it.
+
+        What TensorFlow Lite runs without one runs under its own names where it cannot become one.
+        """
+        if self.no_hub:
+            return None
         try:
             return self.build(HUB)
         except MissingPackages:
+            return None
+        except (ConversionError, ModelError) as error:
+            if not WITHOUT_HUB & self.model.files.keys() or HUB_FILE in self.model.files:
+                raise
+            self.no_hub.append(str(error))
+            self.log(f"{self.model.name} runs without an ONNX graph, under its own names: {error}")
             return None
 
     def _convert(self, step: ConversionStep, source: ConvertedModel) -> ConvertedModel:

@@ -16,12 +16,14 @@ SEQUENCE = 16
 PICTURE = 224
 CHANNELS = 3
 AUDIO = 16_000
+SIGNAL = 512
+"""Of two axes of floats that no name tells more of: a window of speech."""
 
 BY_NAME: tuple[tuple[str, int], ...] = (
-    (r"batch|^n$|^b$|^bs$|^num_?(imgs|images)$", BATCH),
+    (r"batch|^b$|^bs$|^num_?(imgs|images)$", BATCH),
     (r"height|width|^h$|^w$|^(img|image)_?(size|h|w)$", PICTURE),
     (r"channel|^c$", CHANNELS),
-    (r"audio|wave|sample|^num_samples$", AUDIO),
+    (r"audio|wave|sample", AUDIO),
     (r"seq|len|token|time|frame|past|step|^t$|^s$|^l$", SEQUENCE),
 )
 """Patterns of a symbolic axis's name, to the extent that is taken, the first that fits."""
@@ -118,11 +120,15 @@ def default_extent(value: ValueInfo, axis: int) -> int:
     >>> default_extent(ValueInfo("ids", "int64", (None, None), ("batch", "seq")), 1)
     16
     """
-    name = _name(value, axis).lower()
+    name, shape = _name(value, axis).lower(), value.shape or ()
+    is_signal = axis == 1 and len(shape) == 2 and value.dtype.startswith("float")
+    if is_signal and re.search(r"audio|wave|speech|pcm", value.name.lower()):
+        return AUDIO
     for pattern, extent in BY_NAME if name else ():
         if re.search(pattern, name):
-            return extent
-    shape = value.shape or ()
+            return SIGNAL if is_signal and extent == SEQUENCE else extent
+    if is_signal:
+        return SIGNAL
     if axis == 0:
         return BATCH
     if len(shape) != 4:
