@@ -29,7 +29,7 @@ from .libraries.sentence import clause
 from .torch.functions import mark_function_calls, watched_function_calls
 from .torch.names import inner_modules, mark_module_calls, mark_program_nodes, watched_calls
 from .torch.pt2_archive import sanitize
-from .torch.state import code_digest, draws_random_numbers
+from .torch.state import code_digest, draws_random_numbers, tensors_of
 
 SPEC = ConverterSpec(
     name="torch_to_onnx",
@@ -254,7 +254,8 @@ def _exported(
             f"{exporter[0]} cannot export {request.source} to ONNX: {clause(error)}.{exporter[1]}"
         ) from error
     held = [_bits(to_array(tensor)) for tensor in onnx.load(path).graph.initializer]
-    source = {name: _array(value) for name, value in state.items() if not _is_counter(name)}
+    kept = tensors_of({name: value for name, value in state.items() if not _is_counter(name)})
+    source = {name: _array(value) for name, value in kept.items()}
     return ConversionResult(
         model=FILE,
         weights=weights.compare_weights(source, held),
@@ -292,6 +293,9 @@ def _array(value: Any) -> np.ndarray[Any, Any]:
     import torch
 
     value = value.detach().cpu().contiguous()
+    if value.is_quantized:
+        whole: np.ndarray[Any, Any] = value.int_repr().numpy()
+        return whole
     if value.dtype == torch.bfloat16:
         bits: np.ndarray[Any, Any] = value.view(torch.int16).numpy().view(np.uint16)
         return bits

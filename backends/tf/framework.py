@@ -50,7 +50,7 @@ def start(settings: Settings) -> Placement:
     _set_threads(tf, int(settings["threads"]))
     device = _set_device(tf, str(settings["device"]))
     deterministic = _set_determinism(tf, bool(settings["deterministic_ops"]))
-    _set_tf32(tf, bool(settings["tf32"]))
+    tf32 = _set_tf32(tf, bool(settings["tf32"]))
     instructions = require(str(settings["onednn_isa"]))
     threading = tf.config.threading
     facts = {
@@ -59,7 +59,7 @@ def start(settings: Settings) -> Placement:
         "inter_op_threads": threading.get_inter_op_parallelism_threads(),
         "deterministic_ops": deterministic,
         **({"onednn_isa": instructions} if instructions else {}),
-        "tf32_allowed": tf.config.experimental.tensor_float_32_execution_enabled(),
+        "tf32_allowed": tf32,
         "device": _described(tf, device),
     }
     return Placement(device, facts)
@@ -129,10 +129,15 @@ def _set_determinism(tf: Any, wanted: bool) -> bool:
     return actual
 
 
-def _set_tf32(tf: Any, wanted: bool) -> None:
-    tf.config.experimental.enable_tensor_float_32_execution(wanted)
-    if tf.config.experimental.tensor_float_32_execution_enabled() != wanted:
+def _set_tf32(tf: Any, wanted: bool) -> bool:
+    """Allow TF32 or not, and return what holds; before TensorFlow 2.4 there is none."""
+    experimental = tf.config.experimental
+    if not hasattr(experimental, "enable_tensor_float_32_execution"):
+        return False
+    experimental.enable_tensor_float_32_execution(wanted)
+    if experimental.tensor_float_32_execution_enabled() != wanted:
         raise Unsupported(f"tf.tf32={wanted} was refused by TensorFlow {tf.__version__}.")
+    return wanted
 
 
 def _read_onednn(wanted: str) -> str:
@@ -152,17 +157,25 @@ def _onednn_is_on() -> bool:
     Old versions deny it unless they were built for nothing else.
     """
     import tensorflow as tf
-    from tensorflow.python.util import _pywrap_util_port
 
     from .placement import collected_operations
 
-    if _pywrap_util_port.IsMklEnabled():
+    if _built_with_mkl():
         return True
     with tf.device("/CPU:0"):
         square = tf.ones([2, 2])
         with collected_operations() as operations:
             tf.function(tf.matmul)(square, square)
     return any("_Mkl" in name for name in operations)
+
+
+def _built_with_mkl() -> bool:
+    """Return what TensorFlow says of itself; before 2.5 it has another place for it."""
+    try:
+        from tensorflow.python.util import _pywrap_util_port as port
+    except ImportError:
+        from tensorflow.python import _pywrap_util_port as port
+    return bool(port.IsMklEnabled())
 
 
 def _described(tf: Any, device: str) -> str:

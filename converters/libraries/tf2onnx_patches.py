@@ -3,6 +3,8 @@
 And from taking a sum for a bias: Keras writes the Add of two 1x1 pictures as a BiasAdd, which
 tf2onnx puts into the Conv before it, as a bias that changes with each input.
 
+And gives it a handler for Erfc, of which Keras' exact GELU is made: 1 - Erf, as ONNX has it.
+
 They are private functions of tf2onnx, which offers no option; the names are those of 1.16 and
 1.17. A release without them makes the conversion fail, not fold.
 """
@@ -28,6 +30,7 @@ def without_constant_folding() -> Iterator[None]:
     from tf2onnx.optimizer.back_to_back_optimizer import _func_map as pairs
     from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer
 
+    _register_erfc()
     optimize, fold_mul = loader.tf_optimize_grappler, TransposeOptimizer._mul_handler
     join_bias = rewriters.rewrite_biasadd_with_conv2d
     fold_normalization = pairs.pop(("Conv", "BatchNormalization"))
@@ -41,6 +44,28 @@ def without_constant_folding() -> Iterator[None]:
         TransposeOptimizer._mul_handler = fold_mul
         rewriters.rewrite_biasadd_with_conv2d = join_bias
         pairs["Conv", "BatchNormalization"] = fold_normalization
+
+
+def _register_erfc() -> None:
+    """Tell tf2onnx how to write Erfc, unless it knows by now."""
+    from tf2onnx.handler import tf_op
+
+    if not any("Erfc" in known for known in tf_op.get_opsets().get("", ())):
+        tf_op.register_handler(_write_erfc, 9, ["Erfc"], "", {})
+
+
+def _write_erfc(context: Any, node: Any, **unused: Any) -> None:
+    """Write 1 - Erf in the place of an Erfc."""
+    import numpy as np
+    from tf2onnx.utils import make_name, map_onnx_to_numpy_type
+
+    number, shape = context.get_dtype(node.output[0]), context.get_shape(node.output[0])
+    told = {"shapes": [shape], "dtypes": [number]}
+    one = context.make_const(make_name("one"), np.ones((), map_onnx_to_numpy_type(number)))
+    error = context.make_node("Erf", node.input, **told)
+    read = [one.output[0], error.output[0]]
+    context.remove_node(node.name)
+    context.make_node("Sub", read, outputs=node.output, name=node.name, **told)
 
 
 def _without_aliases(inputs: Any, outputs: Any, graph: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Which nodes compute indices, shapes or a Range in floats, where rounding would pick other ones."""
+"""Which nodes compute indices, shapes or a Range in floats, of which rounding makes others."""
 
 from __future__ import annotations
 

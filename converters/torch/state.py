@@ -14,6 +14,22 @@ RANDOM = ("dropout", "feature_dropout", "alpha_dropout", "native_dropout", "rand
 NORMS = ("batch_norm", "native_batch_norm", "_native_batch_norm_legit")
 
 
+def tensors_of(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tensors of a state, those in tuples too, as quantized layers pack theirs.
+
+    What else such layers keep, a format or a number, is no weight.
+    """
+    import torch
+
+    found: dict[str, Any] = {}
+    for name, value in state.items():
+        several = value if isinstance(value, (tuple, list)) else (value,)
+        tensors = [each for each in several if isinstance(each, torch.Tensor)]
+        names = [name, *(f"{name}.{place}" for place in range(1, len(tensors)))]
+        found.update(zip(names, tensors, strict=False))
+    return found
+
+
 def code_digest() -> str:
     """Return the SHA-256 over the Python files that are imported now and are the user's own."""
     paths = sysconfig.get_paths()

@@ -154,3 +154,30 @@ def test_switching_folding_off_is_undone_even_after_an_error() -> None:
 def test_a_layer_that_onnx_lacks_is_named(keras_models: Path, convert: Any) -> None:
     with pytest.raises(ModelError, match=r"cannot express in ONNX: Erfinv\."):
         _onnx(keras_models, convert, "exotic")
+
+
+GELU = """
+import math, sys
+import keras, numpy as np, onnxruntime
+from xbackend.converters.keras_to_onnx import convert
+from xbackend.plugins.converter import ConversionRequest
+from pathlib import Path
+
+folder = Path(sys.argv[1])
+keras.Sequential([keras.Input((6,)), keras.layers.Activation("gelu")]).save(folder / "gelu.keras")
+convert(ConversionRequest(folder / "gelu.keras", "keras", "onnx", folder))
+session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+x = np.float32([[-3, -1, -0.5, 0, 1, 3]])
+(y,) = session.run(None, {session.get_inputs()[0].name: x})
+right = [0.5 * v * math.erfc(-v / math.sqrt(2)) for v in x[0].tolist()]
+assert np.allclose(y[0], right, rtol=0, atol=5e-7), (y, right)
+"""
+
+
+def test_the_exact_gelu_of_keras_is_written_with_the_error_function(tmp_path: Path) -> None:
+    """Its Erfc is no operator of ONNX; the right values are those of Python's math.erfc."""
+    pytest.importorskip("h5py")
+    done = subprocess.run(
+        [sys.executable, "-c", GELU, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -49,3 +49,14 @@ def test_eigens_version_is_read_from_the_headers_of_any_time(
 def test_a_build_without_headers_tells_no_eigen(tmp_path, monkeypatch):
     monkeypatch.setattr(tf.sysconfig, "get_include", lambda: str(tmp_path))
     assert "eigen" not in build_versions(tf)
+
+
+def test_a_tensorflow_without_tf32_says_that_none_is_allowed(monkeypatch):
+    """TensorFlow 2.3 has neither the switch nor TF32; it ran as a platform python:PATH."""
+    from types import SimpleNamespace
+
+    from xbackend.backends.tf.framework import _set_tf32
+
+    old = SimpleNamespace(config=SimpleNamespace(experimental=SimpleNamespace()))
+    assert _set_tf32(old, True) is False
+    assert _set_tf32(tf, True) is True

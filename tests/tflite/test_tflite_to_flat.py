@@ -277,7 +277,7 @@ def scale_model(opset: int) -> onnx.ModelProto:
 def test_normalisation_of_every_opset_is_judged_as_inference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opset: int, hidden: str | None
 ) -> None:
-    """The reference evaluator of onnx computes opsets 9 to 13 as training: 0.7 apart of what is right."""
+    """The evaluator of onnx computes opsets 9 to 13 as training, 0.7 from what is right."""
     from xbackend.converters.tflite.witness import recorded_values
     from xbackend.testing.artifacts import make_artifact
     from xbackend.worker.graph import read_graph

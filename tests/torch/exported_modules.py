@@ -122,3 +122,29 @@ def restless() -> Any:
 def noisy() -> Any:
     """Add noise, in eval mode too."""
     return Function(lambda x: x + torch.randn_like(x), torch.zeros(1, 8))
+
+
+class Quantized(torch.nn.Module):
+    """A convolution and a product of 8 bits between floats, calibrated before it is converted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.quantize = torch.ao.quantization.QuantStub()
+        self.conv = torch.nn.Conv2d(3, 4, 3)
+        self.fc = torch.nn.Linear(144, 5)
+        self.dequantize = torch.ao.quantization.DeQuantStub()
+
+    def forward(self, x: Any) -> Any:
+        x = self.conv(self.quantize(x))
+        return self.dequantize(self.fc(x.reshape(x.shape[0], -1)))
+
+
+def quantized() -> tuple[torch.nn.Module, Any]:
+    """Quantize a module as PyTorch's eager mode does."""
+    torch.manual_seed(0)
+    module = Quantized().eval()
+    module.qconfig = torch.ao.quantization.get_default_qconfig("x86")
+    torch.ao.quantization.prepare(module, inplace=True)
+    module(torch.rand(4, 3, 8, 8))
+    torch.ao.quantization.convert(module, inplace=True)
+    return module, (torch.rand(1, 3, 8, 8),)

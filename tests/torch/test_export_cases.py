@@ -294,6 +294,16 @@ def test_a_module_in_train_mode_runs_in_eval_mode_and_that_is_said(run: Run, mod
     assert outcome.judged.verdict in (SAME, CLOSE)
 
 
+def test_a_module_that_pytorch_quantized_is_exported_and_has_its_numbers(run: Run) -> None:
+    """What PyTorch quantized stays so: the graph has its steps, and PyTorch's own outputs."""
+    images = np.random.default_rng(4).random((2, 3, 8, 8), np.float32)
+    outcome = run("quantized", "callable", images)
+    operators = {layer["operator"] for layer in outcome.row("onnx")["layers"]}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= operators
+    for source, graph in zip(outcome.outputs("source"), outcome.outputs("onnx"), strict=True):
+        assert source.tobytes() == graph.tobytes()
+
+
 def test_a_program_that_was_exported_in_train_mode_draws_random_numbers_and_that_is_said(
     run: Run,
 ) -> None:

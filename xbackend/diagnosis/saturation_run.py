@@ -41,7 +41,7 @@ def measure_run(request: RunRequest, context: ExecutionContext) -> SaturationRep
     Raises UsageError without a backend that has exact integers, XbackendError where the model
     could not be converted.
     """
-    exact = dataclasses.replace(request, backends=(_exact_backend(),), precisions=("int8",))
+    exact = dataclasses.replace(request, backends=(_exact_backend(),), precisions=())
     (record,) = execute(exact, context)
     if record["artifact"] is None:
         raise XbackendError(str(record["error"]["message"]))

@@ -29,6 +29,7 @@ from xbackend.execution.model_forms import (
     travel_refusal,
 )
 from xbackend.execution.operators import check_operators
+from xbackend.execution.quantized_models import default_precision, requantization_refusal
 from xbackend.execution.request import RunRequest, check_precisions
 from xbackend.execution.run_key import run_id_prefix, run_key
 from xbackend.execution.source import source_inputs, source_model
@@ -108,7 +109,7 @@ def make_plan(request: RunRequest, store: Store, log: Callable[[str], None]) -> 
     builder = rewrite_model(builder, request.rewrite)
     planner = Planner(request, builder.model, store, inputs, builder, platforms)
     for spec in specs:
-        for precision in request.precisions or (spec.default_precision,):
+        for precision in request.precisions or (default_precision(spec, builder),):
             own, both = settings[spec.word], request.sources
             for chosen in form_settings(spec, own, builder.model, precision, both):
                 optional = is_source(chosen) and not is_source(own)
@@ -167,7 +168,9 @@ class Planner:
             message = f"Backend '{spec.word}' has no {precision}: {reason}"
             self._record_not_started(config, "skipped", "plan", "unsupported", message)
             return
-        refusal = source_refusal(spec, self.model, precision) if is_source(config.settings) else ""
+        refusal = requantization_refusal(precision, self.builder)
+        if is_source(config.settings):
+            refusal = source_refusal(spec, self.model, precision)
         if refusal:
             self._record_not_started(config, "skipped", "plan", "unsupported", refusal)
             return
