@@ -55,8 +55,8 @@ SPEC = BackendSpec(
         Setting(
             "runtime",
             "auto",
-            "which package runs the model; auto is tflite-runtime where it works and has all of the "
-            "model's operations, else litert",
+            "which package runs the model; auto is tflite-runtime where it works and has all "
+            "of the model's operations, else litert",
             ("auto", "tflite-runtime", "litert"),
         ),
     ),

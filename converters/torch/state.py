@@ -1,10 +1,11 @@
-"""What besides its weights decides a PyTorch model's numbers: its code, and random ones."""
+"""What decides a PyTorch model's numbers: tensors of its state, its code, and random ones."""
 
 from __future__ import annotations
 
 import hashlib
 import sys
 import sysconfig
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Models that are quantized already run as they are, in one section, and are not quantized again."""
+"""What is quantized already runs as it is, in one section, and is not quantized again."""
 
 from __future__ import annotations
 
