@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,9 @@ import numpy as np
 from xbackend.errors import ConversionError
 from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
 from xbackend.preparation.conversion import weights
-from xbackend.worker.tensor import Tensor, cast
+from xbackend.worker.tensor import cast
 
+from .onnx.cast_losses import losses
 from .onnx.exact_floats import exact_nodes
 from .onnx.normalise import tensor_of
 from .onnx.source import own_opset, read_onnx
@@ -106,7 +106,7 @@ def convert(request: ConversionRequest) -> ConversionResult:
             "kept_layers": sorted(keep),
             "inserted_casts": recast.casts,
             "exact": recast.exact,
-            **_losses(source, target),
+            **losses(source, target),
         },
     )
 
@@ -386,26 +386,6 @@ def _rename(graph: onnx.GraphProto, name: str, new: str) -> None:
             for index, old in enumerate(names):
                 if old == name:
                     names[index] = new
-
-
-def _losses(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> dict[str, list[str]]:
-    """Name the weights that keep their values exactly, and those with a number too large."""
-    exact, overflowed = [], []
-    for name, before, after in _pairs(source, target):
-        back = cast(after, before.dtype).array
-        if np.array_equal(back, before.array, equal_nan=True):
-            exact.append(name)
-        if not np.array_equal(np.isinf(back), np.isinf(before.array)):
-            overflowed.append(name)
-    return {"same_values": exact, "overflowed": overflowed}
-
-
-def _pairs(
-    source: Mapping[str, Tensor], target: Mapping[str, Tensor]
-) -> Iterator[tuple[str, Tensor, Tensor]]:
-    for name, before in source.items():
-        if before.dtype == "float32" and name in target:
-            yield name, before, target[name]
 
 
 def _save(model: onnx.ModelProto, path: Path) -> None:
