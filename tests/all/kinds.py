@@ -180,6 +180,24 @@ def transformer() -> KindModel:
     return w.finished({"x": x})
 
 
+def grouped() -> KindModel:
+    """Attention with fewer heads of keys, turned by positions, with and without a past."""
+    w = Writer(8)
+    x = w.random.normal(size=(1, 3, 64)).astype(np.float32)
+    lengths, total = w.constant(np.int32([2])), w.constant(np.int32(3))
+    caches = [w.constant(f(np.outer(np.arange(9), 0.5 ** np.arange(8))).astype(np.float32))
+              for f in (np.cos, np.sin)]  # fmt: skip
+    shape = {"num_heads": 4, "kv_num_heads": 2, "domain": MICROSOFT}
+    keys = [w.floats(1, 3, 32) for _ in range(2)]
+    w.add("GroupQueryAttention", "x", *keys, "", "", lengths, total, *caches, do_rotary=1,
+          count=3, **shape)  # fmt: skip
+    past = [w.floats(1, 2, 2, 16) for _ in range(2)]
+    lengths, total = w.constant(np.int32([4])), w.constant(np.int32(5))
+    w.add("GroupQueryAttention", "x", *keys, *past, lengths, total, count=3,
+          local_window_size=2, softcap=5.0, **shape)  # fmt: skip
+    return w.finished({"x": x})
+
+
 def dynamic_quantization() -> KindModel:
     """Integers that are made at run time, and their exact sums."""
     w = Writer(4)
@@ -192,6 +210,11 @@ def dynamic_quantization() -> KindModel:
     w.add("Mul", w.add("Cast", total, to=TensorProto.FLOAT), made[1])
     scale = w.constant(np.float32(0.02))
     w.add("DynamicQuantizeMatMul", "x", whole, scale, point, w.floats(4), domain=MICROSOFT)
+    steps = w.constant(w.random.normal(size=(3, 1, 5)).astype(np.float32))
+    cells = [w.constant(w.random.integers(-128, 128, (1, n, 24), np.int8)) for n in (5, 6)]
+    scales, zeros = w.constant(np.float32([0.01])), w.constant(np.int8([0]))
+    w.add("DynamicQuantizeLSTM", steps, *cells, w.floats(1, 48), "", "", "", "", scales, zeros,
+          scales, zeros, count=3, hidden_size=6, domain=MICROSOFT)  # fmt: skip
     picture = w.constant(w.random.integers(0, 256, (1, 2, 5, 5), np.uint8))
     kernel = w.constant(w.random.integers(0, 256, (3, 2, 3, 3), np.uint8))
     zeros = [w.constant(np.uint8(n)) for n in (127, 128)]
@@ -275,6 +298,7 @@ KINDS: dict[str, Callable[[], KindModel]] = {
         recurrent,
         control_flow,
         transformer,
+        grouped,
         dynamic_quantization,
         quantized,
         detection,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import quantized, recurrent, regions, sampling, selection, transformer
+from . import grouped, quantized, recurrent, regions, sampling, selection, transformer
 from .body import Body, NotSpelled
 from .schema import SCHEMA_FUNCTIONS, schema_function
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..normalise import NormaliseContext
 
 FUNCTIONS: dict[str, Callable[[Body], None]] = {
+    **grouped.FUNCTIONS,
     **quantized.FUNCTIONS,
     **recurrent.FUNCTIONS,
     **regions.FUNCTIONS,

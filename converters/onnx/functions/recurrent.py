@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .activation import Activation, activations_of
+from .quantized import FLOAT, dynamic
 
 if TYPE_CHECKING:
     from .body import Body
@@ -100,6 +101,7 @@ KINDS = {
     "LSTM": Kind(4, 2, ("Sigmoid", "Tanh", "Tanh"), _lstm),
     "RNN": Kind(1, 1, ("Tanh",), _rnn),
 }
+KINDS["DynamicQuantizeLSTM"] = KINDS["LSTM"]
 
 
 def recurrent(body: Body) -> None:
@@ -110,8 +112,9 @@ def recurrent(body: Body) -> None:
     ways = ways if body.attribute("direction") == "bidirectional" else ways[:1]
     x = body.add("Transpose", body.input(0), perm=[1, 0, 2]) if batch_first else body.input(0)
     chosen = activations_of(body, list(kind.activations), len(ways))
+    direction = DynamicDirection if body.input(8) else Direction
     made = [
-        Direction(body, kind, place, way == "reverse", batch_first).added(x, chosen[place])
+        direction(body, kind, place, way == "reverse", batch_first).added(x, chosen[place])
         for place, way in enumerate(ways)
     ]
     _give_sequence(body, [stacked for stacked, _ in made], batch_first)
@@ -160,7 +163,7 @@ class Direction:
     def added(self, x: str, activations: Sequence[Activation]) -> tuple[str, list[str]]:
         """Add the product and the Scan; return the outputs of all steps, and the last states."""
         body, kind = self.body, self.kind
-        gates = body.add("MatMul", x, body.add("Transpose", self.part(1), perm=[1, 0]))
+        gates = self._product(x)
         gates, bias = self._with_bias(gates)
         names = [body.fresh(what) for what in ("H", "C")[: kind.states]]
         inner = body.inner()
@@ -184,6 +187,11 @@ class Direction:
         made = body.scan(inner, states, scanned, self.backward, reads=reads, gives=[*new, shown])
         return made[-1], made[:-1]
 
+    def _product(self, x: str) -> str:
+        """Multiply the input of all steps by W^T."""
+        turned = self.body.add("Transpose", self.part(1), perm=[1, 0])
+        return self.body.add("MatMul", x, turned)
+
     def _with_bias(self, gates: str) -> tuple[str, tuple[str, ...]]:
         """Add the bias: all of it, but for the recurrent one of a GRU, which comes later."""
         body, count = self.body, self.kind.gates
@@ -191,7 +199,7 @@ class Direction:
         if not bias:
             return gates, ()
         ahead, later = body.add_several("Split", bias, count=2, axis=0, num_outputs=2)
-        if self.kind is KINDS["GRU"]:
+        if self.kind.step is _gru:
             each = body.add_several("Split", later, count=count, axis=0, num_outputs=count)
             return body.add("Add", gates, ahead), tuple(each)
         return body.add("Add", gates, body.add("Add", ahead, later)), ()
@@ -200,7 +208,7 @@ class Direction:
         body, count = self.body, self.kind.gates
         turned = body.add("Transpose", self.part(2), perm=[1, 0])
         parts: list[str] = []
-        if self.kind is KINDS["GRU"]:
+        if self.kind.step is _gru:
             parts = body.add_several("Split", turned, count=count, axis=1, num_outputs=count)
 
         def recur(inner: Body, state: str, gate: int | None) -> str:
@@ -209,7 +217,7 @@ class Direction:
         return recur
 
     def _peepholes(self) -> tuple[str, ...]:
-        own = self.part(7) if self.kind is KINDS["LSTM"] else ""
+        own = self.part(7) if self.kind.step is _lstm else ""
         if not own:
             return ()
         return tuple(self.body.add_several("Split", own, count=3, axis=0, num_outputs=3))
@@ -221,7 +229,8 @@ class Direction:
         if all(given):
             return given
         batch = body.add("Shape", x, start=1, end=2)
-        hidden = body.add("Shape", body.input(2), start=2, end=3)
+        axis_of = 1 if body.input(8) else 2
+        hidden = body.add("Shape", body.input(2), start=axis_of, end=axis_of + 1)
         shape = body.add("Concat", batch, hidden, axis=0)
         zeros = body.add("Expand", body.constant(0.0, self.dtype), shape)
         return [name or zeros for name in given]
@@ -245,4 +254,32 @@ class Direction:
         return states, inner.add("Where", mask, new[0], zero)
 
 
-FUNCTIONS = {"GRU": recurrent, "LSTM": recurrent, "RNN": recurrent}
+class DynamicDirection(Direction):
+    """One direction of a DynamicQuantizeLSTM: weights are integers, and the other factors made so.
+
+    Scale and zero point of W are inputs 8 and 9, of R 10 and 11; both matrices are transposed.
+    States are quantized as a whole. ONNX Runtime may take each sequence of a batch by itself, as
+    its threads share them out.
+    """
+
+    def _product(self, x: str) -> str:
+        """Multiply the input of all steps, quantized as a whole."""
+        return self._multiplied(self.body, x, [self.part(place) for place in (1, 8, 9)])
+
+    def _recurrence(self) -> Callable[[Body, str, int | None], str]:
+        weights = [self.part(place) for place in (2, 10, 11)]
+        return lambda inner, state, gate: self._multiplied(inner, state, weights)
+
+    def _multiplied(self, body: Body, x: str, weights: Sequence[str]) -> str:
+        whole, scale, zero = weights
+        made, own, point = dynamic(body, x)
+        total = body.add("MatMulInteger", made, whole, point, zero)
+        return body.add("Mul", body.add("Cast", total, to=FLOAT), body.add("Mul", own, scale))
+
+
+FUNCTIONS = {
+    "GRU": recurrent,
+    "LSTM": recurrent,
+    "RNN": recurrent,
+    "com.microsoft.DynamicQuantizeLSTM": recurrent,
+}
