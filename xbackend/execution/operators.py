@@ -29,7 +29,7 @@ def check_operators(spec: BackendSpec, precision: str, builder: ArtifactBuilder)
         return
     steps = read_artifact(hub.folder).manifest["steps"]
     notes = steps[-1]["notes"]
-    lacking = missing_operators(notes["operators"], notes["spelled"], known)
+    lacking = missing_operators(notes.get("operators", ()), notes.get("spelled", {}), known)
     if lacking:
         raise UnsupportedOperators(
             f"Backend '{spec.word}' has no {', '.join(lacking)}, which this model uses. "
