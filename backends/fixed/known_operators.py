@@ -27,7 +27,8 @@ _MICROSOFT = """
 """
 
 _LEARNING = """
-    LinearClassifier LinearRegressor Scaler TreeEnsembleClassifier TreeEnsembleRegressor
+    ArrayFeatureExtractor Binarizer LinearClassifier LinearRegressor Normalizer Scaler
+    TreeEnsembleClassifier TreeEnsembleRegressor
 """
 
 KNOWN = frozenset(

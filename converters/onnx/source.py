@@ -148,7 +148,8 @@ def _refuse_old_opset(model: onnx.ModelProto, path: Path) -> None:
             f"{path} is damaged: it asks for opset {opset}, which there is not. Export the model "
             "again."
         )
-    if opset < OLDEST_OPSET:
+    uses_it = any(node.domain in ("", "ai.onnx") for node in model.graph.node)
+    if uses_it and opset < OLDEST_OPSET:
         raise ModelError(
             f"{path} uses opset {opset}; the oldest that backends share is {OLDEST_OPSET}. "
             "Convert it with onnx.version_converter.convert_version."

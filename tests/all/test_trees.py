@@ -58,7 +58,7 @@ def model(operator: str, width: int, given: dict[str, Any]) -> Any:
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [7, 4])],
         [helper.make_tensor_value_info(name, *kinds[name]) for name in names],
     )
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid(DOMAIN, 3)]
+    opsets = [helper.make_opsetid(DOMAIN, 3)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
@@ -82,6 +82,10 @@ CASES: list[tuple[str, int, dict[str, Any]]] = [
     ("TreeEnsembleClassifier", 2, {"classlabels_int64s": [3, 5], **forest("class", [0])}),
     ("LinearRegressor", 3, {"targets": 3, **LINE}),
     ("LinearClassifier", 3, {"classlabels_ints": [1, 2, 3], "post_transform": "SOFTMAX", **LINE}),
+    ("Binarizer", 4, {"threshold": 0.3}),
+    ("Normalizer", 4, {"norm": "L1"}),
+    ("Normalizer", 4, {"norm": "L2"}),
+    ("Normalizer", 4, {"norm": "MAX"}),
     ("Scaler", 4, {"offset": [1.0, 2.0, 3.0, 4.0], "scale": [0.5, 0.25, 1.0, 2.0]}),
 ]  # fmt: skip
 

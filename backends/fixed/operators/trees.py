@@ -192,6 +192,33 @@ def scaler(node: Node, inputs: Inputs) -> List[Array]:
     return [np.asarray((x - offset) * scale)]
 
 
+def binarizer(node: Node, inputs: Inputs) -> List[Array]:
+    """Binarizer: 1 above a threshold, 0 elsewhere."""
+    x = need(inputs, 0)
+    above = x > np.array(node.attributes.get("threshold", 0.0), x.dtype)
+    return [above.astype(x.dtype)]
+
+
+def array_feature_extractor(node: Node, inputs: Inputs) -> List[Array]:
+    """ArrayFeatureExtractor: places of the last axis."""
+    x, places = need(inputs, 0), need(inputs, 1).ravel()
+    taken = np.take(x, places, axis=-1)
+    return [taken.reshape(1, -1) if x.ndim == 1 else taken]
+
+
+def normalizer(node: Node, inputs: Inputs) -> List[Array]:
+    """Divide rows by their greatest, their sum of magnitudes, or their length."""
+    x = need(inputs, 0).astype(np.float32)
+    kind = node.attributes.get("norm", "MAX")
+    if kind == "MAX":
+        size = x.max(axis=-1, keepdims=True)
+    elif kind == "L1":
+        size = total(np.abs(x), (-1,))
+    else:
+        size = np.sqrt(total(x * x, (-1,)))
+    return [np.asarray(np.where(size == 0, x, x / np.where(size == 0, np.float32(1), size)))]
+
+
 def refusal(node: Node) -> str:
     """Return why a node of this domain cannot be computed; empty if it can."""
     a = node.attributes
@@ -210,8 +237,11 @@ def refusal(node: Node) -> str:
 
 
 OPERATORS: Dict[Tuple[str, str], Callable[[Any, Any], Any]] = {
+    (DOMAIN, "ArrayFeatureExtractor"): array_feature_extractor,
+    (DOMAIN, "Binarizer"): binarizer,
     (DOMAIN, "LinearClassifier"): linear_classifier,
     (DOMAIN, "LinearRegressor"): linear_regressor,
+    (DOMAIN, "Normalizer"): normalizer,
     (DOMAIN, "Scaler"): scaler,
     (DOMAIN, "TreeEnsembleClassifier"): tree_classifier,
     (DOMAIN, "TreeEnsembleRegressor"): tree_regressor,
