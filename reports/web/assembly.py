@@ -27,11 +27,11 @@ from ..wording.formatting import heading, name_row, name_run, pluralize, printab
 from . import grades
 from .bundle import LICENCES, vega
 from .charts import charts
-from .details import computed_data, details_data
-from .frontier import frontier, removal_statements
-from .further import cores, flags, growth, trees
-from .layers import cohorts_data
-from .matrix import Cell, Matrix, matrix_of
+from .data.details import computed_data, details_data
+from .data.frontier import frontier, removal_statements
+from .data.further import cores, flags, growth, trees
+from .data.layers import cohorts_data
+from .data.matrix import Cell, Matrix, matrix_of
 from .paste import bug_report, python_of
 from .provenance import provenance
 from .seal import seal

@@ -22,7 +22,7 @@ from xbackend.facts.explanation import Grade, explain
 from xbackend.plugins import installed, registry
 from xbackend.reports.explain import graded_statements
 from xbackend.reports.web import grades
-from xbackend.reports.web.matrix import Cell, Matrix, matrix_of
+from xbackend.reports.web.data.matrix import Cell, Matrix, matrix_of
 from xbackend.reports.web.paste import command_of, python_of
 from xbackend.testing.store_builder import StoreBuilder
 

@@ -17,12 +17,12 @@ from xbackend.errors import InputError
 from xbackend.facts.pairs import with_pairs
 from xbackend.plugins import registry
 from xbackend.reports.json import document
-from xbackend.reports.web.details import PAIR_NUMBERS, computed_data, details_data
-from xbackend.reports.web.frontier import frontier
-from xbackend.reports.web.further import growth, trees
-from xbackend.reports.web.kernels import kernels
-from xbackend.reports.web.layers import NUMBERS, cohorts_data
-from xbackend.reports.web.river import colours_of, hold_places, river, run_order
+from xbackend.reports.web.data.details import PAIR_NUMBERS, computed_data, details_data
+from xbackend.reports.web.data.frontier import frontier
+from xbackend.reports.web.data.further import growth, trees
+from xbackend.reports.web.data.kernels import kernels
+from xbackend.reports.web.data.layers import NUMBERS, cohorts_data
+from xbackend.reports.web.data.river import colours_of, hold_places, river, run_order
 from xbackend.testing.store_builder import StoreBuilder
 
 

@@ -14,8 +14,8 @@ from xbackend.platforms.emulation_doubt import doubtful_run_ids
 from xbackend.store.cohort import number_format
 from xbackend.store.records import Run
 
-from ..machines import name_device
-from ..wording.formatting import DAGGER, printable
+from ...machines import name_device
+from ...wording.formatting import DAGGER, printable
 
 Record = dict[str, Any]
 STOPPED = "✕"

@@ -8,7 +8,7 @@ from typing import Any
 
 from xbackend.numerics.floats import FORMATS
 
-from ..wording.formatting import printable
+from ...wording.formatting import printable
 from .kernels import kernels
 from .river import river
 

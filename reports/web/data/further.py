@@ -13,10 +13,10 @@ from xbackend.comparison.summary import Summary
 from xbackend.comparison.threads import thread_tables
 from xbackend.store.cohort import number_format
 
-from ..cumulative import name_curve, name_machines
-from ..results.cores import cell_text, row_labels, sentences
-from ..sections.tables import Table
-from ..wording.formatting import name_row, pluralize, printable
+from ...cumulative import name_curve, name_machines
+from ...results.cores import cell_text, row_labels, sentences
+from ...sections.tables import Table
+from ...wording.formatting import name_row, pluralize, printable
 
 Record = dict[str, Any]
 MOST_CLUSTERS = 20

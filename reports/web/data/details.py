@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..wording.formatting import printable
+from ...wording.formatting import printable
 
 Record = dict[str, Any]
 PAIR_NUMBERS = ("deviating", "elements", "relative", "snr_db", "mean_abs")

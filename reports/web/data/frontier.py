@@ -10,8 +10,8 @@ from xbackend.facts.outcome import Outcome
 from xbackend.plugins import registry
 from xbackend.plugins.mitigation import MitigationContext
 
-from ..explain import Statement
-from ..wording.formatting import format_number, pluralize, printable
+from ...explain import Statement
+from ...wording.formatting import format_number, pluralize, printable
 
 Record = dict[str, Any]
 AS_IT_IS = "as it is"

@@ -1,0 +1,1 @@
+"""What the page shows, as plain values: from a comparison and its JSON report."""
