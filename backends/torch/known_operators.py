@@ -16,7 +16,7 @@ _ONNX = """
     ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd
     ReduceSum ReduceSumSquare Relu Reshape Resize Round Scan ScatterElements ScatterND Selu
     SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength Shape
-    Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split
+    Shrink Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split
     SplitToSequence Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile TopK Transpose Trilu
     Unsqueeze Where Xor
 """

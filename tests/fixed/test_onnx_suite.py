@@ -8,7 +8,7 @@ import pytest
 from xbackend.backends.fixed.formats import DTYPES
 from xbackend.backends.fixed.operators import OPERATORS
 from xbackend.plugins import registry
-from xbackend.testing.onnx_suite import OnnxSuite, load_expected
+from xbackend.testing.onnx_suite import FurtherSuite, OnnxSuite, load_expected
 from xbackend.testing.suite_cases import SuiteCase, node_cases
 
 NAMES = {name for domain, name in OPERATORS if not domain}
@@ -44,3 +44,11 @@ class TestOnnxSuite(OnnxSuite):
             "QuantizeLinear",
         }
         assert quantized <= {case.operator for case in cases()}
+
+
+class TestFurtherOperators(FurtherSuite):
+    """Those of the operators that the executors of the graph have beyond the hub's."""
+
+    spec = registry.backend("fixed")
+    expected = load_expected(__file__)
+    settings: ClassVar[dict[str, Any]] = {"precision": "float32"}

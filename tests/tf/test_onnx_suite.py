@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from xbackend.plugins import registry
-from xbackend.testing.onnx_suite import OnnxSuite, load_expected
+from xbackend.testing.onnx_suite import FurtherSuite, OnnxSuite, load_expected
 
 
 class TestOnnxSuite(OnnxSuite):
     """The float32 tests of the hub's operators, on the CPU, eagerly."""
+
+    spec = registry.backend("tf")
+    expected = load_expected(__file__)
+
+
+class TestFurtherOperators(FurtherSuite):
+    """Those of the operators that the executors of the graph have beyond the hub's."""
 
     spec = registry.backend("tf")
     expected = load_expected(__file__)

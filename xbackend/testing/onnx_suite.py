@@ -29,9 +29,9 @@ from .expected_failures import (
     load_expected,
     stale_patterns,
 )
-from .suite_cases import CaseData, SuiteCase, node_cases, strict_cases
+from .suite_cases import CaseData, SuiteCase, further_cases, node_cases, strict_cases
 
-__all__ = ["ExpectedFailure", "OnnxSuite", "load_expected", "run_case"]
+__all__ = ["ExpectedFailure", "FurtherSuite", "OnnxSuite", "load_expected", "run_case"]
 
 BFLOAT16_RTOL = 2.0**-6
 """Two units in the last place, as in ONNX's own runner."""
@@ -63,6 +63,16 @@ class OnnxSuite:
     def test_every_expected_failure_names_a_test(self) -> None:
         """Refuse entries for tests that the installed onnx does not have."""
         assert stale_patterns([case.name for case in node_cases()], self.expected) == ()
+
+
+class FurtherSuite(OnnxSuite):
+    """Every float32 test of what executors have beyond passes, or fails as expected."""
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Make one test of each case."""
+        if "case" in metafunc.fixturenames:
+            cases = further_cases()
+            metafunc.parametrize("case", cases, ids=[case.name for case in cases])
 
 
 def run_case(spec: BackendSpec, case: SuiteCase, folder: Path, settings: Settings) -> CaseOutcome:

@@ -11,5 +11,20 @@ _NAMES = """
     Sigmoid Slice Softmax Softplus Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Unsqueeze Where
 """
 
+_FURTHER = """
+    Acos Acosh AffineGrid ArgMin Asin Asinh Atan Atanh Attention CausalConvWithState Ceil Celu
+    CenterCropPad Compress Cos Cosh DepthToSpace DynamicQuantizeLinear EyeLike Floor GRU
+    GatherElements GatherND GreaterOrEqual GridSample GroupNormalization HannWindow Hardmax If IsInf
+    IsNaN LSTM LessOrEqual LinearAttention Loop LpNormalization MeanVarianceNormalization Mish Mod
+    NegativeLogLikelihoodLoss NonMaxSuppression OneHot QLinearConv QLinearMatMul RMSNormalization
+    RNN Range ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMin ReduceProd ReduceSumSquare
+    ReverseSequence RoiAlign RotaryEmbedding Round Scan Scatter ScatterElements ScatterND Shrink
+    Sign Sin Sinh Size SoftmaxCrossEntropyLoss Softsign SpaceToDepth SwiGLU Swish Tan
+    ThresholdedRelu TopK Upsample
+"""
+
 HUB_OPERATORS = frozenset(_NAMES.split())
 """Names of ONNX operators; the public tests of each, in float32, pass or are expected to fail."""
+
+FURTHER_OPERATORS = frozenset(_FURTHER.split())
+"""What executors of the ONNX graph have beyond; their public tests in float32, likewise."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .operators import HUB_OPERATORS
+from .operators import FURTHER_OPERATORS, HUB_OPERATORS
 
 if TYPE_CHECKING:
     import onnx
@@ -55,6 +55,11 @@ class SuiteCase:
     atol: float
 
     @property
+    def further(self) -> bool:
+        """Whether an executor of the graph must pass it, beyond what every float backend must."""
+        return self.operator in FURTHER_OPERATORS and self.dtypes - EXACT == {"float32"}
+
+    @property
     def strict(self) -> bool:
         """Whether every float backend must pass it, or have it among its expected failures."""
         beside = EXACT | CASTS if self.operator == "Cast" else EXACT
@@ -73,6 +78,12 @@ def node_cases() -> tuple[SuiteCase, ...]:
 def strict_cases() -> tuple[SuiteCase, ...]:
     """Load the float32 tests of the hub's operators."""
     return tuple(case for case in node_cases() if case.strict)
+
+
+@cache
+def further_cases() -> tuple[SuiteCase, ...]:
+    """Load the float32 tests of what executors have beyond the hub's operators."""
+    return tuple(case for case in node_cases() if case.further)
 
 
 def _load(kind: str) -> NodeTests:

@@ -61,6 +61,13 @@ def _thresholded_relu(node: Node, value: Tensor) -> Tensor:
     return F.threshold(value, node.attributes["alpha"], 0.0)
 
 
+def _shrink(node: Node, value: Tensor) -> Tensor:
+    """Move towards zero by the bias beyond a limit, to zero within."""
+    limit, bias = node.attributes["lambd"], node.attributes["bias"]
+    above = torch.where(value > limit, value - bias, torch.zeros_like(value))
+    return torch.where(value < -limit, value + bias, above)
+
+
 def _over_axis(function: Callable[[Tensor, int], Tensor]) -> Callable[..., Tensor]:
     """Make a softmax; before opset 13 all axes from the named one on count as one."""
 
@@ -86,6 +93,7 @@ TABLE = {
     "PRelu": Operator(_prelu),
     "Relu": Operator(ignoring_node(torch.relu)),
     "Selu": Operator(_selu),
+    "Shrink": Operator(_shrink),
     "Sigmoid": Operator(ignoring_node(torch.sigmoid)),
     "Softmax": Operator(_over_axis(F.softmax)),
     "Softplus": Operator(ignoring_node(F.softplus)),
