@@ -44,6 +44,7 @@ FUNCTIONS = (
     ("Run and compare", ("run", "compare", "isolate", "certify", "explain", "report")),
     ("Where and why", ("reduce", "cores", "flags", "ablate")),
     ("What removes it", ("mitigate", "mitigations", "mixed_precision", "saturation", "convert")),
+    ("In CI", ("baseline", "check_baseline", "update_baseline")),
     ("Others' results", ("import_runs", "import_arrays", "export_arrays", "verify")),
     (
         "Looking after a store",

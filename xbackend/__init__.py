@@ -13,6 +13,9 @@ TYPE_CHECKING = False  # as `typing` has it, which takes longer to import than a
 if TYPE_CHECKING:
     from typing import Any
 
+    from xbackend.api.baseline import baseline as baseline
+    from xbackend.api.baseline import check_baseline as check_baseline
+    from xbackend.api.baseline import update_baseline as update_baseline
     from xbackend.api.comparison import Comparison as Comparison
     from xbackend.api.comparison import certify as certify
     from xbackend.api.comparison import compare as compare
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
     __version__: str
 
 MODULES = {
+    "api.baseline": "baseline check_baseline update_baseline",
     "api.comparison": "Comparison certify compare explain isolate",
     "api.conversion": "convert saturation",
     "api.listings": "backends model models platforms train",

@@ -38,6 +38,8 @@ COMPARE_EXAMPLES = """examples:
   xbackend compare --fail-under 16                    exit 1 if fewer mantissa bits agree
   xbackend compare --gate 'output: bits>=16, flips=0' --gate 'conv*: ulp<=64'
   xbackend compare --gate rounding                    exit 1 unless rounding explains all layers
+  xbackend compare --baseline baseline.json           exit 1 for classes that nobody knows
+  xbackend compare --baseline baseline.json --certify --baseline-update
   xbackend compare --metrics all --format json        SNR, cosine, quantiles, worst elements
   xbackend compare --reference float64                who is nearer to the truth
   xbackend compare --reference float64:tf --where backend=ort
@@ -82,6 +84,14 @@ ISOLATE_HELP = (
     "B against run A, or of a run of each class against one of class 1"
 )
 
+BASELINE_HELP = (
+    "exit 1 unless each class is known to this file, which 'xbackend baseline' wrote, or a new one "
+    "is within rounding by --certify or by a --baseline-rule"
+)
+RULE_HELP = (
+    "how near a new class must be: 'output: bits>=16, ulp<=64'; of bits, ulp, abs, deviating"
+)
+UPDATE_HELP = "add the classes of runs that pass to the baseline; 'all': after a review of all runs"
 CERTIFY_HELP = (
     "tell for each layer of each run whether rounding explains its error or only a fault does, "
     "computed now in float64 from its own recorded inputs; exit 1 on a fault"
@@ -113,6 +123,16 @@ def add(commands: Subparsers) -> None:
     add("--fail-under", metavar="BITS", type=int, help="exit 1 if fewer mantissa bits agree")
     add("--max-eqcs", metavar="N", type=int, help="exit 1 if an output has more classes")
     add("--gate", metavar="RULE", action="append", help=GATE_HELP)
+    add("--baseline", metavar="FILE", help=BASELINE_HELP)
+    add("--baseline-rule", metavar="RULE", action="append", help=RULE_HELP)
+    add(
+        "--baseline-update",
+        metavar="all",
+        nargs="?",
+        const="passed",
+        choices=("passed", "all"),
+        help=UPDATE_HELP,
+    )
     add("--metrics", metavar="WHICH", default="usual", help=METRICS_HELP)
     add("--reference", metavar="float64", help=REFERENCE_HELP)
     add("--isolate", metavar="A,B", nargs="?", const="", help=ISOLATE_HELP)
@@ -125,6 +145,7 @@ def compare(options: Namespace) -> int:
     """Compare the runs of a store; exit status 1 if a threshold is missed."""
     from xbackend.api import comparison as api
     from xbackend.api.comparison import check_gates
+    from xbackend.commands.baseline_gate import check_baseline_options, fails_baseline
 
     if options.metrics not in METRICS:
         raise UsageError(f"'--metrics {options.metrics}' must be {' or '.join(METRICS)}.")
@@ -132,6 +153,7 @@ def compare(options: Namespace) -> int:
     thresholds = {"fail_under": options.fail_under, "max_eqcs": options.max_eqcs}
     gates = options.gate or ()
     gates_need_certificates = check_gates(gates, **thresholds)
+    check_baseline_options(options)
     execution = execution_arguments(options)
     with terminal_progress() as display:
         found = api.compare(
@@ -169,7 +191,8 @@ def compare(options: Namespace) -> int:
             "alone; 'xbackend store check' reads them all",
             file=sys.stderr,
         )
-    return 3 if found.left_out else int(bool(missed) or found.has_fault)
+    fails = fails_baseline(found, options)
+    return 3 if found.left_out else int(bool(missed) or found.has_fault or fails)
 
 
 def _measured(found: Comparison, options: Namespace) -> Comparison:
@@ -196,7 +219,8 @@ def _across(options: Namespace) -> bool | None:
 
     A gate on runs that nothing can be compared with fails.
     """
-    limited = options.gate or options.fail_under is not None or options.max_eqcs is not None
+    numbers = (options.fail_under, options.max_eqcs)
+    limited = options.gate or options.baseline or any(each is not None for each in numbers)
     return False if options.across is None and limited else options.across
 
 

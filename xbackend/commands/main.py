@@ -33,6 +33,9 @@ GROUPS = (
         "saturation": "saturation",
         "convert": "convert",
     }),
+    ("in CI", "Keep the classes of a fleet in a file, which 'compare --baseline' gates on.", {
+        "baseline": "baseline",
+    }),
     ("stores and others' results", "Take in what was run elsewhere, hand out what is kept.", {
         "store": "store",
         "verify": "verify",

@@ -78,3 +78,15 @@ def _labels(dtype: str, bits: Bits, row: int) -> Bits:
 
 def _squeezed(tensor: TensorBlocks) -> tuple[int, ...]:
     return tuple(extent for extent in tensor.shape if extent != 1)
+
+
+def row_labels(tensor: TensorBlocks) -> tuple[int, ...]:
+    """Return the label of each row, in order; for what has none see `has_label`.
+
+    >>> from xbackend.numerics.blocks import blocks_of_tensor
+    >>> row_labels(blocks_of_tensor(from_numpy(np.float32([[0, 1], [3, 2]]))))
+    (1, 0)
+    """
+    row = _squeezed(tensor)[-1] if _squeezed(tensor) else 1
+    bits = tensor.bits(0, prod(tensor.shape))
+    return tuple(int(label) for label in _labels(tensor.dtype, bits, row))
