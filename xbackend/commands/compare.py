@@ -184,6 +184,13 @@ def compare(options: Namespace) -> int:
     for sentence in missed:
         print(f"xbackend: {sentence}", file=sys.stderr)
     tell_left_out(found.left_out)
+    _tell_unread(found)
+    fails = fails_baseline(found, options)
+    return 3 if found.left_out else int(bool(missed) or found.has_fault or fails)
+
+
+def _tell_unread(found: Comparison) -> None:
+    """Say of how many tensors the digests alone were compared."""
     unread, every = found.result.unread()
     if unread:
         print(
@@ -191,8 +198,6 @@ def compare(options: Namespace) -> int:
             "alone; 'xbackend store check' reads them all",
             file=sys.stderr,
         )
-    fails = fails_baseline(found, options)
-    return 3 if found.left_out else int(bool(missed) or found.has_fault or fails)
 
 
 def _measured(found: Comparison, options: Namespace) -> Comparison:
