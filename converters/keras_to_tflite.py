@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xbackend.errors import InputError, ModelError
+from xbackend.errors import InputError
 from xbackend.plugins.converter import ConversionRequest, ConversionResult, ConverterSpec
 from xbackend.preparation.conversion import weights
 from xbackend.worker.artifact import ValueInfo
@@ -52,7 +52,7 @@ def _flat(source: TraceableModel, samples: Samples, request: ConversionRequest) 
     try:
         frozen = source.frozen()
     except Exception as error:  # tracing raises anything
-        raise ModelError(unwritten(error, request.source)) from error
+        raise unwritten(error, request.source) from error
     return written(frozen, samples, request.source, request.options)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.errors import InputError, ModelError
+from xbackend.errors import InputError, ModelError, UnsupportedOperators
 from xbackend.worker.artifact import ValueInfo
 
 from ..libraries.sentence import first_line
@@ -22,6 +22,8 @@ Samples = list[list[Array]]
 FLAT_OPTIONS: Mapping[str, tuple[object, ...]] = {"activation": ("int8", "int16")}
 """What a quantized file's activations are, the default first; weights are int8 with either."""
 
+ERF = "A GELU by tanh, which is another function, it has; or choose other backends with --backends."
+"""What to say where the exact GELU is what is lacking."""
 MISSING_OPERATIONS = re.compile(r"(?:TF Select|Flex|Custom) ops?: ([\w, ]+)")
 """Where the converter lists the operations that TensorFlow Lite lacks."""
 
@@ -71,19 +73,23 @@ def written(frozen: Any, samples: Samples, path: Path, options: Mapping[str, Any
     try:
         data: bytes = converter.convert()
     except Exception as error:  # the converter raises anything
-        raise ModelError(unwritten(error, path)) from error
+        raise unwritten(error, path) from error
     return data
 
 
-def unwritten(error: Exception, path: Path) -> str:
-    """Say why there is no file, with the operations that TensorFlow Lite lacks."""
+def unwritten(error: Exception, path: Path) -> ModelError:
+    """Return what says why there is no file, with the operations that TensorFlow Lite lacks."""
     said = str(error)
     lacking = sorted(
         {name for found in MISSING_OPERATIONS.findall(said) for name in found.split(", ")}
     )
     if lacking:
-        return f"{path} has operations that TensorFlow Lite lacks: {', '.join(lacking)}."
-    return f"TensorFlow Lite's converter cannot convert {path}: {first_line(error)}"
+        names = ", ".join(lacking)
+        hint = ERF if "Erf" in lacking else "Choose other backends with --backends."
+        return UnsupportedOperators(
+            f"{path} has operations that TensorFlow Lite lacks: {names}. {hint}"
+        )
+    return ModelError(f"TensorFlow Lite's converter cannot convert {path}: {first_line(error)}")
 
 
 def read_samples(path: Path | None, values: Sequence[ValueInfo]) -> Samples:

@@ -42,3 +42,18 @@ def test_every_backend_that_lacks_an_operator_is_skipped_before_a_conversion(
             "Choose other backends with --backends."
         )
     assert {read_artifact(path.parent).format for path in store.rglob("artifact.json")} == {"graph"}
+
+
+def test_what_tensorflow_lites_converter_lacks_is_skipped_too(tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Erf", ["x"], ["y"])],
+        "error function",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])],
+    )
+    path = tmp_path / "erf.onnx"
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    (run,) = xbackend.run(str(path), backends=["tflite"], store=tmp_path / "store")
+    assert run.row["status"] == "skipped"
+    assert "TensorFlow Lite lacks: Erf. A GELU by tanh" in run.row["error"]["message"]
