@@ -44,6 +44,8 @@ def test_an_axis_without_a_name_is_changed_by_the_whole_shape():
         (ValueInfo("input", "float32", (None, None)), 1, 512),
         (ValueInfo("ids", "int64", (None, None)), 1, 16),
         (ValueInfo("x", "float32", (None, None, 80)), 1, 16),
+        (ValueInfo("state", "float32", (2, None, 128)), 1, 1),
+        (ValueInfo("h0", "float32", (1, None, 64)), 1, 1),
         (ValueInfo("x", "float32", (None, None, None, 3)), 1, 224),
         (ValueInfo("x", "float32", (None, None, None, None), ("N", "C", "H", "W")), 1, 3),
     ],

@@ -28,6 +28,9 @@ BY_NAME: tuple[tuple[str, int], ...] = (
 )
 """Patterns of a symbolic axis's name, to the extent that is taken, the first that fits."""
 
+STATE = r"(^|[_.])(h|c|hn|cn)_?[0-9]*$|state"
+"""What the state of a recurrent layer is called: layers, batch, numbers."""
+
 
 @dataclass(frozen=True)
 class FreeAxis:
@@ -129,7 +132,8 @@ def default_extent(value: ValueInfo, axis: int) -> int:
             return SIGNAL if is_signal and extent == SEQUENCE else extent
     if is_signal:
         return SIGNAL
-    if axis == 0:
+    is_state = axis == 1 and len(shape) == 3 and re.search(STATE, value.name.lower())
+    if axis == 0 or is_state:
         return BATCH
     if len(shape) != 4:
         return SEQUENCE

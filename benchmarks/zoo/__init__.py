@@ -1,0 +1,1 @@
+"""Real models and exported architectures through every backend: the table docs/models_tried.md."""
