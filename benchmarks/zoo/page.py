@@ -19,7 +19,8 @@ Made by `python -m benchmarks.zoo`. Do not edit it.
 Each model ran on random samples that fit it (see [inputs](guides/inputs.md)), in float32, with the
 settings that each backend ships with. A number is the largest difference from the first backend of
 the row that ran, relative to the output's largest value; *ok* is that backend itself, or one that
-ran on other inputs than it; *same* is no difference at all. A number in brackets leads to the sentence with which a backend refused or
+ran on other inputs than it; *same* is no difference at all. A detector that sees nothing in noise
+gives numbers near 0 alone, of which 1e-7 is much. A number in brackets leads to the sentence with which a backend refused or
 failed. *–* has not been run.
 """
 
