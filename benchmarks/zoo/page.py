@@ -20,8 +20,8 @@ Each model ran on random samples that fit it (see [inputs](guides/inputs.md)), i
 settings that each backend ships with. A number is the largest difference from the first backend of
 the row that ran, relative to the output's largest value; *ok* is that backend itself, or one that
 ran on other inputs than it; *same* is no difference at all. A detector that sees nothing in noise
-gives numbers near 0 alone, of which 1e-7 is much. A number in brackets leads to the sentence with which a backend refused or
-failed. *–* has not been run.
+gives numbers near 0 alone, of which 1e-7 is much. A number in brackets leads to the sentence with
+which a backend refused or failed. *–* has not been run.
 """
 
 
