@@ -15,7 +15,7 @@ from xbackend.facts.baseline.collect import collect
 from xbackend.facts.baseline.entries import Baseline, BaselineChange
 from xbackend.facts.baseline.file import baseline_text, read_baseline
 from xbackend.facts.baseline.judge import accepted, check_rules, judge
-from xbackend.facts.baseline.verdicts import BaselineJudgement
+from xbackend.facts.baseline.verdicts import BaselineJudgement as BaselineJudgement
 from xbackend.facts.gates import Gate, parse_gate
 from xbackend.store.records import Run
 

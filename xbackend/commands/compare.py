@@ -19,6 +19,9 @@ from xbackend.commands.parser import (
 from xbackend.errors import UsageError, XbackendError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xbackend.api.baseline import BaselineJudgement
     from xbackend.api.comparison import Comparison
 
 COMPARE_EXAMPLES = """examples:
@@ -40,6 +43,8 @@ COMPARE_EXAMPLES = """examples:
   xbackend compare --gate rounding                    exit 1 unless rounding explains all layers
   xbackend compare --baseline baseline.json           exit 1 for classes that nobody knows
   xbackend compare --baseline baseline.json --certify --baseline-update
+  xbackend compare --baseline baseline.json --format github        error lines and a summary
+  xbackend compare --gate 'output: flips=0' --format junit --output results.xml
   xbackend compare --metrics all --format json        SNR, cosine, quantiles, worst elements
   xbackend compare --reference float64                who is nearer to the truth
   xbackend compare --reference float64:tf --where backend=ort
@@ -53,7 +58,7 @@ exit status: 0 done, 1 a threshold was missed or --certify found a fault, 2 wron
 """
 FORMATS_HELP = (
     "table, json, markdown, csv, html, machines, layers, activations, activations-csv, cumulative, "
-    "dendrogram, errors, answer, explain or export"
+    "dendrogram, errors, answer, explain, export, github or junit"
 )
 OUTPUT_HELP = (
     "write there; with .svg, .png or .pdf draw layers, activations, cumulative, dendrogram or "
@@ -145,7 +150,7 @@ def compare(options: Namespace) -> int:
     """Compare the runs of a store; exit status 1 if a threshold is missed."""
     from xbackend.api import comparison as api
     from xbackend.api.comparison import check_gates
-    from xbackend.commands.baseline_gate import check_baseline_options, fails_baseline
+    from xbackend.commands.baseline_gate import fails_baseline, judged_by_baseline
 
     if options.metrics not in METRICS:
         raise UsageError(f"'--metrics {options.metrics}' must be {' or '.join(METRICS)}.")
@@ -153,7 +158,7 @@ def compare(options: Namespace) -> int:
     thresholds = {"fail_under": options.fail_under, "max_eqcs": options.max_eqcs}
     gates = options.gate or ()
     gates_need_certificates = check_gates(gates, **thresholds)
-    check_baseline_options(options)
+    _check_gate_options(options)
     execution = execution_arguments(options)
     with terminal_progress() as display:
         found = api.compare(
@@ -178,15 +183,40 @@ def compare(options: Namespace) -> int:
                 trust_platforms=options.trust_platforms,
                 **how,
             )
-    write(_measured(found, options).result)
+    judged = judged_by_baseline(found, options)
+    _write(_measured(found, options), options, write, judged)
     missed = found.missed_thresholds(**thresholds)
     missed += found.broken_gates(gates)
     for sentence in missed:
         print(f"xbackend: {sentence}", file=sys.stderr)
     tell_left_out(found.left_out)
     _tell_unread(found)
-    fails = fails_baseline(found, options)
+    fails = fails_baseline(found, options, judged)
     return 3 if found.left_out else int(bool(missed) or found.has_fault or fails)
+
+
+def _check_gate_options(options: Namespace) -> None:
+    """Raise UsageError, before anything is compared, for what cannot be gated on."""
+    from xbackend.commands.baseline_gate import check_baseline_options
+    from xbackend.commands.check_formats import check_format
+
+    check_baseline_options(options)
+    check_format(options)
+
+
+def _write(
+    found: Comparison,
+    options: Namespace,
+    write: Callable[[Any], None],
+    judged: BaselineJudgement | None,
+) -> None:
+    """Write the report; of formats that CI services read what every rule comes to."""
+    from xbackend.commands.check_formats import FORMATS, write_checks
+
+    if options.format in FORMATS:
+        write_checks(found, options, judged)
+    else:
+        write(found.result)
 
 
 def _tell_unread(found: Comparison) -> None:

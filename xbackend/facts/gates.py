@@ -247,12 +247,7 @@ def _failures(
     condition: Condition,
     pairs: Mapping[Key, Sequence[TensorPair]],
 ) -> Iterator[GateFailure]:
-    judged = [
-        tap
-        for sample in comparison.samples
-        for tap in sample.taps
-        if _concerns(gate, tap) and _is_compared(tap, condition)
-    ]
+    judged = judged_tensors(comparison, gate, condition)
     if not judged:
         yield GateFailure(gate, condition, None, None)
     for tap in judged:
@@ -261,6 +256,16 @@ def _failures(
             if not holds:
                 yield GateFailure(gate, condition, tap, value)
                 break
+
+
+def judged_tensors(comparison: Comparison, gate: Gate, condition: Condition) -> list[TapComparison]:
+    """Return the tensors that a condition is about and that two runs have, sample by sample."""
+    return [
+        tap
+        for sample in comparison.samples
+        for tap in sample.taps
+        if _concerns(gate, tap) and _is_compared(tap, condition)
+    ]
 
 
 def key_of(tap: TapComparison) -> Key:
