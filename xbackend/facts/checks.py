@@ -108,9 +108,9 @@ def check(
 def _faults(comparison: Comparison) -> Iterator[Failure]:
     """Yield the faults that certificates show; what was not judged is none."""
     for failure in gate_failures(comparison, [Gate(CERTIFIED, ())]):
-        shown = isinstance(failure, RoundingFailure) and not failure.overflows
-        if shown and (failure.layer is not None or failure.is_export):
-            yield failure
+        if isinstance(failure, RoundingFailure) and not failure.overflows:
+            if failure.layer is not None or failure.is_export:
+                yield failure
 
 
 def _gate_cases(comparison: Comparison, gate: Gate, condition: Condition) -> Iterator[Case]:
