@@ -108,9 +108,12 @@ def check(
 def _faults(comparison: Comparison) -> Iterator[Failure]:
     """Yield the faults that certificates show; what was not judged is none."""
     for failure in gate_failures(comparison, [Gate(CERTIFIED, ())]):
-        if isinstance(failure, RoundingFailure) and not failure.overflows:
-            if failure.layer is not None or failure.is_export:
-                yield failure
+        if isinstance(failure, RoundingFailure) and _is_fault(failure):
+            yield failure
+
+
+def _is_fault(failure: RoundingFailure) -> bool:
+    return failure.is_export or (failure.layer is not None and not failure.overflows)
 
 
 def _gate_cases(comparison: Comparison, gate: Gate, condition: Condition) -> Iterator[Case]:
