@@ -93,17 +93,17 @@ def test_values_are_let_go_after_their_last_reader(shapely: Any, tmp_path: Any) 
 def test_everything_that_is_missing_is_named_at_once(framework: Any, build: Any) -> None:
     value = {"x": np.zeros((1, 2, 3), np.float32)}
     nodes = [
-        make("LpPool", ["x"], ["a"], kernel_shape=[1]),
+        make("Unique", ["x"], ["a"]),
         make("Dropout", ["a", "", "yes"], ["b"]),
         make("Bernoulli", ["b"], ["c"]),
-        make("LpPool", ["c"], ["d"], kernel_shape=[1]),
+        make("Unique", ["c"], ["d"]),
     ]
     model = build.model(nodes, value, {"yes": np.asarray(True)}, ["d"])
     with pytest.raises(Unsupported) as caught:
         framework.prepare(model)
     assert str(caught.value) == (
         "Backend 'torch' lacks what this model has: Bernoulli, Dropout with training_mode=1, which "
-        "drops at random, LpPool. Choose other backends with --backends."
+        "drops at random, Unique. Choose other backends with --backends."
     )
 
 

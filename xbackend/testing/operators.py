@@ -15,7 +15,8 @@ _FURTHER = """
     Acos Acosh AffineGrid ArgMin Asin Asinh Atan Atanh Attention CausalConvWithState Ceil Celu
     CenterCropPad Compress Cos Cosh DepthToSpace DynamicQuantizeLinear EyeLike Floor GRU
     GatherElements GatherND GreaterOrEqual GridSample GroupNormalization HannWindow Hardmax If IsInf
-    IsNaN LSTM LessOrEqual LinearAttention Loop LpNormalization MeanVarianceNormalization Mish Mod
+    IsNaN LSTM LessOrEqual LinearAttention Loop LpNormalization LpPool MeanVarianceNormalization
+    Mish Mod
     NegativeLogLikelihoodLoss NonMaxSuppression OneHot QLinearConv QLinearMatMul RMSNormalization
     RNN Range ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMin ReduceProd ReduceSumSquare
     ReverseSequence RoiAlign RotaryEmbedding Round Scan Scatter ScatterElements ScatterND Shrink

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
+
+from .body import NotSpelled
 
 if TYPE_CHECKING:
     from .body import Body
@@ -87,11 +90,32 @@ def global_lp_pool(body: Body) -> None:
     body.add("Pow", total, body.constant(1.0 / p, body.dtype(x)), out=0)
 
 
+def lp_pool(body: Body) -> None:
+    """LpPool: the mean over each window of powers, padding among them, times their number."""
+    x, p, kernel = body.input(0), body.attribute("p", 2), body.attribute("kernel_shape")
+    dtype = body.dtype(x)
+    if body.attribute("ceil_mode", 0):
+        raise NotSpelled("Its last windows may reach beyond the padding.")
+    size = body.add("Abs", x)
+    powers = size if p == 1 else body.add("Pow", size, body.constant(float(p), dtype))
+    keys = ("auto_pad", "dilations", "pads", "strides")
+    kept = {key: body.attribute(key) for key in keys}
+    mean = body.add("AveragePool", powers, kernel_shape=kernel, count_include_pad=1, **kept)
+    total = body.add("Mul", mean, body.constant(float(prod(kernel)), dtype))
+    if p == 1:
+        body.give(0, total)
+    elif p == 2:
+        body.add("Sqrt", total, out=0)
+    else:
+        body.add("Pow", total, body.constant(1.0 / p, dtype), out=0)
+
+
 FUNCTIONS = {
     "Compress": compress,
     "EyeLike": eye_like,
     "GlobalLpPool": global_lp_pool,
     "Hardmax": hardmax,
+    "LpPool": lp_pool,
     "ReverseSequence": reverse_sequence,
     "Scatter": scatter,
 }
