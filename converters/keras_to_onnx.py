@@ -29,7 +29,7 @@ SPEC = ConverterSpec(
     modules=("tensorflow", "tf2onnx"),
     extra="tf",
     distributions=("tensorflow", "keras", "tf2onnx", "onnx"),
-    revision=2,
+    revision=3,
 )
 
 OPSET = 17
@@ -66,7 +66,25 @@ def _converted(source: TraceableModel, request: ConversionRequest) -> onnx.Model
             f"tf2onnx cannot convert {request.source}: {said or type(error).__name__}"
         ) from error
     _refuse_foreign(model, request)
+    _bind_captured(model, source)
     return model
+
+
+def _bind_captured(model: onnx.ModelProto, source: TraceableModel) -> None:
+    """Make constants of the numbers that layers hold beside their weights, as Normalization does.
+
+    TensorFlow passes them to the function as inputs after the model's own.
+    """
+    from onnx.numpy_helper import from_array
+
+    held = list(model.graph.input)[len(source.inputs) :]
+    if not held:
+        return
+    concrete = source.function.get_concrete_function(*source.signature)
+    captured = {inner.name: outer for outer, inner in concrete.graph.captures}
+    for value in held:
+        model.graph.initializer.append(from_array(captured[value.name].numpy(), value.name))
+        model.graph.input.remove(value)
 
 
 def _refuse_foreign(model: onnx.ModelProto, request: ConversionRequest) -> None:

@@ -51,7 +51,7 @@ class Row:
     def to_flat(self, tensor: Tensor) -> np.ndarray[Any, Any]:
         """Return a tensor in the flat graph's layout."""
         if self.perm is None:
-            return np.ascontiguousarray(tensor.array)
+            return np.asarray(tensor.array, order="C")  # a single number has no axes
         return np.ascontiguousarray(tensor.array.transpose(np.argsort(self.perm)))
 
 

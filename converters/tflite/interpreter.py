@@ -176,7 +176,7 @@ def _quantized(array: Array, detail: dict[str, Any]) -> Array:
     dtype = np.dtype(detail["dtype"])
     scale = _scale(detail)
     if not scale or array.dtype == dtype:
-        return np.ascontiguousarray(array.astype(dtype))
+        return np.asarray(array, dtype, order="C")  # which leaves a single number without axes
     zero_point = int(detail["quantization_parameters"]["zero_points"][0])
     limits = np.iinfo(dtype)
     steps: Array = np.rint(array / scale) + zero_point

@@ -181,3 +181,32 @@ def test_the_exact_gelu_of_keras_is_written_with_the_error_function(tmp_path: Pa
         [sys.executable, "-c", GELU, str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+NORMALIZATION = """
+import sys
+from pathlib import Path
+import keras, numpy as np, onnxruntime
+from xbackend.converters.keras_to_onnx import convert
+from xbackend.plugins.converter import ConversionRequest
+
+folder = Path(sys.argv[1])
+layer = keras.layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[4.0, 4.0, 4.0])
+keras.Sequential([keras.Input((3,)), layer]).save(folder / "scaled.keras")
+convert(ConversionRequest(folder / "scaled.keras", "keras", "onnx", folder))
+session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+(value,) = session.get_inputs()
+(y,) = session.run(None, {value.name: np.float32([[3, 2, 7]])})
+assert y.tolist() == [[1, 0, 2]], y
+"""
+
+
+def test_numbers_that_a_layer_holds_beside_its_weights_are_constants(tmp_path: Path) -> None:
+    pytest.importorskip("h5py")
+    done = subprocess.run(
+        [sys.executable, "-c", NORMALIZATION, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

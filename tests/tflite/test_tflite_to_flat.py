@@ -317,3 +317,13 @@ def test_either_runtime_gives_the_same_names(
     pytest.importorskip(package)
     monkeypatch.setattr(flat_interpreter, "RUNTIMES", (package,))
     assert taps(flatten("contract", small_model().model))[0] == ("relu", TURNED)
+
+
+def test_a_single_number_is_given_without_axes() -> None:
+    """A model's sample rate is one: the runtime refuses it with an axis of extent 1."""
+    from xbackend.backends.tflite.session import Row
+
+    rate = np.asarray(16000, np.int64)
+    detail = {"dtype": np.int64, "quantization_parameters": {"scales": [], "zero_points": []}}
+    assert flat_interpreter._quantized(rate, detail).shape == ()
+    assert Row(0, "sr", None).to_flat(from_numpy(rate)).shape == ()
