@@ -86,6 +86,14 @@ def check_baseline(
 
     Raises:
         UsageError: For a file that is no baseline, and a rule that has no meaning.
+
+    Example:
+        >>> import xbackend as xb
+        >>> runs = xb.run(backends="fixed", taps="outputs", threads=[1, 2])
+        >>> done = xb.baseline([runs[0]], "one.json", store=runs.store)
+        >>> judged = xb.check_baseline(runs, "one.json")
+        >>> judged.passes, judged.findings[1].verdict.value
+        (True, 'known class on a new kind of machine')
     """
     (path,) = paths("file=", file)
     return judge(compared(runs).result, read_baseline(path), baseline_rules(rules))
@@ -108,6 +116,14 @@ def update_baseline(
 
     Raises:
         UsageError: For a file that is no baseline, and a rule that has no meaning.
+
+    Example:
+        >>> import xbackend as xb
+        >>> runs = xb.run(backends="fixed", taps="outputs", threads=[1, 2])
+        >>> done = xb.baseline([runs[0]], "two.json", store=runs.store)
+        >>> done = xb.update_baseline(runs, "two.json")
+        >>> len(done.after.classes) - len(done.before.classes), len(done.after.kinds)
+        (0, 2)
     """
     (path,) = paths("file=", file)
     found, before = compared(runs), read_baseline(path)
