@@ -92,8 +92,8 @@ def check_baseline(
         >>> runs = xb.run(backends="fixed", taps="outputs", threads=[1, 2])
         >>> done = xb.baseline([runs[0]], "one.json", store=runs.store)
         >>> judged = xb.check_baseline(runs, "one.json")
-        >>> judged.passes, judged.findings[1].verdict.value
-        (True, 'known class on a new kind of machine')
+        >>> judged.passes, {found.verdict.value for found in judged.findings[3:]}
+        (True, {'known class on a new kind of machine'})
     """
     (path,) = paths("file=", file)
     return judge(compared(runs).result, read_baseline(path), baseline_rules(rules))
