@@ -1,6 +1,7 @@
-"""The plug-in of pytest: `from xbackend.pytest import assert_consistent`.
+"""The plug-in of pytest: from xbackend.pytest import assert_consistent.
 
-Every pytest of an environment that has xbackend imports `plugin`, so it imports next to nothing.
+Every pytest of an environment that has xbackend imports `plugin`, so that imports next to nothing;
+`assertion` is imported once it is used.
 """
 
 from __future__ import annotations
