@@ -31,6 +31,11 @@ MODELS = Path(__file__).with_name("exported_modules.py")
 """The user's own file, which lies in the current folder as `my_models.py`."""
 
 
+def unwrapped(text: str) -> str:
+    """Return a text as one line."""
+    return " ".join(text.split())
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a run of a model gave."""
@@ -38,6 +43,7 @@ class Outcome:
     records: list[dict[str, Any]]
     comparison: Comparison
     said: str
+    """What was said meanwhile, as one line."""
 
     def row(self, graph: str) -> dict[str, Any]:
         """Return the record of the source or of the exported graph in PyTorch."""
@@ -62,8 +68,13 @@ class Outcome:
 
     @property
     def text(self) -> str:
-        """What the report on the export says."""
-        return registry.report("export")(self.comparison)
+        """What the report on the export says, however its lines are wrapped."""
+        return unwrapped(registry.report("export")(self.comparison))
+
+    @property
+    def table(self) -> str:
+        """What the table says, however its lines are wrapped."""
+        return unwrapped(registry.report("table")(self.comparison))
 
 
 @pytest.fixture
@@ -101,7 +112,7 @@ def run(models: Any, tmp_path: Path) -> Run:
         request = RunRequest(model=source, inputs=tmp_path / "inputs.npy", **asked)
         records = execute(request, context)
         runs = [read_run(record) for record in records]
-        return Outcome(records, compare_runs(store, runs), stream.getvalue())
+        return Outcome(records, compare_runs(store, runs), unwrapped(stream.getvalue()))
 
     return carry_out
 
@@ -177,9 +188,8 @@ def test_a_traced_branch_is_found_by_the_sample_that_takes_the_other_way(
     assert "TracerWarning" in outcome.said
     assert "my_models.py:" in outcome.said
     assert all("TracerWarning" in record["export"]["warnings"][0] for record in outcome.records)
-    table = registry.report("table")(outcome.comparison)
-    assert "The exporter warned: TracerWarning" in table
-    assert "so it is" in table
+    assert "The exporter warned: TracerWarning" in outcome.table
+    assert "so it is" in outcome.table
 
 
 def test_one_sample_does_not_show_a_traced_branch_and_the_report_says_so(run: Run) -> None:
@@ -290,7 +300,7 @@ def test_a_module_in_train_mode_runs_in_eval_mode_and_that_is_said(run: Run, mod
     outcome = run("training", "callable", images)
     assert_is_pytorch(outcome, models, "training", images)
     assert "was handed over in train mode" in outcome.said
-    assert "handed over in train mode" in registry.report("table")(outcome.comparison)
+    assert "handed over in train mode" in outcome.table
     assert outcome.judged.verdict in (SAME, CLOSE)
 
 
@@ -313,7 +323,7 @@ def test_a_program_that_was_exported_in_train_mode_draws_random_numbers_and_that
     assert source["export"]["train_mode"] is True
     assert source["taps_neutral"] is True
     assert "was exported in train mode" in outcome.said
-    assert "its dropout draws random numbers" in registry.report("table")(outcome.comparison)
+    assert "its dropout draws random numbers" in outcome.table
     (graph,) = [r for r in outcome.records if r["settings"]["graph"] == "onnx"]
     assert "drops at random" in graph["error"]["message"]
     assert export_judgements(outcome.comparison) == ()
@@ -324,9 +334,7 @@ def test_a_module_that_adds_noise_draws_random_numbers_and_one_with_dropout_in_e
 ) -> None:
     noisy = run("noisy", "callable", np.ones((1, 8), np.float32), taps="outputs")
     assert noisy.row("source")["facts"]["draws_random"] is True
-    assert "draws random numbers, so its bits are those of one seed" in " ".join(
-        registry.report("table")(noisy.comparison).split()
-    )
+    assert "draws random numbers, so its bits are those of one seed" in noisy.table
     images = np.random.default_rng(4).random((1, 3, 8, 8), np.float32)
     quiet = run("training", "callable", images).row("source")["facts"]
     assert "draws_random" not in quiet
