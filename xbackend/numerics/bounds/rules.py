@@ -78,7 +78,10 @@ WITHOUT_BOUND: Mapping[tuple[str, str], str] = {
     **{("", name): "it draws numbers at random" for name in _RANDOM.split()},
     ("", "NonMaxSuppression"): "ties of overlaps decide what it names",
     ("", "Det"): "how far its pivots grow is not bounded",
-    **{("ai.onnx.ml", name): "trees, linear models and their steps are not bounded" for name in _ML.split()},
+    **{
+        ("ai.onnx.ml", name): "trees and steps of ai.onnx.ml are not bounded"
+        for name in _ML.split()
+    },
     ("", "GlobalLpPool"): "no error is carried through its powers",
     **dict.fromkeys(_FUSED, FUSED_BY_ORT),
     ("com.microsoft", "Attention"): "what its mask means depends on its shape and attributes",
