@@ -320,11 +320,6 @@ def isolate(
         [0]
     """
     given = compared(comparison)
-    if given.result.across:
-        raise UsageError(
-            "What differs between different files is compared layer by layer, not isolated: no "
-            "layer of one can be run in the other. Isolate runs of one file: across=False."
-        )
     there = given.result.store
     context = execution_context(there, jobs, timeout, progress, trust_platforms)
     judge = one_text("reference=", reference)

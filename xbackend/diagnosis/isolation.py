@@ -68,6 +68,7 @@ def _compute(sides: Sequence[_Side], options: Sequence[Record], context: Executi
 
 
 def _check(reference: Run, run: Run) -> None:
+    _check_structure(reference, run)
     for each in (reference, run):
         each.check_kept()
         if not each.ok or not all(result["taps"] for result in each.results):
@@ -77,6 +78,28 @@ def _check(reference: Run, run: Run) -> None:
             f"Runs {reference.id} and {run.id} are in {reference.row['precision']} and "
             f"{run.row['precision']}. Name two of one precision, or one and --reference float64."
         )
+
+
+def _check_structure(reference: Run, run: Run) -> None:
+    """Raise UsageError for files whose layers are not the same operators of the same inputs."""
+    if reference.row["model_digest"] == run.row["model_digest"]:
+        return
+    theirs, ours = _operators(reference), _operators(run)
+    shared = theirs.keys() & ours.keys()
+    if not shared or any(theirs[tap] != ours[tap] for tap in shared):
+        raise UsageError(
+            f"Runs {reference.id} and {run.id} are of different files with other layers, which are "
+            "compared layer by layer, not isolated: no layer of one can be run in the other. "
+            "Isolate runs of one file: --no-across, in Python across=False."
+        )
+
+
+def _operators(run: Run) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Return the operator of each layer and what it reads, by its tensor."""
+    return {
+        str(each["tap"]): (str(each["operator"]), tuple(map(str, each["inputs"])))
+        for each in run.layers
+    }
 
 
 def tensors_with_inputs(run: Run) -> dict[str, dict[str, Record]]:

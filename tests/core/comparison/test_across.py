@@ -140,7 +140,7 @@ def test_sections_with_one_heading_are_told_apart_by_file_and_digest(files: File
     ]
 
 
-def test_layers_of_different_files_are_not_isolated(files: Files) -> None:
+def test_files_with_other_layers_are_not_isolated(files: Files) -> None:
     files.run("a.onnx", "a", {"y": [1.0]}, {})
     files.run("b.onnx", "b", {"y": [2.0]}, {})
     with pytest.raises(UsageError, match="not isolated"):
