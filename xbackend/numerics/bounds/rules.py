@@ -53,6 +53,7 @@ _UNFOLLOWED = (
     "AffineGrid CausalConvWithState LinearAttention NegativeLogLikelihoodLoss RoiAlign "
     "SoftmaxCrossEntropyLoss SwiGLU BlackmanWindow HammingWindow HannWindow"
 )
+_POWERS = "GlobalLpPool LpPool"
 _FUSED = (
     ("", "SimplifiedLayerNormalization"),
     *(
@@ -82,7 +83,7 @@ WITHOUT_BOUND: Mapping[tuple[str, str], str] = {
         ("ai.onnx.ml", name): "trees and steps of ai.onnx.ml are not bounded"
         for name in _ML.split()
     },
-    ("", "GlobalLpPool"): "no error is carried through its powers",
+    **{("", name): "no error is carried through its powers" for name in _POWERS.split()},
     **dict.fromkeys(_FUSED, FUSED_BY_ORT),
     ("com.microsoft", "Attention"): "what its mask means depends on its shape and attributes",
 }
