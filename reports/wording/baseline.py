@@ -63,10 +63,8 @@ def _what(found: BaselineFinding) -> str:
         V.OTHER_CLASS: lambda: (
             f"known class {digest}, but this kind of machine gave another one before"
         ),
-        V.WITHIN: lambda: (
-            f"new class {digest} {_within(found)}: {distance_text(found)} the nearest of "
-            f"{pluralize(found.known, 'known class')}"
-        ),
+        V.WITHIN: lambda: f"new class {digest} {_within(found)}",
+        V.WITHIN_RULE: lambda: f"new class {digest} {_within(found)}",
         V.UNJUDGED: lambda: f"new class {digest}, and nothing judged it: {_unjudged(found)}",
         V.FEWER_BITS: lambda: f"fewer bits in new class {digest}: {_fewer(found)}",
         V.BEYOND: lambda: (
@@ -82,10 +80,11 @@ def _emulated(found: BaselineFinding) -> str:
 
 
 def _within(found: BaselineFinding) -> str:
+    near = f"{distance_text(found)} the nearest of {pluralize(found.known, 'known class')}"
     if found.rounding is None:
-        return f"within the rule '{printable(found.decided_by)}'"
+        return f"within the rule '{printable(found.decided_by)}': {near}"
     judged = f"{found.rounding.judged} of {pluralize(found.rounding.layers, 'layer')}"
-    return f"within rounding by certificate ({judged} judged, none beyond rounding)"
+    return f"within rounding by certificate ({judged} judged, none beyond rounding): {near}"
 
 
 def distance_text(found: BaselineFinding) -> str:

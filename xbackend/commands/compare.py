@@ -91,7 +91,7 @@ ISOLATE_HELP = (
 
 BASELINE_HELP = (
     "exit 1 unless each class is known to this file, which 'xbackend baseline' wrote, or a new one "
-    "is within rounding by --certify or by a --baseline-rule"
+    "is within rounding by --certify, or keeps every --baseline-rule"
 )
 RULE_HELP = (
     "how near a new class must be: 'output: bits>=16, ulp<=64'; of bits, ulp, abs, deviating"

@@ -179,7 +179,7 @@ class _ClassJudge:
         if rounding is not None:
             return BaselineVerdict.WITHIN, "certificate"
         if conditions and not broken:
-            return BaselineVerdict.WITHIN, ", ".join(text for text, _ in conditions)
+            return BaselineVerdict.WITHIN_RULE, ", ".join(text for text, _ in conditions)
         if new.is_farther:
             return BaselineVerdict.FEWER_BITS, "known classes"
         return BaselineVerdict.UNJUDGED, ""

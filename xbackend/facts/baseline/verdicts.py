@@ -17,6 +17,9 @@ class BaselineVerdict(Enum):
     NEW_KIND = "known class on a new kind of machine"
     OTHER_CLASS = "known class that this kind of machine did not give before"
     WITHIN = "new class within rounding"
+    """By a certificate of its run: no layer that could be judged is beyond rounding."""
+    WITHIN_RULE = "new class within a rule"
+    """Near enough by a rule that was given, which says nothing of rounding."""
     UNJUDGED = "new class that nothing judged"
     FEWER_BITS = "fewer bits"
     BEYOND = "beyond rounding"
@@ -44,6 +47,7 @@ PASSING = (
     BaselineVerdict.NEW_KIND,
     BaselineVerdict.OTHER_CLASS,
     BaselineVerdict.WITHIN,
+    BaselineVerdict.WITHIN_RULE,
 )
 
 
