@@ -108,6 +108,10 @@ def members(tree: ast.Module) -> dict[str, set[str]]:
     for node in tree.body:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             found |= {alias.asname or alias.name: set() for alias in node.names}
+        elif isinstance(node, ast.If):  # what a package hands on when asked: `import x as x`
+            inner = (each for each in node.body if isinstance(each, ast.ImportFrom))
+            names = (alias for each in inner for alias in each.names)
+            found |= {alias.name: set() for alias in names if alias.asname == alias.name}
         elif isinstance(node, ast.ClassDef):
             found[node.name] = set().union(*map(bound, node.body))
         else:
