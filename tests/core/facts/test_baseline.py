@@ -206,6 +206,35 @@ def test_large_outputs_are_known_by_digest_and_labels(bench: StoreBuilder, tmp_p
     ]
 
 
+def test_an_output_of_another_shape_is_no_pass(known: Baseline, tmp_path: Path) -> None:
+    for name, shape in (("empty", (0, 2)), ("more", (2, 2)), ("flat", (4,))):
+        run = {"outputs": {"y": np.zeros(shape, np.float32)}}
+        (found,) = verdicts(tmp_path / name, known, run)
+        assert found in ("new class that nothing judged", "a label flips")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_no_change_of_a_file_ends_otherwise_than_in_a_sentence(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        bench = StoreBuilder(Path(folder))
+        bench.run({"y": ONE}, **machine("Alpha"))
+        text = baseline_text(baseline_of(bench))
+        place = data.draw(st.integers(0, len(text) - 1))
+        put = data.draw(
+            st.sampled_from(["", "0", '"', "{}", "[", "null", "-1", "1e999", "\\ud800"])
+        )
+        file = Path(folder) / "baseline.json"
+        file.write_text(text[:place] + put + text[place + data.draw(st.integers(0, 9)) :])
+        said, found = "", None
+        try:
+            found = read_baseline(file)
+        except UsageError as error:
+            said = str(error)
+        assert found is not None or said.startswith(f"{file} is no sound baseline: ")
+        assert found is None or judge(bench.compare(), found).findings
+
+
 def shared_bits(one: Values, other: Values) -> int:
     """Count the leading mantissa bits that float32 numbers share, element by element, by hand."""
     least = 23
@@ -357,6 +386,15 @@ def test_an_entry_that_names_what_is_not_there_is_refused(known: Baseline) -> No
             parse_baseline("\n".join(rest))
 
 
-def test_the_schema_says_what_a_line_is() -> None:
-    entries = json_schema()["properties"]["entries"]["items"]["anyOf"]
-    assert len(entries) == 5
+def test_the_schema_is_published_and_a_baseline_is_of_it(known: Baseline, root: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    published = json.loads((root / "docs/reference/baseline.schema.json").read_text("utf-8"))
+    assert published == json_schema()
+    document = json.loads(baseline_text(known))
+    jsonschema.validate(document, published)
+    for wrong in ({"sort": "x"}, {"seen": "0" * 16}, {**document["entries"][0], "inputs": None}):
+        changed = {**document, "entries": [wrong]}
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(changed, published)
+        with pytest.raises(ValueError, match="entries"):
+            parse_baseline(json.dumps(changed))

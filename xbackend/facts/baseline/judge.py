@@ -265,14 +265,14 @@ def _flip(
     """
     mine = labels_of(tensor)
     theirs = {one: one.labels or labels_of(of) for one, of in blocks.items()}
-    known = [labels for labels in theirs.values() if labels is not None]
-    if mine is None or not known or mine in known:
+    known = [labels for labels in theirs.values() if labels]
+    if not mine or not known or mine in known:
         return None
     other = theirs[nearest] or known[0]
     differing = (
         (at, one, two) for at, (one, two) in enumerate(zip(mine, other, strict=False)) if one != two
     )
-    return next(differing, (0, mine[0], other[0]))
+    return next(differing, None)
 
 
 def _rounding(certificate: Certificate | None, each: Observation, store: Store) -> Rounding | None:
