@@ -28,10 +28,22 @@ def pytest_configure() -> None:
     background. A handler is not, so a hangup still does not end pytest where it was ignored.
     """
     os.environ.setdefault("XBACKEND_SYNC", "off")  # no power is cut while tests run
+    _let_slow_machines_pass()
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda number, frame: None)
+
+
+def _let_slow_machines_pass() -> None:
+    """Let no property fail for the time that one example of it takes."""
+    try:
+        from hypothesis import HealthCheck, settings
+    except ImportError:  # the folders without properties go without
+        return
+    slow = (HealthCheck.too_slow,)
+    settings.register_profile("any-machine", deadline=None, suppress_health_check=slow)
+    settings.load_profile("any-machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from typing import Any
 
@@ -227,7 +228,8 @@ def test_a_record_that_is_damaged_within_is_named(
 ) -> None:
     bench.run({"y": [1.0]})
     (record,) = bench.store.runs()
-    bench.store.write_run({**record, key: rows})
+    damaged = json.dumps({**record, key: rows}).encode()
+    bench.store.write_file(bench.store.folder / "runs" / f"{record['id']}.json", damaged)
     with pytest.raises(StoreError, match=f"run-0.json is not a sound record of a run: {what}"):
         bench.compare()
 
