@@ -21,9 +21,8 @@ from typing import (
     Union,
 )
 
-from xbackend.worker.graph import Graph, Node
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what a run reads that computes nothing anew, without NumPy
+    from xbackend.worker.graph import Graph, Node
     from xbackend.worker.tensor import Tensor
 
 BRANCHES = {"then_branch": "then", "else_branch": "else"}
@@ -40,6 +39,7 @@ def label_of(node: Node) -> str:
 def body_prefix(node: Node, place: Union[int, str]) -> str:
     """Return what stands before the names of a body's values, in an iteration or a branch.
 
+    >>> from xbackend.worker.graph import Node
     >>> body_prefix(Node("Loop", "", "loop_1", (), ("y",), {}), 3)
     'loop_1[3]/'
     """

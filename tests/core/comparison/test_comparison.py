@@ -228,8 +228,7 @@ def test_a_record_that_is_damaged_within_is_named(
 ) -> None:
     bench.run({"y": [1.0]})
     (record,) = bench.store.runs()
-    damaged = json.dumps({**record, key: rows}).encode()
-    bench.store.write_file(bench.store.folder / "runs" / f"{record['id']}.json", damaged)
+    (bench.store.folder / "runs" / "run-0.json").write_text(json.dumps({**record, key: rows}))
     with pytest.raises(StoreError, match=f"run-0.json is not a sound record of a run: {what}"):
         bench.compare()
 

@@ -233,7 +233,7 @@ def test_a_set_is_found_again_by_its_digest_with_all_that_was_chosen(tmp_path, s
 def test_a_negative_extent_of_an_onnx_file_is_a_free_axis(tmp_path):
     from onnx import TensorProto, helper
 
-    from xbackend.converters.onnx_source import read_onnx
+    from xbackend.converters.onnx.source import read_onnx
     from xbackend.converters.onnx_to_graph import graph_of
 
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [-1, 3, "h", -1])

@@ -120,7 +120,8 @@ def test_what_is_read_can_be_compared_and_laid_out_in_every_report(bench: StoreB
     """Each of a sample of mutants, beside a sound run of the same model."""
     record = whole(bench)
     bench.run({"y": [1.0, 2.5]}, {"conv": [3.0]}, inputs_digest="1" * 64)
-    formats = [registry.report(name) for name in registry.report_formats()]
+    names = [name for name in registry.report_formats() if not registry.missing_for(name)]
+    formats = [registry.report(name) for name in names]
     chance = random.Random(11)
     shown = 0
     for mutant in chance.sample(mutants(record), 600):

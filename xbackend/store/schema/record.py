@@ -88,6 +88,7 @@ HARDWARE = Table(
         "cores": Nullable(Integer(0, 2**31)),
         "memory_bytes": Nullable(Integer(0)),
         "flags": Rows(Text(most=256)),
+        "caches": Nullable(Table(others=Integer(0))),
     }
 )
 SETTINGS = Table(may={"threads": Integer(0, 2**31)})
