@@ -11,7 +11,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-import yaml
+
+yaml: Any = pytest.importorskip("yaml")
 
 EXPRESSION = re.compile(r"\$\{\{ inputs\.([\w-]+) \}\}")
 
