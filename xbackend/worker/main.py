@@ -174,8 +174,8 @@ def _run(job: Job, channel: ReplyStream) -> Record:
         rows = [_infer(sample, artifact, session, job, channel) for sample in job.samples]
         channel.send(partial={"results": rows})
         outcome = _tap_all(rows, artifact, session, job, channel)
-        repeated = _repeat(rows, artifact, session, job, channel)
-        facts = {**session.facts(), **repeated}
+        facts = session.facts()  # of what is recorded, not of what is repeated
+        facts = {**facts, **_repeat(rows, artifact, session, job, channel)}
         return {**outcome, "results": rows, "facts": facts, **_versions(job, backend)}
 
 
