@@ -26,7 +26,8 @@ def _records(data: bytes, folder: Path) -> str:
     run = read_run(store.read_run(path), path)
     found = compare(store)
     for name in registry.report_formats():
-        assert isinstance(registry.report(name)(found), str)
+        if not registry.missing_for(name):
+            assert isinstance(registry.report(name)(found), str)
     return run.row["status"]
 
 

@@ -77,7 +77,7 @@ def split_fields(float_format: FloatFormat, bits: int) -> FloatFields:
     """Take a bit pattern apart. Raises ValueError for one that is too wide.
 
     >>> split_fields(FORMATS["float32"], 0x3F80_0001)
-    Fields(sign=0, exponent=127, mantissa=1)
+    FloatFields(sign=0, exponent=127, mantissa=1)
     """
     if not 0 <= bits < 1 << float_format.bits:
         raise ValueError(f"{bits:#x} is not a bit pattern of {float_format.name}.")

@@ -22,7 +22,7 @@ def zero_mantissa_bits(array: Array, bits: int, rounding: str = "nearest") -> Ar
     from the largest numbers to infinity.
 
     >>> zero_mantissa_bits(np.float32([1 + 2**-23, 1 + 3 * 2**-23]), 1).tolist()
-    [1.0, 1.000000476837158]
+    [1.0, 1.0000004768371582]
     >>> zero_mantissa_bits(np.float32([1 + 2**-23, 1 + 3 * 2**-23]), 1, "zero").tolist()
     [1.0, 1.000000238418579]
     """

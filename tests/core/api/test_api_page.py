@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 import xbackend
+from xbackend.plugins import registry
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,8 @@ def test_an_example_gives_what_it_shows(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("XBACKEND_STORE", raising=False)
+    if "xb.report(" in EXAMPLES[name] and registry.missing_for("html"):
+        pytest.skip("The extra 'report' is not installed.")
     runner = doctest.DocTestRunner(verbose=False)
     test = doctest.DocTestParser().get_doctest(EXAMPLES[name], {}, name, "docs/api.md", 0)
     said: list[str] = []
