@@ -43,6 +43,23 @@ class Network(torch.nn.Module):  # type: ignore[misc, name-defined]  # of a modu
         return torch.softmax(self.last(torch.nn.functional.gelu(x).mean(1)), -1)
 
 
+NORMED = """
+import torch
+class Normed(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        norms = [torch.nn.BatchNorm1d(4) for _ in range(2)]
+        self.rows = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.ReLU(), *norms)
+    def forward(self, x):
+        y = self.rows(x)
+        return y @ y.transpose(0, 1)
+def make():
+    torch.manual_seed(0)
+    return Normed().eval(), (torch.zeros(3, 6),)
+"""
+"""Normalisations as they are made: with equal parameters, of which an exporter keeps one."""
+
+
 def certified(store: Store, run: Run) -> Certificate:
     (found,) = certify([run], ExecutionContext(store, 1, 600, ProgressLines(io.StringIO())))
     return found
@@ -87,6 +104,23 @@ def test_an_attention_of_several_nodes_that_is_off_is_a_fault_there_alone(store:
     assert found.faults[0].tap == ATTENTION
     after = [each.operator for each in found.faults[1:]]
     assert set(after) <= {"Transpose", "Reshape"}  # which read it, and were recorded as they were
+
+
+def test_parameters_that_an_exporter_keeps_once_are_judged_with_their_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "normed_net.py").write_text(NORMED)
+    monkeypatch.syspath_prepend(str(tmp_path))  # where it is looked for, and where it is run
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    told = ["--backends", "torch", "--store", str(tmp_path)]
+    assert main(["run", "normed_net:make", *told]) == 0
+    found = certified(Store(tmp_path), source_run(Store(tmp_path)))
+    assert (found.faults, found.not_judged) == ((), ())
+    operators = [each.operator for each in found.layers]
+    assert operators.count("BatchNormalization") == 2
+    (product,) = (each for each in found.layers if each.operator == "MatMul")
+    assert product.judgement is not None
+    assert product.judgement.terms == 4  # of which the second factor, a transpose, is not recorded
 
 
 def test_a_keras_model_is_judged_layer_by_layer(tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ import numpy as np
 from xbackend.comparison.comparison import Comparison
 from xbackend.comparison.findings import Certificate
 from xbackend.diagnosis.certification.evaluation import EvaluationSetting, Rows, evaluator
-from xbackend.diagnosis.certification.judging import LayerJudge, RunSample, TensorCache
+from xbackend.diagnosis.certification.judging import LayerJudge, RunSample
 from xbackend.diagnosis.certification.layers import find_subjects, index_graph
 from xbackend.diagnosis.certification.local import needs_worker
+from xbackend.diagnosis.certification.reading import TensorCache
 from xbackend.diagnosis.cut_graph import constants_of, load_model, shape_computed
 from xbackend.diagnosis.isolation import tensors_with_inputs
 from xbackend.diagnosis.rerun import onnx_path, recorded_types

@@ -301,3 +301,51 @@ def test_neighbours_are_weighed_by_coordinates_that_round() -> None:
 def test_an_operator_of_somebody_else_has_none() -> None:
     assert rule_for("Conv", "com.example") is None
     assert rule_for("Attention", "com.microsoft") is None
+
+
+def whole(operator: str, a: list[int], b: int, recorded: list[int], dtype: str) -> Judgement:
+    """Judge an operation on integers."""
+    inputs = [np.asarray(a, dtype), np.asarray(b, dtype)]
+    return judged(operator, inputs, np.asarray(recorded, dtype), dtype)
+
+
+def test_a_quotient_of_integers_is_cut_off_toward_zero() -> None:
+    assert whole("Div", [7, -7, 6, -1], 3, [2, -2, 2, 0], "int32").verdict == EXACT
+    assert whole("Div", [7, -7], -3, [-2, 2], "int64").verdict == EXACT
+    floored = whole("Div", [7, -7], 3, [2, -3], "int32")
+    assert (floored.verdict, floored.beyond) == (BEYOND, 1)
+
+
+def test_sums_and_products_of_integers_wrap_around() -> None:
+    assert whole("Mul", [2_000_000_000], 2, [-294_967_296], "int32").verdict == EXACT
+    assert whole("Add", [127], 1, [-128], "int8").verdict == EXACT
+    assert whole("Sub", [0], 1, [255], "uint8").verdict == EXACT
+
+
+def test_an_integer_that_float64_cannot_tell_from_the_right_one_is_another() -> None:
+    assert whole("Add", [2**60], 1, [2**60 + 1], "int64").verdict == EXACT
+    found = whole("Add", [2**60], 1, [2**60 + 2], "int64")
+    assert (found.verdict, found.beyond) == (BEYOND, 1)
+
+
+def test_what_no_integer_is_the_quotient_of_is_not_judged() -> None:
+    with pytest.raises(LookupError, match="gives no number of its format"):
+        whole("Div", [1, 2], 0, [0, 0], "int32")
+    with pytest.raises(LookupError, match="gives no number of its format"):
+        whole("Div", [-(2**31)], -1, [0], "int32")
+
+
+def test_a_layer_of_which_a_parameter_is_not_known_is_not_judged() -> None:
+    layer = Layer(
+        operator="BatchNormalization",
+        attributes={"epsilon": 1e-5},
+        inputs=[np.ones((1, 2)), np.ones(2), np.ones(2), None, np.ones(2)],
+        shapes=[(1, 2), (2,), (2,), (2,), (2,)],
+        shape=(1, 2),
+        dtype="float32",
+        recorded=np.ones((1, 2)),
+    )
+    rule = rule_for("BatchNormalization")
+    assert rule is not None
+    with pytest.raises(LookupError, match="input 3 are not known"):
+        rule.bound(layer)

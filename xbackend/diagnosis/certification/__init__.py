@@ -1,4 +1,4 @@
 """How a certificate is made: which layers can be judged, their right values, their judgement.
 
-Others use `evaluation`, `judging`, `layers`, `local`.
+Others use `evaluation`, `judging`, `layers`, `local`, `reading`.
 """

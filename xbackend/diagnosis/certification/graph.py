@@ -13,7 +13,6 @@ from xbackend.diagnosis.cut_graph import (
     SHAPE_OPERATORS,
     TensorType,
     empty_like,
-    onnx_type,
     value_info,
 )
 from xbackend.numerics.bounds.arithmetic import round_operand
@@ -106,10 +105,6 @@ class EvaluationBuilder:
             self._result(subject, "exact", self._apply(subject, DOUBLE), "float64")
         if rule.evaluation == SUM and not form:
             self._result(subject, "magnitude", self._magnitude(subject), "float64")
-        for name in node.inputs if rule.reads and not form else ():
-            known = name in self.index.recorded or name in self.index.graph.constants
-            if name and not known and name not in self.index.hanging:
-                self._value(name)
 
     def _apply(self, subject: LayerSubject, form: str) -> str:
         """Return the name of a layer's output, computed from inputs in a form."""
@@ -125,20 +120,6 @@ class EvaluationBuilder:
 
     def _result(self, subject: LayerSubject, what: str, name: str, dtype: str) -> None:
         self._declare((subject.tap, what), name, TensorType(dtype, self.types[subject.tap].shape))
-
-    def _value(self, name: str) -> None:
-        """Give out a value that the run has not recorded."""
-        if (name, "value") not in self.outputs:
-            from onnx import helper
-
-            form = self._widest(name)
-            dtype = "float64" if form == DOUBLE and self._is_float(name) else self._dtype(name)
-            self.outputs[name, "value"] = shown = f"value/{len(self.outputs)}"
-            self._emit("Identity", [self.form(name, form)], shown)
-            self.results.append(helper.make_tensor_value_info(shown, onnx_type(dtype), None))
-
-    def _widest(self, name: str) -> str:
-        return RAW if name in self.index.hanging else DOUBLE
 
     def _declare(self, key: tuple[str, str], name: str, of: TensorType) -> None:
         self.outputs[key] = shown = f"{key[1]}/{len(self.outputs)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,29 +15,18 @@ from xbackend.diagnosis.certification.evaluation import (
     Rows,
     evaluate,
 )
-from xbackend.diagnosis.certification.hidden import hidden_values
-from xbackend.diagnosis.certification.layers import GraphIndex, LayerSubject, are_products
-from xbackend.diagnosis.certification.local import (
-    LocalWeights,
-    RightValues,
-    is_local,
-    right_values,
-)
+from xbackend.diagnosis.certification.layers import LayerSubject
+from xbackend.diagnosis.certification.local import is_local
+from xbackend.diagnosis.certification.reading import LayerReader, TensorCache, widened
 from xbackend.numerics.bounds.arithmetic import Arithmetic
 from xbackend.numerics.bounds.bound import Bound, Layer
-from xbackend.numerics.bounds.composed.chain import chain_bound
 from xbackend.numerics.bounds.judge import PRODUCTS, judge
 from xbackend.numerics.bounds.judgement import Judgement, together
 from xbackend.numerics.bounds.transformed import TRANSFORMED, transformed_bound
 from xbackend.numerics.bounds.weights import touched
-from xbackend.store.records import Record, Run
-from xbackend.store.store import Store
-from xbackend.worker.graph import Node
-from xbackend.worker.tensor import Tensor, cast, storage_dtype
+from xbackend.store.records import Run
 
 Array = np.ndarray[Any, Any]
-CACHE_BYTES = 1 << 27
-"""What the tensors take that are kept for the next layers."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +89,10 @@ class LayerJudge:
             self.found.setdefault((sample.run.id, subject.tap), []).append((sample.name, one))
         self._touch(reader, subject)
 
-    def _reader(self, part: EvaluatedPart) -> _Reader:
-        return _Reader(self.setting, self.cache, part)
+    def _reader(self, part: EvaluatedPart) -> LayerReader:
+        return LayerReader(self.setting, self.cache, part)
 
-    def _touch(self, reader: _Reader, subject: LayerSubject) -> None:
+    def _touch(self, reader: LayerReader, subject: LayerSubject) -> None:
         """Keep the share of a layer's weights that any sample of a run has touched."""
         node = self.setting.index.graph.nodes[subject.node]
         weights = self.setting.index.graph.constants.get((*node.inputs, "", "")[1])
@@ -113,7 +101,8 @@ class LayerJudge:
         marks: dict[str, Array] = {}
         for place, sample in enumerate(self.samples):
             x = reader.value(node.inputs[0], sample.rows, place)
-            mark = None if x is None else touched(node.operator, node.attributes, x, _wide(weights))
+            wide = widened(weights)
+            mark = None if x is None else touched(node.operator, node.attributes, x, wide)
             if mark is not None:
                 marks[sample.run.id] = mark | marks.get(sample.run.id, np.zeros((), bool))
         for run, mark in marks.items():
@@ -234,154 +223,3 @@ def _bound(subject: LayerSubject, layer: Layer) -> Bound:
     """Return the bound of a layer; of a fused one the last node gives the right values."""
     found = subject.rule.bound(layer)
     return replace(found, exact=None) if subject.fused else found
-
-
-@dataclass
-class TensorCache:
-    """Keeps the tensors that were read last, as what one layer gives the next one reads."""
-
-    store: Store
-    held: dict[str, Array] = field(default_factory=dict)
-    size: int = 0
-
-    def read(self, row: Record) -> Array:
-        """Return a tensor of a run in float64; it must not be written to."""
-        digest = f"{row['digest']} {row['dtype']} {row['shape']}"
-        if digest not in self.held:
-            array = _wide(self.store.read_tensor(row))
-            if self.size + array.nbytes > CACHE_BYTES:
-                self.held.clear()
-                self.size = 0
-            self.held[digest] = array
-            self.size += array.nbytes
-        return self.held[digest]
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """Reads tensors of runs and their right values."""
-
-    setting: EvaluationSetting
-    cache: TensorCache
-    part: EvaluatedPart
-    constants: dict[str, Array] = field(default_factory=dict)
-    """In float64, those of the layer that is judged."""
-    weights: LocalWeights = field(default_factory=LocalWeights)
-    values: dict[tuple[str, ...], RightValues] = field(default_factory=dict)
-    """The last that were computed here, by what they were computed from."""
-
-    @property
-    def index(self) -> GraphIndex:
-        """The graph."""
-        return self.setting.index
-
-    def key(self, subject: LayerSubject, rows: Rows) -> tuple[str, ...]:
-        """Return what decides the judgement of a layer: digests; empty where that is not known."""
-        node = self.index.graph.nodes[subject.node]
-        own = [name for name in node.inputs if name and name not in self.index.graph.constants]
-        if subject.fused or subject.chain or not all(name in rows for name in own):
-            return ()
-        return tuple(str(rows[name]["digest"]) for name in (*own, subject.tap))
-
-    def _local(self, subject: LayerSubject, node: Node, rows: Rows, place: int) -> RightValues:
-        """Compute right values here, for runs that read the same tensors once."""
-        key = (subject.tap, *self.key(subject, rows)[:-1])
-        if key not in self.values:
-            if all(known[0] != subject.tap for known in self.values):
-                self.weights.held.clear()
-            self.values.clear()
-            inputs = [self.value(name, rows, place) for name in node.inputs]
-            self.values[key] = right_values(node, inputs, self.weights)
-        return self.values[key]
-
-    def layer(self, subject: LayerSubject, rows: Rows, place: int) -> Layer:
-        """Return a layer on one sample as its rule wants it."""
-        node = self.index.graph.nodes[subject.node]
-        found = self.part.rows[place]
-        row = rows[subject.tap]
-        local = self._local(subject, node, rows, place) if subject.local else None
-        exact = self._result(found.get((subject.tap, "exact")))
-        magnitude = self._result(found.get((subject.tap, "magnitude")))
-        return Layer(
-            operator=node.operator,
-            attributes={"opset": self.index.graph.opset, **node.attributes},
-            inputs=[self._input(subject, node, n, rows, place) for n in range(len(node.inputs))],
-            shapes=[self._shape(name, rows, found) for name in node.inputs],
-            shape=tuple(row["shape"]),
-            dtype=str(row["dtype"]),
-            exact=exact if local is None or exact is not None else local.exact,
-            magnitude=magnitude if local is None or magnitude is not None else local.magnitude,
-            recorded=self.cache.read(row),
-            products=are_products(self.index, node),
-            output=subject.output,
-        )
-
-    def chained(self, subject: LayerSubject, rows: Rows, place: int) -> Bound | None:
-        """Return the bound of a layer that several nodes compute together; None of another."""
-        if not subject.chain:
-            return None
-        nodes = [self.index.graph.nodes[at] for at in subject.chain]
-        names = self.index.chain_inputs(subject.chain)
-        held = {n: self.value(n, rows, place) for n in names if self.index.is_held(n)}
-        known = {name: array for name, array in held.items() if array is not None}
-        others = [name for name in names if name not in held]
-        hidden: dict[str, Array] = {}
-        if others:
-            whole, types = self.setting.whole, self.setting.types
-            hidden = hidden_values(
-                whole, self.index, types, others, lambda name: self.value(name, rows, place)
-            )
-        dtype = str(rows[subject.tap]["dtype"])
-        return chain_bound(nodes, known, hidden, subject.tap, dtype)
-
-    def _input(
-        self, subject: LayerSubject, node: Node, position: int, rows: Rows, place: int
-    ) -> Array | None:
-        name = node.inputs[position]
-        constant = name in self.index.graph.constants
-        return self.value(name, rows, place) if subject.rule.reads or constant else None
-
-    def reads_finite(self, subject: LayerSubject, rows: Rows, place: int) -> bool:
-        """Tell whether all that a layer reads is finite; what is nowhere is not known to be."""
-        names = [name for name in self.index.graph.nodes[subject.node].inputs if name]
-        found = [self.value(name, rows, place) for name in names]
-        return all(each is not None and np.isfinite(each).all() for each in found)
-
-    def value(self, name: str, rows: Rows, place: int) -> Array | None:
-        """Return a value as a run had it; None where it is left out or nowhere."""
-        if not name:
-            return None
-        if name in self.index.graph.constants:
-            if name not in self.constants:
-                self.constants[name] = _wide(self.index.graph.constants[name])
-            return self.constants[name]
-        if name in rows:
-            return self.cache.read(rows[name])
-        return self._result(self.part.rows[place].get((name, "value")))
-
-    def _result(self, row: Record | None) -> Array | None:
-        """Return what a worker has just given, whose digest nothing can have spoilt since."""
-        if row is None:
-            return None
-        path = self.part.store.object_path(str(row["digest"]))
-        flat = np.fromfile(path, storage_dtype(str(row["dtype"])))
-        return _wide(Tensor(str(row["dtype"]), flat.reshape(row["shape"])))
-
-    def _shape(
-        self, name: str, rows: Rows, found: Mapping[tuple[str, str], Record]
-    ) -> tuple[int, ...] | None:
-        if not name:
-            return None
-        if name in self.index.graph.constants:
-            return self.index.graph.constants[name].shape
-        row = rows.get(name) or found.get((name, "value"))
-        with contextlib.suppress(TypeError):
-            return tuple(row["shape"])  # type: ignore[index]  # None is what is suppressed
-        return ()
-
-
-def _wide(tensor: Tensor) -> Array:
-    """Return a tensor in float64; integers and truth values as they are."""
-    wide = cast(tensor, "float32") if tensor.dtype == "bfloat16" else tensor
-    floats = np.issubdtype(wide.array.dtype, np.floating)
-    return wide.array.astype(np.float64, copy=False) if floats else wide.array

@@ -45,11 +45,13 @@ class Arithmetic:
 
 
 def roundoff(dtype: str) -> float:
-    """Return half the distance from 1 to the next number.
+    """Return half the distance from 1 to the next number. Raises LookupError for integers.
 
     >>> roundoff("float32") == 2.0**-24
     True
     """
+    if dtype not in FORMATS:
+        raise LookupError(f"no rounding of {dtype} is known for it")
     return float(2.0 ** -(FORMATS[dtype].mantissa_bits + 1))
 
 

@@ -43,9 +43,10 @@ class Layer:
     """Which of the node's outputs it is."""
 
     def input(self, place: int) -> Array:
-        """Return an input that is there."""
-        found = self.inputs[place]
-        assert found is not None
+        """Return an input that is there. Raises LookupError where its values are not known."""
+        found = self.inputs[place] if place < len(self.inputs) else None
+        if found is None:
+            raise LookupError(f"the values of its input {place} are not known")
         return found
 
     def has(self, place: int) -> bool:

@@ -141,6 +141,11 @@ def _judge_piece(layer: Layer, bound: Bound, arithmetic: Arithmetic) -> Judgemen
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
         allowed = np.broadcast_to(_allowed(layer, bound, arithmetic, exact), recorded.shape)
         error = np.abs(recorded - exact)
+    if bound.moves and bound.exact is not None and bound.exact.dtype.kind in "iu":
+        # float64 does not tell all of 64 bits apart
+        error = np.where(
+            np.not_equal(np.asarray(layer.recorded), bound.exact), np.maximum(error, 1.0), 0.0
+        )
     if np.isfinite(error).all():
         never = np.zeros((), bool)
         return _summed(
