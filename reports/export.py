@@ -80,8 +80,8 @@ def _close(judged: ExportJudgement) -> str:
         )
     return (
         f"The exported model's outputs are not the bits of {_title(judged)}: "
-        f"{_how_far(judged.output)}, first at {_node(judged.first)}. So little may be rounding, "
-        "which this does not prove."
+        f"{_how_far(judged.output)}, first at {_node(judged.first)}. So little may be rounding: "
+        "that the certificates of layers tell ('xbackend compare --certify')."
     )
 
 

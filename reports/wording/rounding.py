@@ -22,13 +22,13 @@ from .formatting import pluralize, printable
 MOST_NAMED = 3
 """Layers or runs that a sentence names, of several."""
 KEEP = "Which layers must stay in float32 'xbackend mixed-precision' finds and tries."
-UNKNOWN = "Rounding or fault is not known: no layer of any run could be judged."
+UNKNOWN = "Rounding or fault is not known: no layer of {} could be judged."
 
 
 def rounding_sentences(facts: CertifiedFacts) -> list[str]:
     """Return the answer for all runs: rounding only, or the first fault of each that has one."""
     if facts.verdict is RoundingVerdict.UNKNOWN:
-        return [UNKNOWN]
+        return [UNKNOWN.format("the run" if facts.runs == 1 else "any run")]
     others = [_other_arithmetic(each) for each in facts.other_arithmetics]
     if facts.verdict is not RoundingVerdict.FAULT:
         return [_explained(facts), *others]
@@ -111,9 +111,18 @@ def _fault(found: CertifiedLayer) -> str:
     worst = one.worst
     return (
         f"{text}, most at {list(worst.index)} of input '{printable(layer.sample)}': "
-        f"{worst.recorded:.9g} instead of {worst.exact:.9g}, where rounding can make "
-        f"{worst.allowed:.2g}."
+        f"{worst.recorded:.9g} instead of {worst.exact:.9g}{_by_whom(found.run)}, where rounding "
+        f"can make {worst.allowed:.2g}."
     )
+
+
+def _by_whom(run: Run) -> str:
+    """Return what the right values of a model's source are: those of another graph."""
+    return " of the exported nodes, so that the export may be at fault" if _is_source(run) else ""
+
+
+def _is_source(run: Run) -> bool:
+    return str((run.row.get("artifact") or {}).get("format")).startswith("source")
 
 
 def overflow_sentence(found: CertifiedLayer) -> str:
@@ -151,7 +160,9 @@ def _other_arithmetic(found: OtherArithmetic) -> str:
 
 
 def _run(run: Run) -> str:
-    return printable(f"{run.row['backend']} {run.row['backend_version']} ({run.row['platform']})")
+    source = ", graph=source" if _is_source(run) else ""
+    name = f"{run.row['backend']} {run.row['backend_version']}{source} ({run.row['platform']})"
+    return printable(name)
 
 
 def place_text(layer: LayerCertificate) -> str:

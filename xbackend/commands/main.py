@@ -52,6 +52,8 @@ GROUPS = (
 """What a person wants, what that is in a sentence, and the commands with the module of each."""
 COMMANDS = {name: module for _, _, of in GROUPS for name, module in of.items()}
 """All commands, in the order of the help, to the module that adds each."""
+NAME_COLUMNS = max(map(len, COMMANDS)) + 2
+"""What a name takes in the list of commands, with the gap behind the longest."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -211,7 +213,9 @@ def _grouped(descriptions: Mapping[str, str]) -> str:
     for title, sentence, names in GROUPS:
         lines += [f"{title}: {sentence}"]
         lines += [
-            f"  {name:<12}{_clause(descriptions[name])}" for name in names if name in descriptions
+            f"  {name:<{NAME_COLUMNS}}{_clause(descriptions[name])}"
+            for name in names
+            if name in descriptions
         ]
         lines += [""]
     return "\n".join([*lines, "xbackend COMMAND --help shows a command's options and examples."])

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from xbackend.commands.main import COMMANDS as ALL_COMMANDS
 from xbackend.commands.main import main
 
 COMMANDS = ("run", "compare", "convert", "backends", "platforms", "models")
@@ -28,6 +29,13 @@ def test_every_command_explains_itself(command, capsys):
 def test_help_has_examples(command, capsys):
     _status(command, "--help")
     assert f"\n  xbackend {command}" in capsys.readouterr().out
+
+
+def test_every_command_stands_apart_from_what_is_said_of_it(capsys):
+    main([])
+    shown = capsys.readouterr().out.splitlines()
+    for name in ALL_COMMANDS:
+        assert any(line.startswith(f"  {name}  ") for line in shown), name
 
 
 def test_without_a_command_the_help_is_shown(capsys):

@@ -86,6 +86,20 @@ def test_a_fault_is_told_with_its_layer_its_elements_and_the_worst_of_them() -> 
     assert "Rounding only" not in text
 
 
+def test_a_fault_of_a_source_names_its_row_and_that_the_export_may_be_it() -> None:
+    bad = judgement("beyond rounding", beyond=2, worst=WORST)
+    found = certificate(layer("conv2", 4, bad))
+    row = {**found.run.row, "artifact": {"format": "source-torch"}}
+    text = shown(dataclasses.replace(found, run=Run(row, (), ())))
+    assert "of ort 1.0, graph=source (native) is beyond any rounding in 2 of 64 elements" in text
+    assert "12 instead of 13 of the exported nodes, so that the export may be at fault" in text
+
+
+def test_what_is_not_known_of_one_run_speaks_of_no_other() -> None:
+    unknown = layer("odd", 1, None, reason="no bound is known for Odd")
+    assert "no layer of the run could be judged" in shown(certificate(unknown))
+
+
 def test_one_faulty_run_of_several_is_the_answer_for_all() -> None:
     sound = certificate(layer("conv1", 0, judgement()))
     bad = judgement("beyond rounding", beyond=1, worst=WORST)
