@@ -54,7 +54,7 @@ def _check(data: bytes, folder: Path) -> str:
 
 def _artifact(data: bytes, folder: Path) -> str:
     """Take an artifact's manifest for what it says."""
-    from xbackend.preparation.conversion import _read_converted
+    from xbackend.preparation.conversion.convert import _read_converted
     from xbackend.store.artifact_files import file_fault
 
     place = folder / ("a" * 64)

@@ -27,7 +27,7 @@ def _setting(data: bytes, folder: Path) -> str:
 
 
 def _option(data: bytes, folder: Path) -> str:
-    from xbackend.preparation.converter_options import parse_options
+    from xbackend.preparation.conversion.options import parse_options
 
     parse_options([as_text(data)])
     return "option"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,7 @@ def is_builtin(name: str) -> bool:
 
 
 def _is_shipped(name: str) -> bool:
-    return is_builtin_name(name) and (_shipped_folder(name) / MANIFEST).is_file()
+    return is_builtin_name(name) and os.path.isfile(_shipped_folder(name) / MANIFEST)
 
 
 def _shipped_folder(name: str) -> Path:
