@@ -67,7 +67,7 @@ def _inspect_beside(path: Path, told: Path) -> str | None:
     process = os.fork()
     if not process:
         signal.setitimer(signal.ITIMER_PROF, 0)
-        resource.setrlimit(resource.RLIMIT_CPU, (2, 3))
+        resource.setrlimit(resource.RLIMIT_CPU, (1, 2))
         answer: object = "raised"
         try:
             answer = {"config": inspect_hdf5(path, told)}

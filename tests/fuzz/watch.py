@@ -15,7 +15,7 @@ from .door import Door
 from .drive import HEAD, SHARED, drive
 
 TICK = 0.1
-PATIENCE = 12.0
+PATIENCE = 60.0
 """How many times its seconds of the processor a case may take on the clock of a busy machine."""
 START = 180.0
 """Seconds for the imports."""

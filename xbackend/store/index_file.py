@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import sqlite3
 
-VERSION = "2"
+VERSION = "3"
 """To be raised whenever a record is read in another way than before."""
 PATIENCE = 10.0
 """Seconds to wait for another process that writes."""

@@ -43,7 +43,7 @@ def enter(data, folder):
     if data.startswith(b"a"):
         DOES
 door = Door("bad", "bad", enter, texts("b"), change_text(("a",)))
-print(watch(door, 12, 1, "own", Path("found"), 0.3, 100).findings)
+print(watch(door, 12, 1, "own", Path("found"), 0.1, 100).findings)
 """
 
 
