@@ -7,7 +7,6 @@ import importlib
 import os
 import random
 import resource
-import shutil
 import signal
 import struct
 import tempfile
@@ -118,37 +117,32 @@ def place_of(error: BaseException) -> str:
     return f"{text.replace('<', '').replace('>', '')}-{said}"
 
 
-def drive(
-    door: Door, shared: mmap, findings: Path, slow: float, seed: str, engine: str, cases: int
-) -> None:
+def drive(driver: Driver, seed: str, engine: str, cases: int) -> None:
     """Send cases through a door until the process is ended, or so many if there is a number."""
     warnings.simplefilter("ignore")
-    scratch = Path(tempfile.mkdtemp(dir=_memory_folder()))
-    try:
-        with _instrumented(engine):
-            _import(door)
-        door.prepare(scratch)
-        driver = Driver(door, shared, findings, slow, scratch)
-        driver.corpus = [bytes(each) for each in door.corpus()]
-        driver.own = len(driver.corpus)
-        driver.done, driver.found, _, _ = HEAD.unpack(shared[: HEAD.size])
-        for data in driver.corpus[:]:
-            driver.case(data)  # which imports all that it needs
-        _limit(ROOM[engine])
-        driver.limited = True
-        if engine == "atheris":
-            _by_atheris(driver, seed, scratch)
-        else:
-            _by_mutators(driver, random.Random(seed), cases)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with _instrumented(engine):
+        _import()
+    driver.door.prepare(driver.folder)
+    driver.corpus = [bytes(each) for each in driver.door.corpus()]
+    driver.own = len(driver.corpus)
+    driver.done, driver.found, _, _ = HEAD.unpack(driver.shared[: HEAD.size])
+    for data in driver.corpus[:]:
+        driver.case(data)  # which imports all that it needs
+    _limit(ROOM[engine])
+    driver.limited = True
+    if engine == "atheris":
+        _by_atheris(driver, seed, driver.folder)
+    else:
+        _by_mutators(driver, random.Random(seed), cases)
 
 
-def _memory_folder() -> str | None:
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+def scratch_folder() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder, in memory if that can be, that goes with whoever asked for it."""
+    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    return tempfile.TemporaryDirectory(prefix="fuzz-", dir=place)
 
 
-def _import(door: Door) -> None:
+def _import() -> None:
     """Import what is to be watched by atheris, where that watches."""
     for name in (
         "xbackend.store.index", "xbackend.execution.workers.launcher", "xbackend.plugins.registry",

@@ -12,7 +12,7 @@ from mmap import mmap
 from pathlib import Path
 
 from .door import Door
-from .drive import HEAD, SHARED, drive
+from .drive import HEAD, SHARED, Driver, drive, scratch_folder
 
 TICK = 0.1
 PATIENCE = 60.0
@@ -50,11 +50,13 @@ def watch(
     shared = mmap(-1, SHARED)
     began, before, starts = time.monotonic(), os.times(), 0
     while time.monotonic() - began < seconds:
-        process = os.fork()
-        if not process:
-            _child(door, shared, findings, slow, f"{seed}:{starts}", engine, cases)
-        starts += 1
-        status = _watched(process, shared, began + seconds, slow)
+        with scratch_folder() as folder:
+            driver = Driver(door, shared, findings, slow, Path(folder))
+            process = os.fork()
+            if not process:
+                _child(driver, f"{seed}:{starts}", engine, cases)
+            starts += 1
+            status = _watched(process, shared, began + seconds, slow)
         if status is None or (cases and status == 0):
             break
         _write_end(door, shared, findings, status)
@@ -67,19 +69,19 @@ def watch(
     return Campaign(door.name, done, time.monotonic() - began, cpu, tuple(names))
 
 
-def _child(
-    door: Door, shared: mmap, findings: Path, slow: float, seed: str, engine: str, cases: int
-) -> None:
+def _child(driver: Driver, seed: str, engine: str, cases: int) -> None:
     status = 1
     try:
         os.setpgid(0, 0)
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         if engine == "atheris":
-            findings.mkdir(parents=True, exist_ok=True)
-            log = os.open(findings / f"{door.name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            driver.findings.mkdir(parents=True, exist_ok=True)
+            log = os.open(
+                driver.findings / f"{driver.door.name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND
+            )
             os.dup2(log, 2)
-        drive(door, shared, findings, slow, seed, engine, cases)
+        drive(driver, seed, engine, cases)
         status = 0
     except KeyboardInterrupt:
         status = 130
