@@ -104,6 +104,7 @@ def make_plan(request: RunRequest, store: Store, log: Callable[[str], None]) -> 
     check_precisions(request.precisions)
     settings = parse_settings(request.settings, specs)
     options = parse_options(request.options)
+    _check_installed(specs, platforms)
     model = source_model(request, store, log, options)
     inputs, builder = source_inputs(request, model, store, log, options)
     builder = rewrite_model(builder, request.rewrite)
@@ -120,14 +121,17 @@ def make_plan(request: RunRequest, store: Store, log: Callable[[str], None]) -> 
 
 
 def _specs(request: RunRequest, platforms: Sequence[Platform]) -> list[BackendSpec]:
-    """Return the backends to run. Raises UsageError for an unknown one, or one not installed."""
+    """Return the backends to run. Raises UsageError for an unknown one."""
     if not request.backends:
         return [spec for spec in registry.backends() if _may_run(spec, platforms)]
-    specs = [registry.backend(word) for word in dict.fromkeys(request.backends)]
+    return [registry.backend(word) for word in dict.fromkeys(request.backends)]
+
+
+def _check_installed(specs: Sequence[BackendSpec], platforms: Sequence[Platform]) -> None:
+    """Raise UsageError for a backend that is not installed, once all that was typed is known."""
     for spec in specs:
         if not _may_run(spec, platforms):
             raise UsageError(registry.install_hint(spec))
-    return specs
 
 
 def _may_run(spec: BackendSpec, platforms: Sequence[Platform]) -> bool:
