@@ -14,17 +14,18 @@ for name in ("sched_getaffinity", "sched_setaffinity", "waitid", "P_PID", "WNOWA
     if hasattr(os, name):
         delattr(os, name)
 sys.platform = "darwin"
-def hiding(real):
-    def call(path=".", *rest, **more):
+class Hiding:  # no function, of which a class that holds it makes a method: pathlib of Python 3.10
+    def __init__(self, real):
+        self.real = real
+    def __call__(self, path=".", *rest, **more):
         if isinstance(path, (str, bytes, os.PathLike)):
             text = os.fsdecode(path)
             if text.startswith(("/proc", "/sys/", "/dev/shm")):
                 raise FileNotFoundError(2, "No such file or directory", text)
-        return real(path, *rest, **more)
-    return call
+        return self.real(path, *rest, **more)
 for module, name in ((builtins, "open"), (io, "open"), (os, "open"), (os, "listdir"), (os, "stat"),
                      (os, "scandir"), (os, "readlink")):
-    setattr(module, name, hiding(getattr(module, name)))
+    setattr(module, name, Hiding(getattr(module, name)))
 import pkgutil, importlib, xbackend
 from xbackend.commands.main import main
 """
