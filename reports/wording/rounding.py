@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from xbackend.comparison.findings import LayerCertificate
@@ -112,8 +113,13 @@ def _fault(found: CertifiedLayer) -> str:
     return (
         f"{text}, most at {list(worst.index)} of input '{printable(layer.sample)}': "
         f"{worst.recorded:.9g} instead of {worst.exact:.9g}{_by_whom(found.run)}, where rounding "
-        f"can make {worst.allowed:.2g}."
+        f"can make {_size(worst.allowed)}."
     )
+
+
+def _size(allowed: float) -> str:
+    """Return how far rounding may lead; it makes no number of a NaN or an infinity."""
+    return f"{allowed:.2g}" if math.isfinite(allowed) else "no such difference"
 
 
 def _by_whom(run: Run) -> str:
