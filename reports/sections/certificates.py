@@ -97,7 +97,9 @@ def certificate_sentences(found: Certificate) -> Sequence[str]:
         overflow_sentence(CertifiedLayer(found.run, layer))
         for layer in found.overflows[:MOST_NAMED]
     ]
-    sentences += _flushed(found) + _unusual(found) + _unknown(found) + _unseen(found)
+    sentences += (
+        _undefined(found) + _flushed(found) + _unusual(found) + _unknown(found) + _unseen(found)
+    )
     sentences += [printable(note) for note in found.notes]
     return sentences
 
@@ -121,6 +123,15 @@ def _nonfinite(found: Certificate) -> list[str]:
         return []
     count = f"{first.judgement.not_finite} of {first.judgement.elements} elements"
     return [f"The first to make NaN or infinity of finite numbers is {place_text(first)}: {count}."]
+
+
+def _undefined(found: Certificate) -> list[str]:
+    layers = [one for one in found.layers if one.judgement and one.judgement.undefined]
+    if not layers:
+        return []
+    count = sum(one.judgement.undefined for one in layers if one.judgement)
+    where = f"{pluralize(count, 'element')} in {_named(layers)}"
+    return [f"Not defined by ONNX, such as a whole number divided by zero, so not judged: {where}."]
 
 
 def _flushed(found: Certificate) -> list[str]:

@@ -110,8 +110,11 @@ def _fault(found: CertifiedLayer) -> str:
     if one.worst is None:
         return f"{text}."
     worst = one.worst
+    text += f", most at {list(worst.index)} of input '{printable(layer.sample)}'"
+    if not (math.isfinite(worst.exact) and math.isfinite(worst.recorded)):
+        return f"{text}: float64 gives {_value(worst.exact)}, the run {_value(worst.recorded)}."
     return (
-        f"{text}, most at {list(worst.index)} of input '{printable(layer.sample)}': "
+        f"{text}: "
         f"{worst.recorded:.9g} instead of {worst.exact:.9g}{_by_whom(found.run)}, where rounding "
         f"can make {_size(worst.allowed)}."
     )
@@ -129,6 +132,14 @@ def _by_whom(run: Run) -> str:
 
 def _is_source(run: Run) -> bool:
     return str((run.row.get("artifact") or {}).get("format")).startswith("source")
+
+
+def _value(number: float) -> str:
+    """Return a number in words where it is none or infinite."""
+    if math.isnan(number):
+        return "NaN"
+    sign = "-" if number < 0 else ""
+    return f"{sign}infinity" if math.isinf(number) else f"{number:.9g}"
 
 
 def overflow_sentence(found: CertifiedLayer) -> str:

@@ -107,7 +107,7 @@ def _certify_alike(
     whole = load_model(folder / "model.onnx")
     types = recorded_types(runs[0])
     hanging = shape_computed(whole.graph.node, constants_of(whole.graph))
-    index = index_graph(read_graph(folder), types.keys(), hanging)
+    index = index_graph(read_graph(folder), {name: of.dtype for name, of in types.items()}, hanging)
     subjects, refused = find_subjects(index)
     if not subjects and not any(result["taps"] for run in runs for result in run.results):
         raise UsageError(f"Run {runs[0].id} has no layers to certify. Run it with --taps layers.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,27 @@ def test_a_number_in_place_of_a_nan_is_told_without_a_size_that_is_none() -> Non
 def test_what_is_not_known_of_one_run_speaks_of_no_other() -> None:
     unknown = layer("odd", 1, None, reason="no bound is known for Odd")
     assert "no layer of the run could be judged" in shown(certificate(unknown))
+
+
+def test_what_is_no_number_is_told_of_both_sides() -> None:
+    for recorded, exact, said in (
+        (3.0, math.nan, "float64 gives NaN, the run 3."),
+        (math.nan, 2.5, "float64 gives 2.5, the run NaN."),
+        (-math.inf, 0.0, "float64 gives 0, the run -infinity."),
+    ):
+        worst = Worst((0, 3), recorded, exact, 0.0)
+        bad = judgement("beyond rounding", beyond=2, worst=worst)
+        text = shown(certificate(layer("conv2", 4, bad)))
+        assert f"most at [0, 3] of input '0': {said}" in text
+        assert "can make" not in text
+
+
+def test_what_onnx_does_not_define_is_counted_apart() -> None:
+    text = shown(certificate(layer("div", 4, judgement("exact", undefined=2))))
+    assert (
+        "Not defined by ONNX, such as a whole number divided by zero, so not judged: 2 elements "
+        "in 'div'."
+    ) in text
 
 
 def test_one_faulty_run_of_several_is_the_answer_for_all() -> None:

@@ -84,13 +84,16 @@ def evaluate(
     setting: EvaluationSetting,
     subjects: Sequence[LayerSubject],
     samples: Sequence[Rows],
-    form: str = "",
+    forms: Sequence[str] = (),
 ) -> Iterator[EvaluatedPart]:
-    """Yield layers with their right values on each sample, part by part in graph order."""
-    for part in _parts(setting, subjects, len(samples)):
+    """Yield layers with their right values on each sample, part by part in graph order.
+
+    With forms also those of operands in each of them, by the same worker.
+    """
+    for part in _parts(setting, subjects, len(samples) * (1 + len(forms))):
         with _scratch(setting.context.store) as store:
             refused: dict[str, str] = {}
-            done, rows = _evaluate(setting, part, samples, store, form, refused)
+            done, rows = _evaluate(setting, part, samples, store, forms, refused)
             yield EvaluatedPart(tuple(done), store, tuple(rows), refused)
 
 
@@ -135,7 +138,7 @@ def _evaluate(
     subjects: Sequence[LayerSubject],
     samples: Sequence[Rows],
     store: Store,
-    form: str,
+    forms: Sequence[str],
     refused: dict[str, str],
 ) -> tuple[list[LayerSubject], list[dict[tuple[str, str], Record]]]:
     """Evaluate layers; those that cannot be are found by halving, and refused with the reason."""
@@ -144,7 +147,8 @@ def _evaluate(
     written = []
     for subject in subjects:
         try:
-            builder.add(subject, form)
+            for form in ("", *(() if subject.local else forms)):
+                builder.add(subject, form)
             written.append(subject)
         except LookupError as error:
             refused[subject.tap] = str(error.args[0])
@@ -162,7 +166,7 @@ def _evaluate(
     middle = len(written) // 2
     done: list[LayerSubject] = []
     for half in (written[:middle], written[middle:]):
-        more, rows = _evaluate(setting, half, samples, store, form, refused)
+        more, rows = _evaluate(setting, half, samples, store, forms, refused)
         done += more
         for row, new in zip(nothing, rows, strict=True):
             row.update(new)

@@ -88,14 +88,14 @@ class EvaluationBuilder:
     def add(self, subject: LayerSubject, form: str = "") -> None:
         """Add a layer: its right values, and its magnitudes where it is a sum.
 
-        With a form its right values alone, with operands in that form. Raises LookupError where
-        the form of a node is not one that can be written down.
+        With a form its right values alone, with operands in that form, beside those of `add`
+        without one. Raises LookupError where the form of a node is not one that can be written.
         """
         rule, node = subject.rule, self.index.graph.nodes[subject.node]
         if subject.local and not form:
             return
         if form:
-            self._result(subject, "exact", self._apply(subject, form), "float64")
+            self._result(subject, form, self._apply(subject, form), "float64")
         elif rule.evaluation == INTEGERS:
             self._result(subject, "exact", self._integers(subject.node, node), "float64")
         elif rule.evaluation == COPY:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,7 +18,7 @@ from xbackend.diagnosis.certification.evaluation import (
 )
 from xbackend.diagnosis.certification.layers import LayerSubject
 from xbackend.diagnosis.certification.local import is_local
-from xbackend.diagnosis.certification.reading import LayerReader, TensorCache, widened
+from xbackend.diagnosis.certification.reading import LayerReader, TensorCache, form_of, widened
 from xbackend.numerics.bounds.arithmetic import Arithmetic
 from xbackend.numerics.bounds.bound import Bound, Layer
 from xbackend.numerics.bounds.judge import PRODUCTS, judge
@@ -63,9 +64,7 @@ class LayerJudge:
             self.refused.update(part.refused)
             for subject in part.subjects:
                 self._judge_layer(part, subject)
-        for arithmetic in PRODUCTS:
-            self._try_products(subjects, arithmetic)
-        self._try_transforms(subjects)
+        self._try_others(subjects)
 
     def _judge_layer(self, part: EvaluatedPart, subject: LayerSubject) -> None:
         reader = self._reader(part)
@@ -81,7 +80,7 @@ class LayerJudge:
                     known[key] = one = judge(layer, chained or _bound(subject, layer))
                 judged.append(one)
         except LookupError as error:
-            self.refused[subject.tap] = str(error.args[0])
+            self.refused[subject.tap] = _reason(error)
             return
         for place, (sample, one) in enumerate(zip(self.samples, judged, strict=True)):
             if one.not_finite and reader.reads_finite(subject, sample.rows, place):
@@ -108,51 +107,56 @@ class LayerJudge:
         for run, mark in marks.items():
             self.live[run, subject.tap] = float(mark.mean()) if mark.size else 1.0
 
-    def _try_products(self, subjects: Sequence[LayerSubject], arithmetic: Arithmetic) -> None:
-        """Judge again what is beyond rounding, as if operands had been rounded to fewer bits."""
+    def _try_others(self, subjects: Sequence[LayerSubject]) -> None:
+        """Judge again what is beyond rounding, by narrower products and transformed convolutions.
+
+        What NumPy does not compute here, one worker does for all arithmetics together.
+        """
+        nodes = self.setting.index.graph.nodes
         wanted = [each for each in subjects if each.rule.multiplies and self._is_beyond(each.tap)]
         if not wanted:
             return
-        form = f"{arithmetic.operand_bits}{'-' if arithmetic.truncates else ''}"
-        samples = [each for each in self.samples if self._is_candidate(each)]
-        rows = [each.rows for each in samples]
-        plain = {
-            (subject.tap, place): row
-            for part in evaluate(self.setting, wanted, rows)
-            for subject in part.subjects
-            for place, row in enumerate(self._bounds(part, subject, samples))
-        }
-        for part in evaluate(self.setting, wanted, rows, form):
-            for subject in part.subjects:
-                bounds = [plain[subject.tap, place] for place in range(len(samples))]
-                self._judge_again(part, subject, samples, bounds, arithmetic)
-
-    def _try_transforms(self, subjects: Sequence[LayerSubject]) -> None:
-        """Judge convolutions that are still beyond rounding as Winograd's or an FFT."""
-        nodes = self.setting.index.graph.nodes
+        names = " and ".join(dict.fromkeys(each.name for each in PRODUCTS))
+        count = f"{len(wanted)} layer{'s' if len(wanted) > 1 else ''}"
+        self.setting.context.display.log(f"trying {names} for {count} beyond float32")
         wanted = [
-            each
-            for each in subjects
-            if nodes[each.node].operator == "Conv" and self._is_beyond(each.tap)
+            replace(each, rule=replace(each.rule, reads=True))
+            if each.local or nodes[each.node].operator == "Conv"
+            else each
+            for each in wanted
         ]
         samples = [each for each in self.samples if self._is_candidate(each)]
-        wanted = [replace(each, rule=replace(each.rule, reads=True)) for each in wanted]
-        for part in evaluate(self.setting, wanted, [each.rows for each in samples]):
-            reader = self._reader(part)
+        forms = [form_of(each) for each in PRODUCTS]
+        for part in evaluate(self.setting, wanted, [each.rows for each in samples], forms):
             for subject in part.subjects:
-                layers = (reader.layer(subject, each.rows, n) for n, each in enumerate(samples))
-                bounds = [transformed_bound(each) for each in layers]
-                found = [each for each in bounds if each is not None]
-                if len(found) == len(samples):
-                    self._judge_again(part, subject, samples, found, TRANSFORMED)
+                with contextlib.suppress(LookupError):  # it stays beyond rounding
+                    self._try_layer(self._reader(part), subject, samples)
+
+    def _try_layer(
+        self, reader: LayerReader, subject: LayerSubject, samples: Sequence[RunSample]
+    ) -> None:
+        plain = [reader.layer(subject, each.rows, place) for place, each in enumerate(samples)]
+        bounds: list[Bound | None] = [_bound(subject, layer) for layer in plain]
+        for arithmetic in PRODUCTS:
+            if not self._is_beyond(subject.tap):
+                return
+            layers = [
+                replace(layer, exact=reader.rounded(subject, layer, place, arithmetic))
+                for place, layer in enumerate(plain)
+            ]
+            self._judge_again(subject.tap, samples, layers, bounds, arithmetic)
+        if plain and plain[0].operator == "Conv" and self._is_beyond(subject.tap):
+            found = [transformed_bound(each) for each in plain]
+            if all(each is not None for each in found):
+                self._judge_again(subject.tap, samples, plain, found, TRANSFORMED)
 
     def _is_beyond(self, tap: str) -> bool:
         return any(
-            name == tap and self._is_wide(run) and any(one.verdict == BEYOND for _, one in judged)
+            name == tap and self._iswide(run) and any(one.verdict == BEYOND for _, one in judged)
             for (run, name), judged in self.found.items()
         )
 
-    def _is_wide(self, run: str) -> bool:
+    def _iswide(self, run: str) -> bool:
         return any(
             each.run.id == run and each.run.row["precision"] == "float32" for each in self.samples
         )
@@ -165,34 +169,24 @@ class LayerJudge:
             for _, one in judged
         )
 
-    def _bounds(
-        self, part: EvaluatedPart, subject: LayerSubject, samples: Sequence[RunSample]
-    ) -> list[Bound]:
-        reader = self._reader(part)
-        return [
-            _bound(subject, reader.layer(subject, sample.rows, place))
-            for place, sample in enumerate(samples)
-        ]
-
     def _judge_again(
         self,
-        part: EvaluatedPart,
-        subject: LayerSubject,
+        tap: str,
         samples: Sequence[RunSample],
-        bounds: Sequence[Bound],
+        layers: Sequence[Layer],
+        bounds: Sequence[Bound | None],
         arithmetic: Arithmetic,
     ) -> None:
         """Replace the judgements of runs of which all samples are explained by an arithmetic."""
-        reader = self._reader(part)
         judged: dict[str, list[tuple[str, Judgement]]] = {}
-        for place, sample in enumerate(samples):
-            layer = reader.layer(subject, sample.rows, place)
-            one = judge(layer, bounds[place], (arithmetic,))
+        for sample, layer, bound in zip(samples, layers, bounds, strict=True):
+            assert bound is not None
+            one = judge(layer, bound, (arithmetic,))
             judged.setdefault(sample.run.id, []).append((sample.name, one))
         for run, rows in judged.items():
-            had = [one.verdict for _, one in self.found[run, subject.tap]]
+            had = [one.verdict for _, one in self.found.get((run, tap), ())]
             if BEYOND in had and all(one.verdict != BEYOND for _, one in rows):
-                self.found[run, subject.tap] = rows
+                self.found[run, tap] = rows
 
     def layer(
         self, run: Run, tap: str, place: int, operator: str, refused: Mapping[str, str]
@@ -217,6 +211,13 @@ class LayerJudge:
             (run.id, tap) in self.makers,
             self.live.get((run.id, tap)),
         )
+
+
+def _reason(error: LookupError) -> str:
+    """Return in a clause why no bound was found; of a failed look-up, that its form is odd."""
+    if isinstance(error, (KeyError, IndexError)):
+        return f"its form is not one that its bound knows ({error})"
+    return str(error.args[0])
 
 
 def _bound(subject: LayerSubject, layer: Layer) -> Bound:

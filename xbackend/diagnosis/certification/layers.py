@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from xbackend.numerics.bounds.bound import COPY, DOUBLE, NOTHING, Bound, Layer, Rule
 from xbackend.numerics.bounds.composed.chain import STEPS
+from xbackend.numerics.bounds.integers import KINDS
 from xbackend.numerics.bounds.movement import moved
 from xbackend.numerics.bounds.rules import LIPSCHITZ, reason_against, rule_for
 from xbackend.worker.graph import Graph, Node
@@ -60,6 +61,8 @@ class GraphIndex:
     """Values that constants and extents alone decide."""
     makers: Mapping[str, int] = field(default_factory=dict)
     """By value: the position of the node that computes it."""
+    formats: Mapping[str, str] = field(default_factory=dict)
+    """Of what was recorded."""
 
     def is_known(self, name: str) -> bool:
         """Tell whether a value was recorded, or is made of such values by moving them."""
@@ -92,10 +95,10 @@ class GraphIndex:
         return None if place is None else self.graph.nodes[place]
 
 
-def index_graph(graph: Graph, recorded: Collection[str], hanging: Collection[str]) -> GraphIndex:
-    """Look up which node computes each value."""
+def index_graph(graph: Graph, formats: Mapping[str, str], hanging: Collection[str]) -> GraphIndex:
+    """Look up which node computes each value; what was recorded is given with its format."""
     makers = {name: n for n, node in enumerate(graph.nodes) for name in node.outputs if name}
-    return GraphIndex(graph, recorded, hanging, makers)
+    return GraphIndex(graph, formats.keys(), hanging, makers, formats)
 
 
 def find_subjects(index: GraphIndex) -> tuple[list[LayerSubject], dict[str, str]]:
@@ -115,7 +118,8 @@ def find_subjects(index: GraphIndex) -> tuple[list[LayerSubject], dict[str, str]
 
 def _subject(index: GraphIndex, place: int, output: int, tap: str) -> LayerSubject:
     node = index.graph.nodes[place]
-    rule = rule_for(node.operator, node.domain)
+    dtype = index.formats.get(tap, "")
+    rule = rule_for(node.operator, node.domain, dtype)
     if rule is None:
         raise LookupError(reason_against(node.operator, node.domain))
     missing = index.missing(node)
@@ -128,6 +132,7 @@ def _subject(index: GraphIndex, place: int, output: int, tap: str) -> LayerSubje
         return LayerSubject(tap, place, node.operator, place, output, rule)
     before = index.makers.get(missing)
     single = node.inputs[:1] == (missing,) and node.operator in LIPSCHITZ
+    single = single and dtype not in KINDS
     if before is not None and single and index.graph.nodes[before].operator in FUSED:
         other = index.graph.nodes[before]
         rule = rule_for(other.operator, other.domain)

@@ -163,8 +163,8 @@ def _with_bias(exact: Array, size: Array, inputs: Inputs, shape: tuple[int, ...]
 
 def _two(inputs: Inputs) -> tuple[Array, Array]:
     x, w = inputs[:2]
-    assert x is not None
-    assert w is not None
+    if x is None or w is None:
+        raise LookupError("an input of it was not recorded")
     return x, w
 
 
@@ -203,7 +203,8 @@ def _seen(x: Array, window: Window) -> Array:
 
 def _one(inputs: Inputs) -> Array:
     (x, *_) = inputs
-    assert x is not None
+    if x is None:
+        raise LookupError("an input of it was not recorded")
     return x
 
 
@@ -268,8 +269,7 @@ def _joined(node: Node, inputs: Inputs, weights: LocalWeights) -> RightValues:
 
 def _clipped(node: Node, inputs: Inputs, weights: LocalWeights) -> RightValues:
     del node, weights
-    x, *ends = inputs
-    assert x is not None
+    x, ends = _one(inputs), inputs[1:]
     low, high = (None if n is None else n.reshape(()) for n in (*ends, None, None)[:2])
     found = x if low is None else np.maximum(x, low)
     return RightValues(found if high is None else np.minimum(found, high))

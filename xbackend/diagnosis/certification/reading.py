@@ -12,6 +12,7 @@ from xbackend.diagnosis.certification.evaluation import EvaluatedPart, Evaluatio
 from xbackend.diagnosis.certification.hidden import hidden_values
 from xbackend.diagnosis.certification.layers import GraphIndex, LayerSubject, are_products
 from xbackend.diagnosis.certification.local import LocalWeights, RightValues, right_values
+from xbackend.numerics.bounds.arithmetic import Arithmetic, round_operand
 from xbackend.numerics.bounds.bound import Bound, Layer
 from xbackend.numerics.bounds.composed.chain import chain_bound
 from xbackend.store.records import Record
@@ -107,6 +108,23 @@ class LayerReader:
             output=subject.output,
         )
 
+    def rounded(
+        self, subject: LayerSubject, layer: Layer, place: int, arithmetic: Arithmetic
+    ) -> Array | None:
+        """Return a layer's right values with what it multiplies rounded to fewer bits."""
+        if not subject.local:
+            found = self._result(self.part.rows[place].get((subject.tap, form_of(arithmetic))))
+            if found is None:
+                raise LookupError("its products were not computed")
+            return found
+        bits, truncates = arithmetic.operand_bits, arithmetic.truncates
+        operands = [
+            round_operand(each, bits, truncates) if n < 2 and each is not None else each
+            for n, each in enumerate(layer.inputs)
+        ]
+        node = self.index.graph.nodes[subject.node]
+        return right_values(node, operands, LocalWeights()).exact
+
     def chained(self, subject: LayerSubject, rows: Rows, place: int) -> Bound | None:
         """Return the bound of a layer that several nodes compute together; None of another."""
         if not subject.chain:
@@ -188,6 +206,11 @@ class LayerReader:
             return tuple(rows[name]["shape"])
         array = self.value(name, rows, place)
         return () if array is None else array.shape
+
+
+def form_of(arithmetic: Arithmetic) -> str:
+    """Return how an evaluation's graph names operands that are rounded as in an arithmetic."""
+    return f"{arithmetic.operand_bits}{'-' if arithmetic.truncates else ''}"
 
 
 def widened(tensor: Tensor) -> Array:

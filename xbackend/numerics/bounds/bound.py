@@ -55,8 +55,9 @@ class Layer:
 
     @property
     def truth(self) -> Array:
-        """The output in float64, which the rule asked for."""
-        assert self.exact is not None
+        """The output in float64, which the rule asked for. Raises LookupError without one."""
+        if self.exact is None:
+            raise LookupError("its right values are not known")
         return self.exact
 
 
@@ -85,6 +86,8 @@ class Bound:
     """Whether the right bits are those of the right value rounded to nearest."""
     moves: bool = False
     """Whether it is no arithmetic at all: any other value is a fault."""
+    undefined: int = 0
+    """Elements that ONNX defines no value of, of which any is taken."""
 
 
 Rounding = Callable[[Layer], Bound]

@@ -8,10 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from xbackend.numerics.float64_error import round_bits
 from xbackend.numerics.floats import FORMATS
-from xbackend.worker.tensor import Tensor, cast, storage_dtype
 
+from .allowance import allowed_errors, counted_units, floor_of, rounded, sums_format
 from .arithmetic import (
     Arithmetic,
     Array,
@@ -50,11 +49,7 @@ def own_arithmetics(dtype: str) -> tuple[Arithmetic, ...]:
             Arithmetic(dtype, dtype),
             Arithmetic(kept, "float32", result=dtype, keeps=True),
         )
-    return (Arithmetic(dtype if dtype in FORMATS else "float32", _sums(dtype)),)
-
-
-def _sums(dtype: str) -> str:
-    return dtype if dtype in FORMATS else "float32"
+    return (Arithmetic(dtype if dtype in FORMATS else "float32", sums_format(dtype)),)
 
 
 def narrower_arithmetics(dtype: str, recorded: Array) -> tuple[Arithmetic, ...]:
@@ -84,6 +79,8 @@ def judge(layer: Layer, bound: Bound, products: Sequence[Arithmetic] = ()) -> Ju
     assert recorded is not None
     if bound.moves and _is_same(layer, bound):
         return _moved(layer, bound)
+    if bound.moves and (other := _other_integers(layer, bound)):
+        return other
     tried = products or own_arithmetics(layer.dtype)
     usable = [each for each in tried if not (each.keeps and bound.condition is None)]
     found: list[Judgement] = []
@@ -110,8 +107,33 @@ def _is_same(layer: Layer, bound: Bound) -> bool:
 def _moved(layer: Layer, bound: Bound) -> Judgement:
     elements = math.prod(layer.shape)
     name = own_arithmetics(layer.dtype)[0].name
-    odd = _not_finite(layer.recorded)
-    return Judgement(EXACT, name, bound.terms, 0.0, 0.0, 0.0, 0, 0, elements, 0, 0.0, odd, 0, None)
+    odd, left = _not_finite(layer.recorded), bound.undefined
+    return Judgement(
+        EXACT, name, bound.terms, 0.0, 0.0, 0.0, 0, 0, elements, 0, 0.0, odd, 0, None, left
+    )
+
+
+def _other_integers(layer: Layer, bound: Bound) -> Judgement | None:
+    """Judge other whole numbers than the right ones, which float64 may not tell apart."""
+    recorded = layer.recorded
+    assert recorded is not None
+    exact = np.asarray(layer.truth if bound.exact is None else bound.exact)
+    if recorded.dtype.kind not in "iu" or exact.dtype.kind not in "iu":
+        return None
+    if recorded.shape != exact.shape:
+        exact = np.broadcast_to(exact, recorded.shape)
+    steps = np.abs(recorded.astype(np.float64) - exact.astype(np.float64))
+    steps = np.where(recorded == exact, 0.0, np.maximum(steps, 1.0))
+    where = np.unravel_index(int(steps.argmax()), steps.shape)
+    index = tuple(int(n) for n in where)
+    worst = Worst(index, float(recorded[index]), float(exact[index]), 0.0)
+    return replace(
+        _moved(layer, bound),
+        verdict=BEYOND,
+        error=float(steps.max()),
+        beyond=int(np.count_nonzero(steps)),
+        worst=worst,
+    )
 
 
 def _not_finite(recorded: Array | None) -> int:
@@ -139,7 +161,7 @@ def _judge_piece(layer: Layer, bound: Bound, arithmetic: Arithmetic) -> Judgemen
     if (quick := _quick(layer, bound, arithmetic, recorded, exact)) is not None:
         return quick
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
-        allowed = np.broadcast_to(_allowed(layer, bound, arithmetic, exact), recorded.shape)
+        allowed = np.broadcast_to(allowed_errors(layer, bound, arithmetic, exact), recorded.shape)
         error = np.abs(recorded - exact)
     if bound.moves and bound.exact is not None and bound.exact.dtype.kind in "iu":
         # float64 does not tell all of 64 bits apart
@@ -181,7 +203,7 @@ def _quick(
     peak = float(error.flat[place])
     if not peak <= most:
         return None
-    floor = float(np.broadcast_to(_floor(layer, bound, arithmetic), error.shape).flat[place])
+    floor = float(np.broadcast_to(floor_of(layer, bound, arithmetic), error.shape).flat[place])
     index = tuple(int(n) for n in np.unravel_index(place, error.shape))
     allowed = most * float(scale[index]) + floor
     worst = Worst(index, float(recorded[index]), float(exact[index]), allowed)
@@ -191,8 +213,8 @@ def _quick(
         verdict=EXACT if _has_right_bits(layer, bound, recorded, exact) else ROUNDING,
         arithmetic=arithmetic.name,
         terms=bound.terms,
-        error=peak / unit,
-        limit=limit,
+        error=peak / most * limit * arithmetic.slack if peak else 0.0,
+        limit=limit * arithmetic.slack,
         usual=usual,
         unusual=int((error > threshold).sum()) if own else 0,
         beyond=0,
@@ -220,47 +242,10 @@ def _spoilt(recorded: Array, exact: Array, bound: Bound, arithmetic: Arithmetic)
         return np.zeros(recorded.shape, bool)
     if arithmetic.keeps:
         return np.ones(recorded.shape, bool)
+    once = bound.rounds_once and np.ndim(bound.limit) == 0 and float(bound.limit) == 1
+    if once and not np.any(bound.absolute):  # one operation, which has no order
+        return np.zeros(recorded.shape, bool)
     return np.asarray(np.isnan(recorded) | (np.isnan(exact) & ~np.isfinite(recorded)))
-
-
-def _allowed(layer: Layer, bound: Bound, arithmetic: Arithmetic, exact: Array) -> Array:
-    """Return the error that is allowed of each element."""
-    if bound.moves and not bound.rounds_once:
-        return np.zeros(())
-    if bound.moves and layer.dtype in FORMATS:
-        return np.asarray(np.abs(_rounded(exact, layer.dtype) - exact))
-    unit = arithmetic.roundoff
-    limit = np.asarray(bound.limit, np.float64) * arithmetic.slack
-    if layer.dtype == "float64":
-        limit = 2 * limit + 1
-    rounding = gamma(limit, unit) * bound.scale
-    rounding = np.where(np.asarray(bound.scale) == 0, 0.0, rounding)
-    whole = rounding + _floor(layer, bound, arithmetic)
-    if arithmetic.keeps and bound.condition is not None:
-        whole = whole + roundoff(layer.dtype) * np.asarray(bound.condition)
-    if arithmetic.result and layer.dtype in FORMATS:
-        half = roundoff(arithmetic.result)
-        whole = whole + half * (np.abs(exact) + whole)
-    return np.asarray(whole)
-
-
-def _floor(layer: Layer, bound: Bound, arithmetic: Arithmetic) -> Array | float:
-    """Return what is allowed of every element however small it is."""
-    result = smallest_normal(arithmetic.result) / 2 if arithmetic.result else 0.0
-    return bound.absolute + bound.underflows * arithmetic.tiny + result
-
-
-def _rounded(values: Array, dtype: str) -> Array:
-    """Return numbers as a format holds them, in float64; whole numbers for integers."""
-    if dtype not in FORMATS:
-        return np.rint(values)
-    if dtype == "float32":
-        with np.errstate(over="ignore", invalid="ignore"):
-            return values.astype(np.float32).astype(np.float64)
-    flat = np.ascontiguousarray(values, np.float64).reshape(-1)
-    bits = round_bits(flat, dtype).view(storage_dtype(dtype))
-    held = cast(Tensor(dtype, bits), "float64" if dtype != "bfloat16" else "float32").array
-    return held.astype(np.float64).reshape(values.shape)
 
 
 def _overflowed(
@@ -291,30 +276,31 @@ def _summed(
     found: tuple[Array, Array, Array, Array, Array, Array],
 ) -> Judgement:
     recorded, exact, allowed, error, over, beyond = found
-    unit, steps = roundoff(_sums(layer.dtype)), layer.dtype not in FORMATS and not bound.moves
+    unit = roundoff(sums_format(layer.dtype))
     scale = np.broadcast_to(np.asarray(bound.scale, np.float64), error.shape)
-    floor = 0.0 if bound.moves else _floor(layer, bound, arithmetic)
+    floor = 0.0 if bound.moves else floor_of(layer, bound, arithmetic)
     finite = np.isfinite(error) & ~over if over.ndim else np.ones((), bool)
+    own = arithmetic.name == layer.dtype and not bound.rounds_once and not bound.moves
+    usual = UNUSUAL * gamma(bound.usual, unit) / unit
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         own_error = np.maximum(error - floor, 0.0)
         roundings = np.where(finite & (scale > 0), own_error / (unit * scale), 0.0)
-        if layer.dtype not in FORMATS:
-            roundings = np.abs(recorded - np.rint(exact))
+        errors, limits = counted_units(layer, bound, arithmetic, found[:4])
         share = np.where(finite, error / np.maximum(allowed, 1e-300), 0.0)
+        near = np.where((roundings > usual) & ~beyond, roundings, share) if own else share
+        shown = int(np.argmax(near)) if share.size else 0
         share = np.where(beyond & ~finite, np.inf, share) if over.ndim else share
     place = int(np.argmax(share)) if share.size else 0
     differs = bool(share.size and share.flat[place] > 0)
     right = _has_right_bits(layer, bound, recorded, exact) and not beyond.any()
-    own = arithmetic.name == layer.dtype and not bound.rounds_once and not bound.moves
-    usual = UNUSUAL * gamma(bound.usual, unit) / unit
     odd = int((finite & ~beyond & (roundings > usual)).sum()) if own else 0
     peak = float(np.abs(exact[over]).max(initial=0.0)) if over.ndim else 0.0
     return Judgement(
         verdict=BEYOND if beyond.any() else EXACT if right else ROUNDING,
         arithmetic=arithmetic.name,
         terms=bound.terms,
-        error=float(roundings.max(initial=0.0)),
-        limit=1.0 if steps else float(np.max(np.broadcast_to(bound.limit, error.shape), initial=0)),
+        error=_at(np.where(finite, errors, 0.0), error.shape, shown),
+        limit=_at(limits, error.shape, shown),
         usual=float(np.max(np.broadcast_to(bound.usual, error.shape), initial=0.0)),
         unusual=odd,
         beyond=int(beyond.sum()),
@@ -325,6 +311,11 @@ def _summed(
         flushed=_flushed(layer, recorded, exact),
         worst=_worst(recorded, exact, allowed, place) if differs else None,
     )
+
+
+def _at(values: Array, shape: tuple[int, ...], place: int) -> float:
+    whole = np.broadcast_to(values, shape)
+    return float(whole.flat[place]) if whole.size else 0.0
 
 
 def _flushed(layer: Layer, recorded: Array, exact: Array) -> int:
@@ -341,10 +332,11 @@ def _has_right_bits(layer: Layer, bound: Bound, recorded: Array, exact: Array) -
     """Tell whether every element is the right value, rounded once where that is all there is."""
     if not bound.rounds_once and not bound.moves and layer.dtype in FORMATS:
         return False
-    wanted = _rounded(exact, layer.dtype)
+    wanted = rounded(exact, layer.dtype)
     return bool(np.array_equal(recorded, wanted, equal_nan=True))
 
 
 def _worst(recorded: Array, exact: Array, allowed: Array, place: int) -> Worst:
     index = tuple(int(n) for n in np.unravel_index(place, recorded.shape))
-    return Worst(index, float(recorded[index]), float(exact[index]), float(allowed[index]))
+    limit = float(allowed[index]) if np.isfinite(exact[index]) else 0.0
+    return Worst(index, float(recorded[index]), float(exact[index]), limit)

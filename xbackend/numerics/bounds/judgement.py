@@ -33,10 +33,10 @@ class Judgement:
     """The arithmetic that the error speaks of."""
     terms: int
     error: float
-    """The largest error, in roundings of the run's own format relative to the bound's scale; of
-    whole numbers in steps."""
+    """The error farthest out, in roundings of the run's own format relative to the bound's scale;
+    of whole numbers in steps. It is within `limit` where, and only where, it is no fault."""
     limit: float
-    """The roundings that are allowed there."""
+    """What is allowed of that element, in the same unit, with all that was allowed beside."""
     usual: float
     """The roundings that are seen as a rule there."""
     unusual: int
@@ -54,6 +54,8 @@ class Judgement:
     """Elements that are 0 where the right value is a subnormal number."""
     worst: Worst | None
     """None where every element has the right value."""
+    undefined: int = 0
+    """Elements that ONNX defines no value of, such as a whole number divided by zero."""
 
 
 def merged(pieces: Sequence[Judgement]) -> Judgement:
@@ -65,6 +67,12 @@ def merged(pieces: Sequence[Judgement]) -> Judgement:
     return replace(found, verdict=verdict, worst=max(worst, key=_share, default=None))
 
 
+def _rank(one: Judgement) -> tuple[bool, float, float]:
+    """Order judgements by what is told of them: an unusual size, else how far out they are."""
+    odd = bool(one.unusual) and not one.beyond
+    return odd, one.error if odd else one.error / one.limit if one.limit else one.error, one.limit
+
+
 def _share(worst: Worst) -> float:
     error = abs(worst.recorded - worst.exact)
     return error / max(worst.allowed, 1e-300) if math.isfinite(error) else math.inf
@@ -73,12 +81,9 @@ def _share(worst: Worst) -> float:
 def together(judgements: Sequence[Judgement]) -> Judgement:
     """Return one judgement of a layer on several samples: the worst of each."""
     order = (EXACT, ROUNDING, BEYOND)
-    worst = max(judgements, key=lambda one: (order.index(one.verdict), one.beyond, one.error))
+    worst = max(judgements, key=lambda one: (order.index(one.verdict), one.beyond, *_rank(one)))
     return replace(
         worst,
-        error=max(one.error for one in judgements),
-        limit=max(one.limit for one in judgements),
-        usual=max(one.usual for one in judgements),
         unusual=sum(one.unusual for one in judgements),
         beyond=sum(one.beyond for one in judgements),
         elements=sum(one.elements for one in judgements),
@@ -86,4 +91,5 @@ def together(judgements: Sequence[Judgement]) -> Judgement:
         peak=max(one.peak for one in judgements),
         not_finite=sum(one.not_finite for one in judgements),
         flushed=sum(one.flushed for one in judgements),
+        undefined=sum(one.undefined for one in judgements),
     )

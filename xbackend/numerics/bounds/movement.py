@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -102,12 +103,16 @@ def cast(layer: Layer) -> Bound:
         return Bound(1.0, 0.0, 0.0, 0, exact=x.astype(np.float64), moves=True, rounds_once=True)
     if dtype == "bool":
         return _whole(x != 0)
+    if x.dtype.kind != "f":  # the lowest bits are kept
+        return replace(_whole(x), exact=x.astype(dtype))
     limits = np.iinfo(dtype)
-    whole = np.trunc(x.astype(np.float64))
+    whole = np.trunc(x)
     assert layer.recorded is not None
     with np.errstate(invalid="ignore"):
-        defined = (whole >= float(limits.min)) & (whole <= float(limits.max))
-    return _whole(np.where(defined, whole, layer.recorded.astype(np.float64)))
+        defined = (whole >= float(limits.min)) & (whole < float(limits.max) + 1)
+        exact = np.where(defined, whole.astype(dtype), layer.recorded)
+    left = int(defined.size - np.count_nonzero(defined))
+    return replace(_whole(whole), exact=exact, undefined=left)
 
 
 def hardmax(layer: Layer) -> Bound:

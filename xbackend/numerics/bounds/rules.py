@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import elements, movement, normalisations, quantized, sums
+from . import elements, integers, movement, normalisations, quantized, sums
 from .bound import Rule
 from .composed import attention, recurrent
 
@@ -23,12 +23,14 @@ LIPSCHITZ = frozenset(("Relu", "Clip", "Identity"))
 before them, of which nothing is recorded then."""
 
 
-def rule_for(operator: str, domain: str = "") -> Rule | None:
-    """Return how an operator is judged; None where no bound is known.
+def rule_for(operator: str, domain: str = "", dtype: str = "") -> Rule | None:
+    """Return how an operator is judged that gives a format; None where no bound is known.
 
     >>> rule_for("Conv") is not None, rule_for("Conv", "com.example") is None
     (True, True)
     """
+    if domain in ("", "ai.onnx") and dtype in integers.KINDS and operator in integers.RULES:
+        return integers.RULES[operator]
     own = domain in ("", "ai.onnx") or (domain == "com.microsoft" and operator[:7] == "QLinear")
     return RULES.get(operator) if own or (domain, operator) in ALIASES else None
 

@@ -21,7 +21,8 @@ def usual_size(terms: float) -> float:
 
 def sum_bound(layer: Layer, terms: int, more: int = 0, factor: float = 1.0) -> Bound:
     """Bound a sum of products by the same sum of magnitudes; `more` roundings follow it."""
-    assert layer.magnitude is not None
+    if layer.magnitude is None:
+        raise LookupError("the sum of its terms' magnitudes is not known")
     return Bound(
         scale=layer.magnitude,
         limit=terms + more,

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from xbackend.numerics.bounds.bound import Array, Bound
+from xbackend.numerics.bounds.bound import Array, Bound, Layer
 from xbackend.numerics.bounds.composed.tracked import Steps, Tracked, exactly
 from xbackend.numerics.bounds.elements import FUNCTION
+from xbackend.numerics.bounds.integers import KINDS, OPERATIONS, exact_integers
 from xbackend.numerics.floats import FORMATS
 from xbackend.worker.geometry import shapes
 from xbackend.worker.geometry.sliding_window import kernel_positions, window_of
@@ -19,6 +20,9 @@ from xbackend.worker.graph import Node
 Given = Sequence[Tracked | None]
 Step = Callable[[Steps, Node, Given], Tracked]
 HIDDEN_ROUNDINGS = 2.0
+CASTS = frozenset(("Cast", "CastLike"))
+MOVED = frozenset("Neg Relu Clip Transpose Identity Reshape Flatten Squeeze Unsqueeze".split())
+"""Operators that give whole numbers of whole numbers as they do floats."""
 ROUNDINGS = 64.0
 """Roundings in a row that the bound of a chain is shown as, beside the terms of its sums."""
 
@@ -36,7 +40,8 @@ def chain_bound(
 
     Raises LookupError for a node that no error is carried through.
     """
-    steps = Steps(dtype)
+    steps = Steps("float32" if dtype in KINDS else dtype)
+    whole = {n: v for n, v in {**known, **hidden}.items() if v.dtype.kind in "iu"}
     values: dict[str, Tracked] = {name: exactly(array) for name, array in known.items()}
     for name, array in hidden.items():
         wide = np.asarray(array, np.float64)
@@ -47,10 +52,35 @@ def chain_bound(
         if step is None:
             raise LookupError(f"no error is carried through {node.full_name} here")
         inputs = [values[name] if name else None for name in node.inputs]
-        found = step(steps, node, inputs)
+        if node.inputs[0] in whole and node.operator not in CASTS:
+            made = _in_integers(steps, node, inputs, whole)
+            whole[node.outputs[0]], found = made, exactly(made)
+        else:
+            found = step(steps, node, inputs)
         values[node.outputs[0]] = found
         terms = max(terms, _terms(node, inputs))
+    if dtype in KINDS:
+        if tap not in whole:
+            raise LookupError("no error is carried to a whole number here")
+        return Bound(1.0, 0.0, 0.0, 0, underflows=0.0, exact=whole[tap], moves=True)
     return steps.bound(values[tap], terms, terms + ROUNDINGS)
+
+
+def _in_integers(steps: Steps, node: Node, inputs: Given, whole: Mapping[str, Array]) -> Array:
+    """Compute a node on whole numbers: as arithmetic of integers, or as what moves them."""
+    operands = [whole.get(name) for name in node.inputs]
+    first = whole[node.inputs[0]]
+    if node.operator in OPERATIONS:
+        shapes_of = [None if each is None else each.shape for each in operands]
+        kind = str(first.dtype)
+        layer = Layer(node.operator, node.attributes, operands, shapes_of, (), kind)
+        found = exact_integers(layer)
+        if found.undefined or found.exact is None:
+            raise LookupError("what it reads is not defined, such as a division by zero")
+        return found.exact
+    if node.operator not in MOVED:
+        raise LookupError(f"no whole numbers are carried through {node.full_name} here")
+    return STEPS[node.operator](steps, node, inputs).value.astype(first.dtype)
 
 
 def _terms(node: Node, inputs: Given) -> int:
