@@ -116,13 +116,8 @@ def _fault(found: CertifiedLayer) -> str:
     return (
         f"{text}: "
         f"{worst.recorded:.9g} instead of {worst.exact:.9g}{_by_whom(found.run)}, where rounding "
-        f"can make {_size(worst.allowed)}."
+        f"can make {worst.allowed:.2g}."
     )
-
-
-def _size(allowed: float) -> str:
-    """Return how far rounding may lead; it makes no number of a NaN or an infinity."""
-    return f"{allowed:.2g}" if math.isfinite(allowed) else "no such difference"
 
 
 def _by_whom(run: Run) -> str:

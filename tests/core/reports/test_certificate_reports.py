@@ -96,12 +96,6 @@ def test_a_fault_of_a_source_names_its_row_and_that_the_export_may_be_it() -> No
     assert "12 instead of 13 of the exported nodes, so that the export may be at fault" in text
 
 
-def test_a_number_in_place_of_a_nan_is_told_without_a_size_that_is_none() -> None:
-    worst = Worst((0,), 3.0, float("nan"), float("nan"))
-    text = shown(certificate(layer("top", 0, judgement("beyond rounding", beyond=1, worst=worst))))
-    assert "3 instead of nan, where rounding can make no such difference." in text
-
-
 def test_what_is_not_known_of_one_run_speaks_of_no_other() -> None:
     unknown = layer("odd", 1, None, reason="no bound is known for Odd")
     assert "no layer of the run could be judged" in shown(certificate(unknown))

@@ -11,6 +11,7 @@ from xbackend.numerics.floats import FORMATS
 
 from .arithmetic import power_below, roundoff
 from .bound import DOUBLE, NOTHING, Array, Bound, Layer, Rule
+from .integers import exact_integers
 
 ESTIMATED = 5.0
 """Half ULPs of a quotient or a root that starts from an estimate and a step of Newton's."""
@@ -25,26 +26,10 @@ def _computed(layer: Layer) -> Array:
         return np.asarray(OPERATIONS[layer.operator](*operands))
 
 
-def whole_numbers(layer: Layer) -> Bound:
-    """Allow nothing: integers wrap around, and a quotient is cut off toward zero."""
-    a, b = (np.asarray(layer.input(place)) for place in (0, 1))
-    limits = np.iinfo(layer.dtype)
-    if layer.operator == "Div":
-        if not b.all() or (limits.min < 0 and bool(((a == limits.min) & (b == -1)).any())):
-            raise LookupError("what an integer is divided by gives no number of its format")
-        quotient = np.floor_divide(a, b)
-        exact = quotient + ((quotient < 0) & (quotient * b != a)).astype(layer.dtype)
-    else:
-        with np.errstate(over="ignore"):
-            exact = OPERATIONS[layer.operator](a, b)
-    held = np.asarray(exact, layer.dtype)
-    return Bound(1.0, 0.0, 0.0, terms=0, underflows=0.0, exact=held, moves=True)
-
-
 def rounded_once(layer: Layer) -> Bound:
     """Allow half an ULP, and as much again of a product that the operation is contracted with."""
     if layer.dtype not in FORMATS:
-        return whole_numbers(layer)
+        return exact_integers(layer)
     a, b = (np.abs(layer.input(place)) for place in (0, 1))
     exact, absolute = _computed(layer), np.zeros(())
     if layer.operator != "Mul":
@@ -66,7 +51,7 @@ def rounded_once(layer: Layer) -> Bound:
 def estimated(layer: Layer) -> Bound:
     """Allow what is left of an estimate after a step of Newton's; as a rule it is rounded once."""
     if layer.dtype not in FORMATS:
-        return whole_numbers(layer)
+        return exact_integers(layer)
     exact = _computed(layer)
     condition, scale = 2 * np.abs(exact), power_below(exact)
     return Bound(scale, ESTIMATED, 1.0, condition=condition, exact=exact, rounds_once=True)
