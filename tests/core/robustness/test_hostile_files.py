@@ -224,7 +224,7 @@ def test_what_a_package_says_in_a_converter_stands_in_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from xbackend.plugins.converter import ConversionRequest, ConverterSpec
-    from xbackend.preparation.conversion.convert import run_converter
+    from xbackend.preparation.conversion.launch import run_converter
 
     (tmp_path / "odd_converter.py").write_text(failing("bad\x1b[2J thing\nand more"))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

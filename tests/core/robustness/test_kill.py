@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 KILLS = int(os.environ.get("XBACKEND_TEST_CHAOS", "12"))
+BYTES = {"float32": 4, "float64": 8, "int64": 8}
 PROGRAM = "import sys; from xbackend.commands.start import main; sys.exit(main())"
 PUBLISHED = {
     "prediction": {"bytes": "AAAAAAAAAAAAAAAA", "dtype": "float32", "shape": [3]},
@@ -55,7 +56,7 @@ def sound_store(folder: Path) -> int:
                 for row in (*result["outputs"], *result["taps"]):
                     name = row["digest"]
                     held = folder / "objects" / name[:2] / name[2:]
-                    assert held.stat().st_size == 4 * math.prod(row["shape"]), held
+                    assert held.stat().st_size == BYTES[row["dtype"]] * math.prod(row["shape"])
             count += 1
     return count
 
