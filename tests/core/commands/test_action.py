@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 yaml: Any = pytest.importorskip("yaml")
@@ -86,9 +87,9 @@ def test_the_steps_gate_a_model_by_rules_and_by_a_baseline(
     done = job.steps(**words, baseline="baseline.json", baseline_rules="output: bits>=16")
     assert done.returncode == 0, done.stderr
     assert "xbackend: 1 check, and it passes." in done.stdout
-    done = job.steps(
-        model="cifar10-small-linear", backends="fixed", baseline="baseline.json", store="other"
-    )
+    np.save(tmp_path / "other.npy", np.zeros((2, 32, 32, 3), np.float32))
+    other = {"model": "cifar10-small", "backends": "fixed", "inputs": "other.npy"}
+    done = job.steps(**other, baseline="baseline.json", store="other")
     assert done.returncode == 1
     assert "::error title=xbackend%3A baseline::Nothing to compare" in done.stdout
 
