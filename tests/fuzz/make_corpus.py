@@ -11,9 +11,11 @@ import hashlib
 import io
 import json
 import os
+import site
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +217,18 @@ torch.export.save(made, sys.argv[1] + "/net.pt2")
 """
 
 
+def without_folders(path: Path) -> bytes:
+    """Return a program of PyTorch without the folders of the machine that made it."""
+    found = io.BytesIO()
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(found, "w") as copy:
+        for info in archive.infolist():
+            data = archive.read(info)
+            for folder in site.getsitepackages():
+                data = data.replace(f"{folder}/".encode(), b"")
+            copy.writestr(zipfile.ZipInfo(info.filename), data)
+    return found.getvalue()
+
+
 def frameworks() -> None:
     """Write what frameworks save, each in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
@@ -224,7 +238,9 @@ def frameworks() -> None:
         made = Path(folder)
         for kind in ("keras", "h5", "pt2"):
             for path in sorted(made.glob(f"*.{kind}")):
-                write(kind, path.name, path.read_bytes())
+                write(
+                    kind, path.name, without_folders(path) if kind == "pt2" else path.read_bytes()
+                )
         write("savedmodel", "plain.pb", (made / "plain" / "saved_model.pb").read_bytes())
 
 
