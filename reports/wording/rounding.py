@@ -137,12 +137,17 @@ def _value(number: float) -> str:
     return f"{sign}infinity" if math.isinf(number) else f"{number:.9g}"
 
 
+def _format_of(found: CertifiedLayer) -> str:
+    """Return the format of a run's numbers; of one that has none, that of its floats."""
+    precision = str(found.run.row["precision"])
+    return precision if precision in FORMATS else "float32"
+
+
 def overflow_sentence(found: CertifiedLayer) -> str:
     """Return how much of a layer overflows its format."""
     one = found.layer.judgement
     assert one is not None
-    format_name = str(found.run.row["precision"])
-    format_name = format_name if format_name in FORMATS else "float32"
+    format_name = _format_of(found)
     return (
         f"'{printable(found.layer.tap)}' overflows {format_name} in {one.overflowed} of "
         f"{one.elements} elements: {one.peak:.2g} > {largest(format_name):.5g}."
@@ -153,8 +158,7 @@ def flushed_sentence(found: CertifiedLayer) -> str:
     """Return how many subnormal numbers a layer gives as zeros, which some processors are told."""
     one = found.layer.judgement
     assert one is not None
-    format_name = str(found.run.row["precision"])
-    format_name = format_name if format_name in FORMATS else "float32"
+    format_name = _format_of(found)
     return (
         f"'{printable(found.layer.tap)}' of {_run(found.run)} is 0 in {one.flushed} of "
         f"{one.elements} elements whose right value is a subnormal number, below "

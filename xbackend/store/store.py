@@ -65,7 +65,7 @@ class Store:
                 "Name a folder with --store."
             ) from error
         except OSError as error:
-            raise StoreError(_cannot("write to", self.folder, error)) from error
+            raise StoreError(cannot("write to", self.folder, error)) from error
 
     def write_run(self, record: Record) -> None:
         """Keep a run's record, whole or not at all, once its tensors are on the disk.
@@ -99,7 +99,7 @@ class Store:
             files.check_within(path.parent, self.folder)
             write_atomic(str(path), data, sync=True)
         except OSError as error:
-            raise StoreError(_cannot("write", path, error)) from error
+            raise StoreError(cannot("write", path, error)) from error
 
     def write_key(self, key: str, run: str) -> None:
         """Keep which run has a key, see `xbackend.execution.run_key`."""
@@ -148,7 +148,7 @@ class Store:
         try:
             record: Any = json.loads(self.read_file(path, MAX_RECORD))
         except OSError as error:
-            raise StoreError(_cannot("read", path, error)) from error
+            raise StoreError(cannot("read", path, error)) from error
         except RecursionError as error:
             raise StoreError(f"{path} is not a sound record of a run: nested too deep.") from error
         except ValueError as error:
@@ -167,7 +167,7 @@ class Store:
         try:
             return self.read_file(path)
         except OSError as error:
-            raise StoreError(_cannot("read", path, error)) from error
+            raise StoreError(cannot("read", path, error)) from error
 
     def verify_object(self, digest: str, size: int | None = None) -> Path:
         """Return an object's file after reading it once, in blocks, against its digest.
@@ -185,7 +185,7 @@ class Store:
                 f"{path} is not there: it was pruned, or is lost. Repeat its run with --fresh."
             ) from error
         except OSError as error:
-            raise StoreError(_cannot("read", path, error)) from error
+            raise StoreError(cannot("read", path, error)) from error
         if found != digest:
             raise StoreError(_damaged(path))
         return path
@@ -217,10 +217,11 @@ def _sync(path: str) -> None:
     except FileNotFoundError:  # of a run that has failed not all objects need be there
         return
     except OSError as error:
-        raise StoreError(_cannot("write", Path(path), error)) from error
+        raise StoreError(cannot("write", Path(path), error)) from error
 
 
-def _cannot(verb: str, path: Path, error: OSError) -> str:
+def cannot(verb: str, path: Path, error: OSError) -> str:
+    """Return the sentence for a file of a store that the system does not let one use."""
     return (
         f"Cannot {verb} {path}: {error.strerror or error}. "
         "Free space or permissions there, or name another store with --store."

@@ -18,7 +18,7 @@ from xbackend.store.artifact_files import file_fault
 from xbackend.store.files import digest_of, is_digest, open_plain, read_plain
 from xbackend.store.records import KEEP, Record, Run, read_run
 from xbackend.store.schema.record import byte_count, tensors
-from xbackend.store.store import MAX_RECORD, MAX_SMALL, RUN_ID, Store
+from xbackend.store.store import MAX_RECORD, MAX_SMALL, RUN_ID, Store, cannot
 
 MAX_LOG = 1 << 26
 """Bytes of what a worker printed; more is not taken along."""
@@ -68,12 +68,13 @@ def merge(
 
 def _take_run(store: Store, other: Store, path: Path, result: MergeResult) -> None:
     """Take one run with its tensors, artifact and log. Raises StoreError for what is not sound."""
-    run = read_run(other.read_run(path), path)
+    record = other.read_run(path)
+    run = read_run(record, path)
     data = other.read_file(path, MAX_RECORD)
     here = store.folder / "runs" / path.name
     if here.exists():
         known = store.read_run(here)
-        if _told(known) != _told(other.read_run(path)):
+        if _told(known) != _told(record):
             raise StoreError(
                 f"{path} is not the run that {store.folder} has under the same id: it was left out."
             )
@@ -120,10 +121,7 @@ def _take_artifact(store: Store, other: Store, digest: str) -> None:
             os.rename(aside, target)
     except OSError as error:
         if not target.exists():
-            raise StoreError(
-                f"Cannot write {target}: {error.strerror or error}. Free space or permissions "
-                "there, or name another store with --store."
-            ) from error
+            raise StoreError(cannot("write", target, error)) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -177,9 +175,6 @@ def _copy(source: Path, target: Path, root: Path) -> None:
             shutil.copyfileobj(stream, copy, 1 << 20)
         os.replace(temporary, target)
     except OSError as error:
-        raise StoreError(
-            f"Cannot write {target}: {error.strerror or error}. Free space or permissions there, "
-            "or name another store with --store."
-        ) from error
+        raise StoreError(cannot("write", target, error)) from error
     finally:
         temporary.unlink(missing_ok=True)

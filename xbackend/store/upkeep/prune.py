@@ -24,6 +24,7 @@ from xbackend.store.store import MAX_SMALL, RUN_ID, Store
 from xbackend.store.upkeep.contents import tree_bytes
 from xbackend.store.upkeep.lock import exclusive
 from xbackend.store.upkeep.references import (
+    References,
     annex_of,
     deviating_tensors,
     object_files,
@@ -120,22 +121,20 @@ def plan_pruning(store: Store, request: PruneRequest, now: float | None = None) 
     staying = [run for run in runs if run.id not in ids]
     annex = annex_of(store)
     reruns = [] if annex is None or request.helpers else sound_runs(annex)
-    wanted = _wanted_tensors(staying, reruns, request.keep)
-    before = references_of(runs)
+    before, after = references_of(runs), references_of(staying)
+    wanted = _wanted_tensors(after, staying, reruns, request.keep)
     meant = before.objects
     tensors = {
         path: size
         for digest, path, size in object_files(store)
         if digest not in wanted and (digest in meant or not _is_young(path, now))
     }
-    lost = {f"{path.parent.name}{path.name}" for path in tensors}
-    artifacts = references_of(staying).artifacts
     return PrunePlan(
         runs=tuple(going),
-        shortened=tuple(run for run in staying if lost and _loses(run, lost)),
+        shortened=_shortened(staying, tensors),
         keep=request.keep,
         tensors=tensors,
-        artifacts=_unused_artifacts(store, artifacts, before.artifacts, now),
+        artifacts=_unused_artifacts(store, after.artifacts, before.artifacts, now),
         reruns={annex.folder: tree_bytes(annex.folder)} if annex and request.helpers else {},
         small=tuple(_small_files(store, {run.id for run in staying}, ids)),
     )
@@ -180,10 +179,7 @@ def shorten(store: Store, ids: Container[str], keep: str) -> PrunePlan:
             path = store.object_path(digest)
             if path.exists():
                 tensors[path] = path.lstat().st_size
-        lost = {f"{path.parent.name}{path.name}" for path in tensors}
-        plan = PrunePlan(
-            shortened=tuple(run for run in chosen if _loses(run, lost)), keep=keep, tensors=tensors
-        )
+        plan = PrunePlan(shortened=_shortened(chosen, tensors), keep=keep, tensors=tensors)
         _write_shortened(store, plan)
         _remove_tensors(plan)
     return plan
@@ -218,17 +214,21 @@ def _runs_to_go(runs: Sequence[Run], request: PruneRequest, now: float) -> list[
     return found
 
 
-def _wanted_tensors(staying: Sequence[Run], reruns: Iterable[Run], keep: str) -> set[str]:
-    """Return the digests of the objects that stay."""
-    meant, again = references_of(staying), references_of(reruns).objects
+def _wanted_tensors(
+    meant: References, staying: Sequence[Run], reruns: Iterable[Run], keep: str
+) -> set[str]:
+    """Return the digests of the objects that stay, of those that the staying runs mean."""
+    again = references_of(reruns).objects
     if keep == "all":
         return meant.objects | again
     always = meant.tensors["outputs"] | meant.tensors["inputs"] | again
     return always | (deviating_tensors(staying) if keep == "differing" else set())
 
 
-def _loses(run: Run, lost: set[str]) -> bool:
-    return any(row["digest"] in lost for result in run.results for row in result.get("taps", ()))
+def _shortened(runs: Iterable[Run], tensors: Iterable[Path]) -> tuple[Run, ...]:
+    """Return the runs of which some layer's tensor is in one of the files."""
+    lost = {f"{path.parent.name}{path.name}" for path in tensors}
+    return tuple(run for run in runs if references_of([run]).tensors["taps"] & lost)
 
 
 def _is_young(path: Path, now: float) -> bool:
